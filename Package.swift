@@ -1,0 +1,169 @@
+// swift-tools-version:6.2
+import Foundation
+import PackageDescription
+
+/// Settings of every target written by hand. CI sets CYGNET_STRICT so that a warning fails the build
+/// there and does not stop somebody in the middle of a change.
+let strict = ProcessInfo.processInfo.environment["CYGNET_STRICT"] == "1"
+let settings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcTransport = Target.Dependency.product(
+    name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
+let grpcProtobuf = Target.Dependency.product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let argumentParser = Target.Dependency.product(
+    name: "ArgumentParser", package: "swift-argument-parser")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+
+let package = Package(
+    name: "cygnet",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "SPIFFE", targets: ["SPIFFE"]),
+        .library(name: "SPIFFEWorkloadAPI", targets: ["SPIFFEWorkloadAPI"]),
+        .library(name: "SPIFFETLS", targets: ["SPIFFETLS"]),
+        .executable(name: "cygnet-server", targets: ["cygnet-server"]),
+        .executable(name: "cygnet-agent", targets: ["cygnet-agent"]),
+        .executable(name: "cygnet", targets: ["cygnet"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-2.git", exact: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf.git", exact: "2.4.1"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", exact: "2.9.2"),
+        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", exact: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-certificates.git", exact: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1.git", exact: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
+        .package(url: "https://github.com/groue/GRDB.swift.git", exact: "7.10.0"),
+    ],
+    targets: [
+        // MARK: SDK
+        .target(
+            name: "SPIFFE", dependencies: [x509, asn1, crypto, cryptoExtras],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFEWorkloadAPI",
+            dependencies: [
+                "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
+                nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFETLS",
+            dependencies: ["SPIFFE", nioSSL, nioCore, nioConcurrency, x509, asn1, crypto],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFEGRPC",
+            dependencies: [
+                "SPIFFE", "SPIFFETLS", "CPeer", grpcCore, grpcTransport, nioCore, nioPosix, nioSSL,
+                nioConcurrency, x509, asn1,
+            ],
+            swiftSettings: settings),
+
+        // MARK: Generated code
+        .target(name: "WorkloadAPIProto", dependencies: [grpcCore, grpcProtobuf, protobuf]),
+        .target(name: "ControlPlaneProto", dependencies: [grpcCore, grpcProtobuf, protobuf]),
+
+        // MARK: Plugins
+        .target(
+            name: "PluginAPI", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
+            swiftSettings: settings),
+        .target(
+            name: "Plugins",
+            dependencies: [
+                "PluginAPI", "SPIFFE", "CPeer", crypto, cryptoExtras, x509, asn1, logging,
+                nioConcurrency,
+            ],
+            swiftSettings: settings),
+
+        // MARK: Service
+        .target(
+            name: "CPeer",
+            cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "ServiceRuntime",
+            dependencies: ["CPeer", logging, argumentParser, nioConcurrency],
+            swiftSettings: settings),
+        .target(
+            name: "ServerCore",
+            dependencies: [
+                "SPIFFE", "PluginAPI", logging, crypto, x509, asn1, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "ServerStore", dependencies: ["ServerCore", "SPIFFE", "CPeer", grdb, logging, nioConcurrency],
+            swiftSettings: settings),
+        .target(
+            name: "ServerEndpoints",
+            dependencies: [
+                "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ServiceRuntime",
+                "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
+                nioCore, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "AgentCore",
+            dependencies: ["SPIFFE", "PluginAPI", logging, crypto, x509, asn1, nioConcurrency],
+            swiftSettings: settings),
+        .target(
+            name: "AgentEndpoints",
+            dependencies: [
+                "AgentCore", "WorkloadAPIProto", "ControlPlaneProto", "SPIFFE", "SPIFFETLS",
+                "SPIFFEGRPC", "ServiceRuntime", "PluginAPI", grpcCore, grpcTransport, grpcProtobuf,
+                protobuf, logging, x509, asn1, crypto, nioCore, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "ServerProgram",
+            dependencies: [
+                "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
+                "ServiceRuntime", "SPIFFE", "SPIFFEGRPC", "ControlPlaneProto", grpcCore,
+                grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1, crypto,
+                nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "AgentProgram",
+            dependencies: [
+                "AgentCore", "AgentEndpoints", "Plugins", "PluginAPI", "ServiceRuntime", "SPIFFE",
+                "SPIFFEWorkloadAPI", "SPIFFEGRPC", "WorkloadAPIProto", "ControlPlaneProto",
+                grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1,
+                crypto, nioConcurrency,
+            ],
+            swiftSettings: settings),
+
+        // MARK: Programs
+        .executableTarget(
+            name: "cygnet-server", dependencies: ["ServerProgram", "ServiceRuntime"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "cygnet-agent", dependencies: ["AgentProgram", "ServiceRuntime"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "cygnet",
+            dependencies: [
+                "ServerProgram", "AgentProgram", "ServiceRuntime", argumentParser, logging,
+            ],
+            swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)
