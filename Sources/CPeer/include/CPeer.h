@@ -32,3 +32,26 @@ void cygnet_line_buffer_stdout(void);
 /// Takes an exclusive advisory lock without waiting; -EWOULDBLOCK when somebody else holds it. The lock
 /// goes when the last copy of the descriptor is closed.
 int cygnet_flock_exclusive(int fd);
+
+/// What a running process's program file is. Never opens or waits for the file system it lies on, which
+/// the workload may control.
+typedef struct {
+    uint64_t device;
+    uint64_t inode;
+} cygnet_executable;
+
+/// Which file the process runs now; changes with `exec`. The path is written NUL-terminated into
+/// `path`, with " (deleted)" behind it when the file has no name any more. -ENAMETOOLONG when it does not fit.
+int cygnet_process_executable(int32_t pid, cygnet_executable *file, char *path, uint32_t path_size);
+
+/// Opens the program file of a running process for reading; close it after use. May block.
+int cygnet_open_process_executable(int32_t pid);
+
+/// The process's current user and group IDs as text, in the three lines `Uid:`, `Gid:` and `Groups:` of
+/// /proc/PID/status (numbers separated by blanks; real, effective, saved, file system). Returns the number of bytes
+/// written, or -ERANGE when they do not fit.
+int64_t cygnet_process_ids(int32_t pid, char *buffer, uint64_t size);
+
+/// The process's current IDs: real, effective, saved and file system user ID, then the same four group IDs.
+/// Cheap where the kernel answers on the pidfd itself (Linux 6.13); `pidfd` may be -1.
+int cygnet_current_ids(int pidfd, int32_t pid, uint32_t ids[8]);

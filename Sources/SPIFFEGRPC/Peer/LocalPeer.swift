@@ -8,8 +8,8 @@ import Darwin
 
 /// The process at the other end of a Unix socket, as the kernel names it.
 ///
-/// Made once per connection, at accept. Copies share one ``PeerProcessHandle``, so a connection costs one
-/// descriptor beside its socket.
+/// Made once per connection, at accept. Copies share one ``PeerProcessHandle``, so a connection costs
+/// one descriptor beside its socket.
 public struct LocalPeer: Sendable {
     /// The number of the process that called `connect`, in our PID namespace.
     public let pid: Int32
@@ -34,7 +34,8 @@ public struct LocalPeer: Sendable {
         }
         if pid <= 0 {
             throw LocalPeerError(
-                .noCredentials, "the peer has no process number here; it runs in a PID namespace we cannot see", 0)
+                .noCredentials,
+                "the peer has no process number here; it runs in a PID namespace we cannot see", 0)
         }
         self.pid = pid
         self.uid = uid
@@ -48,20 +49,20 @@ public struct LocalPeer: Sendable {
 
 /// A hold on one process, not on its number.
 ///
-/// On Linux a pidfd, taken from the socket where the kernel can (6.5 and later), else opened by number;
-/// elsewhere the number together with the start time. The start time is read at the beginning in all cases, so
-/// that facts gathered by number can be tied to this process.
+/// On Linux a pidfd, taken from the socket where the kernel can (6.5 and later), else opened by
+/// number; elsewhere the number together with the start time. The start time is read at the
+/// beginning in all cases, so that facts gathered by number can be tied to this process.
 package final class PeerProcessHandle: Sendable {
     /// The process's number; only meaningful while ``isAlive``.
     package let pid: Int32
-    /// When the process was started, in the kernel's unit. Together with `pid` it names a process for good.
+    /// When the process was started, in the kernel's unit. With `pid` it names a process for good.
     package let startTime: UInt64
     /// -1 where the system has no such thing.
     private let pidfd: CInt
 
     /// - Parameters:
-    ///   - socketDescriptor: The accepted socket, or nil to take hold of a process by its number (tests, and
-    ///     references that name a PID).
+    ///   - socketDescriptor: The accepted socket, or nil to take hold of a process by its number
+    ///     (tests, and references that name a PID).
     ///   - pid: The number the kernel gave for the socket.
     package init(socketDescriptor: CInt?, pid: Int32) throws(LocalPeerError) {
         var descriptor = socketDescriptor.map { cygnet_peer_pidfd($0) } ?? -ENOPROTOOPT
@@ -72,7 +73,8 @@ package final class PeerProcessHandle: Sendable {
             throw LocalPeerError(.processEnded, "the process that connected has ended", descriptor)
         }
         if descriptor < 0, descriptor != -ENOSYS {
-            throw LocalPeerError(.noHandle, "cannot take hold of the process that connected", descriptor)
+            throw LocalPeerError(
+                .noHandle, "cannot take hold of the process that connected", descriptor)
         }
         var startTime: UInt64 = 0
         let read = cygnet_process_start_time(pid, &startTime)
@@ -89,6 +91,16 @@ package final class PeerProcessHandle: Sendable {
 
     deinit {
         if self.pidfd >= 0 { close(self.pidfd) }
+    }
+
+    /// The user and group IDs the process has now: real, effective, saved and file system user ID, then
+    /// the same four group IDs. Nil when it has ended.
+    package func currentIDs() -> [UInt32]? {
+        let ids = [UInt32](unsafeUninitializedCapacity: 8) { buffer, count in
+            let result = cygnet_current_ids(self.pidfd, self.pid, buffer.baseAddress)
+            count = result == 0 ? 8 : 0
+        }
+        return ids.isEmpty ? nil : ids
     }
 
     /// Whether the process still runs; a zombie does not. A process that has ended never comes back.
