@@ -7,6 +7,12 @@ package import PluginAPI
 import SwiftASN1
 import X509
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
 /// Keeps keys in one JSON file, `{"keys":{"<id>":"<base64 PKCS#8>"}}`, mode 0600.
 ///
 /// The file is replaced as a whole: written beside, synced, renamed, and the folder synced, so that after a

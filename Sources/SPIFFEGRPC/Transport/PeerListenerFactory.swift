@@ -2,7 +2,7 @@ import CPeer
 import GRPCNIOTransportHTTP2Posix
 import NIOConcurrencyHelpers
 import NIOCore
-package import NIOPosix
+import NIOPosix
 package import NIOSSL
 package import SPIFFE
 

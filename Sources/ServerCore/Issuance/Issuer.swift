@@ -1,6 +1,6 @@
 import Crypto
 package import Foundation
-package import Logging
+import Logging
 package import SPIFFE
 import SwiftASN1
 package import X509

@@ -1,4 +1,4 @@
-package import SPIFFE
+import SPIFFE
 import SwiftASN1
 package import X509
 

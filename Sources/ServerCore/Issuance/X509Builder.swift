@@ -1,4 +1,5 @@
-package import Foundation
+import Foundation
+import PluginAPI
 package import SPIFFE
 import SwiftASN1
 package import X509
@@ -127,7 +128,7 @@ package struct X509Builder: Sendable {
             }
             parts.append(
                 RelativeDistinguishedName(
-                    try RelativeDistinguishedName.Attribute(
+                    RelativeDistinguishedName.Attribute(
                         type: .RDNAttributeType.commonName, utf8String: commonName)))
             return DistinguishedName(parts)
         }
@@ -148,12 +149,12 @@ package struct X509Builder: Sendable {
         for organization in subject.organization {
             parts.append(
                 RelativeDistinguishedName(
-                    try .init(type: .RDNAttributeType.organizationName, utf8String: organization)))
+                    .init(type: .RDNAttributeType.organizationName, utf8String: organization)))
         }
         if !subject.commonName.isEmpty {
             parts.append(
                 RelativeDistinguishedName(
-                    try .init(type: .RDNAttributeType.commonName, utf8String: subject.commonName)))
+                    .init(type: .RDNAttributeType.commonName, utf8String: subject.commonName)))
         }
         if let serialNumber {
             parts.append(

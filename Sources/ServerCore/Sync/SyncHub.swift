@@ -1,4 +1,4 @@
-package import SPIFFE
+import SPIFFE
 
 /// Decides which connected agents a change concerns, and gives it to them.
 ///

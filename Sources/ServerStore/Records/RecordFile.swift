@@ -1,8 +1,16 @@
 import CPeer
+import CoreFoundation
 import Dispatch
 package import Foundation
 import NIOConcurrencyHelpers
+import SPIFFE
 package import ServerCore
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
 
 /// The issuance record as an append-only file of JSON lines.
 ///

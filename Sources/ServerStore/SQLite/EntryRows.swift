@@ -49,12 +49,12 @@ enum EntryRows {
                 id: id,
                 spiffeID: try SPIFFEID(trustDomain: trustDomain, path: row[1]),
                 parentID: try SPIFFEID(trustDomain: trustDomain, path: row[2]),
-                selectors: try self.split(row.dataNoCopy(atIndex: 3)).map { text throws in
+                selectors: try self.list(row, 3).map { text throws in
                     try Selector(text)
                 })
             entry.x509SVIDTTL = row[4]
             entry.jwtSVIDTTL = row[5]
-            entry.federatesWith = try self.split(row.dataNoCopy(atIndex: 6)).map { text throws in
+            entry.federatesWith = try self.list(row, 6).map { text throws in
                 try TrustDomain(text)
             }
             let flags: Int = row[7]
@@ -64,7 +64,7 @@ enum EntryRows {
             entry.disableX509SVIDPrefetch = flags & 8 != 0
             entry.jwtSVIDIncludeJTI = flags & 16 != 0
             entry.expiresAt = row[8]
-            entry.dnsNames = self.split(row.dataNoCopy(atIndex: 9))
+            entry.dnsNames = try self.list(row, 9)
             entry.revision = row[10]
             entry.hint = row[11]
             entry.createdAt = row[12]
@@ -105,10 +105,13 @@ enum EntryRows {
 
     static func join(_ items: [String]) -> Data { Data(items.joined(separator: "\0").utf8) }
 
-    static func split(_ data: Data?) -> [String] {
-        guard let data, !data.isEmpty else { return [] }
-        return data.split(separator: 0, omittingEmptySubsequences: false).map {
-            String(decoding: $0, as: UTF8.self)
+    /// The items of the list in that column.
+    static func list(_ row: Row, _ column: Int) throws -> [String] {
+        try row.withUnsafeData(atIndex: column) { data in
+            guard let data, !data.isEmpty else { return [] }
+            return data.split(separator: 0, omittingEmptySubsequences: false).map {
+                String(decoding: $0, as: UTF8.self)
+            }
         }
     }
 }
@@ -132,7 +135,7 @@ extension SQLiteStore: EntryStore {
                     return .notFound
                 }
                 var new: Entry
-                do { new = try update.transform(old) } catch { return .refused(error) }
+                do throws(ServerError) { new = try update.transform(old) } catch { return .refused(error) }
                 new.revision = old.revision + 1
                 new.createdAt = old.createdAt
                 guard try EntryRows.update(new, db) else { return .similarExists }

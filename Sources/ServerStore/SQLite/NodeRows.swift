@@ -33,7 +33,7 @@ enum NodeRows {
                 id: try SPIFFEID(id), attestationType: row[1], serial: row[2], expiresAt: row[3])
             node.preparedSerial = row[4]
             node.preparedExpiresAt = row[5]
-            node.selectors = try EntryRows.split(row.dataNoCopy(atIndex: 6)).map { text throws in
+            node.selectors = try EntryRows.list(row, 6).map { text throws in
                 try Selector(text)
             }
             node.canReattest = row[7]

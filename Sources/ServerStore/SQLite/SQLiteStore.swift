@@ -1,9 +1,15 @@
 import CPeer
-package import Foundation
+import Foundation
 import GRDB
 import NIOConcurrencyHelpers
 package import SPIFFE
 package import ServerCore
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
 
 /// The embedded store: one SQLite file in WAL mode, synced at every commit.
 ///

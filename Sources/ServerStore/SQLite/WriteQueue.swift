@@ -1,6 +1,7 @@
 import Dispatch
 import GRDB
 import NIOConcurrencyHelpers
+import SPIFFE
 import ServerCore
 
 /// Runs writes one after the other and commits those that wait together.
