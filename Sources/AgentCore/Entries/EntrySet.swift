@@ -37,7 +37,7 @@ package struct EntrySet: Sendable {
         Set(self.filed.values.lazy.flatMap(\.entry.federatesWith))
     }
 
-    package subscript(id: String) -> AuthorizedEntry? { self.filed[id]?.entry }
+    package subscript(id id: String) -> AuthorizedEntry? { self.filed[id]?.entry }
 
     /// Applies a change and says what is different now. Entries without selectors are ignored: they
     /// would match every process.

@@ -65,7 +65,7 @@ package final class IssuedX509SVID: Sendable {
     }
 
     /// The URI names in the certificate's subject alternative name.
-    package static func uriNames(of certificate: Certificate) -> [String] {
+    static func uriNames(of certificate: Certificate) -> [String] {
         guard let names = try? certificate.extensions.subjectAlternativeNames else { return [] }
         return names.compactMap { name in
             if case .uniformResourceIdentifier(let uri) = name { uri } else { nil }

@@ -1,4 +1,4 @@
-package import SPIFFE
+import SPIFFE
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials

@@ -247,8 +247,11 @@ extension SVIDCache {
                 if pending == 0 { self.endX509(id, group, .notIssuedYet, onlyWaiting: false, &effects) }
                 return
             }
-            guard let view = self.makeView(group, ready) else { return }
-            if pending == 0 { self.groups[id]?.view = self.share(view) }
+            guard var view = self.makeView(group, ready) else { return }
+            if pending == 0 {
+                view = self.share(view)
+                self.groups[id]?.view = view
+            }
             self.tell(view, id, group, includingWaiting: pending == 0, &effects)
         } else if let view = group.view {
             self.tell(view, id, group, includingWaiting: true, &effects)

@@ -1,5 +1,5 @@
-package import NIOConcurrencyHelpers
-package import SPIFFE
+import NIOConcurrencyHelpers
+import SPIFFE
 
 /// Everything an X.509 workload is told, as of one moment: its identities in order, its own trust domain's bundle
 /// and those it federates with.

@@ -1,6 +1,7 @@
 package import PluginAPI
 package import SPIFFE
-package import X509
+import SwiftASN1
+import X509
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
