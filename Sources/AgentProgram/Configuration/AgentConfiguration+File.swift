@@ -1,31 +1,31 @@
-package import ServiceRuntime
+import ServiceRuntime
 import SPIFFE
 
 /// What `run` and `validate` were told on the command line; nil, empty and false mean "not said".
-package struct AgentFlags: Sendable, Hashable {
+struct AgentFlags: Sendable, Hashable {
     /// `-config`: the file.
-    package var configurationPath = "conf/agent/agent.conf"
+    var configurationPath = "conf/agent/agent.conf"
     /// `-expandEnv`.
-    package var expandEnvironment = false
-    package var serverAddress: String?
-    package var serverPort: Int?
-    package var dataDirectory: String?
-    package var socketPath: String?
-    package var trustDomain: String?
-    package var trustBundlePath: String?
-    package var trustBundleURL: String?
-    package var trustBundleFormat: String?
-    package var insecureBootstrap = false
-    package var joinToken: String?
-    package var joinTokenFile: String?
-    package var allowUnauthenticatedVerifiers = false
-    package var logFile: String?
-    package var logFormat: String?
-    package var logLevel: String?
-    package var logSourceLocation = false
+    var expandEnvironment = false
+    var serverAddress: String?
+    var serverPort: Int?
+    var dataDirectory: String?
+    var socketPath: String?
+    var trustDomain: String?
+    var trustBundlePath: String?
+    var trustBundleURL: String?
+    var trustBundleFormat: String?
+    var insecureBootstrap = false
+    var joinToken: String?
+    var joinTokenFile: String?
+    var allowUnauthenticatedVerifiers = false
+    var logFile: String?
+    var logFormat: String?
+    var logLevel: String?
+    var logSourceLocation = false
 
     /// Nothing said.
-    package init() {}
+    init() {}
 }
 
 extension AgentConfiguration {
@@ -33,7 +33,7 @@ extension AgentConfiguration {
     ///
     /// - Parameter environment: For `-expandEnv`.
     /// - Throws: ``ConfigurationError``.
-    package init(flags: AgentFlags, environment: [String: String]) throws(ConfigurationError) {
+    init(flags: AgentFlags, environment: [String: String]) throws(ConfigurationError) {
         let document = try ConfigurationDocument(
             readingFrom: flags.configurationPath,
             expandingEnvironment: flags.expandEnvironment ? environment : nil)
@@ -45,7 +45,7 @@ extension AgentConfiguration {
     /// A flag that is empty, zero or false counts as not given, as in SPIRE.
     ///
     /// - Throws: ``ConfigurationError``.
-    package init(
+    init(
         file: AgentFileConfiguration, flags: AgentFlags = AgentFlags()
     ) throws(ConfigurationError) {
         var trustDomain = file.trustDomain

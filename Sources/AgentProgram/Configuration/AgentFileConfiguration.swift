@@ -1,42 +1,42 @@
-package import ServiceRuntime
+import ServiceRuntime
 import SPIFFE
 
 /// The content of an agent's configuration file: nil for every key that is absent.
 ///
 /// Keys, types, blocks and plugins are checked while reading; rules between keys are checked when an
 /// ``AgentConfiguration`` is made of it.
-package struct AgentFileConfiguration: Sendable, Hashable {
+struct AgentFileConfiguration: Sendable, Hashable {
     /// The file's name, for messages.
-    package let file: String
-    package var trustDomain: String?
-    package var serverAddress: String?
-    package var serverPort: Int?
-    package var dataDirectory: String?
-    package var socketPath: String?
-    package var trustBundlePath: String?
-    package var trustBundleURL: String?
-    package var trustBundleFormat: TrustBundleFormat?
-    package var insecureBootstrap: Bool?
-    package var joinToken: String?
-    package var joinTokenFile: String?
-    package var allowUnauthenticatedVerifiers: Bool?
-    package var allowedForeignJWTClaims: [String]?
-    package var workloadX509SVIDKeyType: String?
-    package var x509SVIDCacheMaxSize: Int?
-    package var jwtSVIDCacheMaxSize: Int?
-    package var availabilityTarget: Duration?
-    package var log = LogFileConfiguration()
-    package var keyManager: AgentKeyManagerConfiguration?
-    package var unixAttestor: UnixAttestorConfiguration?
-    package var healthChecks = HealthCheckConfiguration()
-    package var syncInterval: Duration?
+    let file: String
+    var trustDomain: String?
+    var serverAddress: String?
+    var serverPort: Int?
+    var dataDirectory: String?
+    var socketPath: String?
+    var trustBundlePath: String?
+    var trustBundleURL: String?
+    var trustBundleFormat: TrustBundleFormat?
+    var insecureBootstrap: Bool?
+    var joinToken: String?
+    var joinTokenFile: String?
+    var allowUnauthenticatedVerifiers: Bool?
+    var allowedForeignJWTClaims: [String]?
+    var workloadX509SVIDKeyType: String?
+    var x509SVIDCacheMaxSize: Int?
+    var jwtSVIDCacheMaxSize: Int?
+    var availabilityTarget: Duration?
+    var log = LogFileConfiguration()
+    var keyManager: AgentKeyManagerConfiguration?
+    var unixAttestor: UnixAttestorConfiguration?
+    var healthChecks = HealthCheckConfiguration()
+    var syncInterval: Duration?
     /// Notes about keys that were accepted and have no effect.
-    package var notes: [String] = []
+    var notes: [String] = []
 
     /// Reads a parsed file.
     ///
     /// - Throws: ``ConfigurationError`` for the first key that is not accepted.
-    package init(_ document: ConfigurationDocument) throws(ConfigurationError) {
+    init(_ document: ConfigurationDocument) throws(ConfigurationError) {
         self.file = document.file
         var root = try document.section()
         if var agent = try root.section("agent") {

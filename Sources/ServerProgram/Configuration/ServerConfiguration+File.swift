@@ -1,24 +1,24 @@
-package import ServiceRuntime
+import ServiceRuntime
 import SPIFFE
 
 /// What `run` and `validate` were told on the command line; nil and empty mean "not said".
-package struct ServerFlags: Sendable, Hashable {
+struct ServerFlags: Sendable, Hashable {
     /// `-config`: the file.
-    package var configurationPath = "conf/server/server.conf"
+    var configurationPath = "conf/server/server.conf"
     /// `-expandEnv`.
-    package var expandEnvironment = false
-    package var bindAddress: String?
-    package var bindPort: Int?
-    package var dataDirectory: String?
-    package var socketPath: String?
-    package var trustDomain: String?
-    package var logFile: String?
-    package var logFormat: String?
-    package var logLevel: String?
-    package var logSourceLocation = false
+    var expandEnvironment = false
+    var bindAddress: String?
+    var bindPort: Int?
+    var dataDirectory: String?
+    var socketPath: String?
+    var trustDomain: String?
+    var logFile: String?
+    var logFormat: String?
+    var logLevel: String?
+    var logSourceLocation = false
 
     /// Nothing said.
-    package init() {}
+    init() {}
 }
 
 extension ServerConfiguration {
@@ -26,7 +26,7 @@ extension ServerConfiguration {
     ///
     /// - Parameter environment: For `-expandEnv`.
     /// - Throws: ``ConfigurationError``.
-    package init(
+    init(
         flags: ServerFlags, environment: [String: String]
     ) throws(ConfigurationError) {
         let document = try ConfigurationDocument(
@@ -40,7 +40,7 @@ extension ServerConfiguration {
     /// A flag that is empty, zero or false counts as not given, as in SPIRE.
     ///
     /// - Throws: ``ConfigurationError``.
-    package init(
+    init(
         file: ServerFileConfiguration, flags: ServerFlags = ServerFlags()
     ) throws(ConfigurationError) {
         var trustDomain = file.trustDomain

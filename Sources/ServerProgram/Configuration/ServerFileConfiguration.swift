@@ -1,45 +1,45 @@
-package import ServiceRuntime
+import ServiceRuntime
 import SPIFFE
 
 /// The content of a server's configuration file: nil for every key that is absent.
 ///
 /// Keys, types, blocks and plugins are checked while reading; rules between keys are checked when a
 /// ``ServerConfiguration`` is made of it.
-package struct ServerFileConfiguration: Sendable, Hashable {
+struct ServerFileConfiguration: Sendable, Hashable {
     /// The file's name, for messages.
-    package let file: String
-    package var trustDomain: String?
-    package var dataDirectory: String?
-    package var bindAddress: String?
-    package var bindPort: Int?
-    package var socketPath: String?
-    package var adminIDs: [String]?
-    package var agentTTL: Duration?
-    package var defaultX509SVIDTTL: Duration?
-    package var defaultJWTSVIDTTL: Duration?
-    package var caTTL: Duration?
-    package var caKeyType: String?
-    package var jwtKeyType: String?
-    package var caSubject: CASubjectConfiguration?
-    package var disableJWTSVIDs: Bool?
-    package var jwtIssuer: String?
-    package var auditLogEnabled: Bool?
-    package var log = LogFileConfiguration()
-    package var keyManager: ServerKeyManagerConfiguration?
-    package var sqlitePath: String?
-    package var pruneAttestedNodesExpiredFor: Duration?
-    package var pruneAttestedNodesBatchSize: Int?
-    package var pruneTOFUNodes: Bool?
-    package var healthChecks = HealthCheckConfiguration()
-    package var ratelimitAttestation: Bool?
-    package var ratelimitSigning: Bool?
+    let file: String
+    var trustDomain: String?
+    var dataDirectory: String?
+    var bindAddress: String?
+    var bindPort: Int?
+    var socketPath: String?
+    var adminIDs: [String]?
+    var agentTTL: Duration?
+    var defaultX509SVIDTTL: Duration?
+    var defaultJWTSVIDTTL: Duration?
+    var caTTL: Duration?
+    var caKeyType: String?
+    var jwtKeyType: String?
+    var caSubject: CASubjectConfiguration?
+    var disableJWTSVIDs: Bool?
+    var jwtIssuer: String?
+    var auditLogEnabled: Bool?
+    var log = LogFileConfiguration()
+    var keyManager: ServerKeyManagerConfiguration?
+    var sqlitePath: String?
+    var pruneAttestedNodesExpiredFor: Duration?
+    var pruneAttestedNodesBatchSize: Int?
+    var pruneTOFUNodes: Bool?
+    var healthChecks = HealthCheckConfiguration()
+    var ratelimitAttestation: Bool?
+    var ratelimitSigning: Bool?
     /// Notes about keys that were accepted and have no effect.
-    package var notes: [String] = []
+    var notes: [String] = []
 
     /// Reads a parsed file.
     ///
     /// - Throws: ``ConfigurationError`` for the first key that is not accepted.
-    package init(_ document: ConfigurationDocument) throws(ConfigurationError) {
+    init(_ document: ConfigurationDocument) throws(ConfigurationError) {
         self.file = document.file
         var root = try document.section()
         if var server = try root.section("server") {
