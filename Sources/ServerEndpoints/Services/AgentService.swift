@@ -3,6 +3,7 @@ import GRPCCore
 import SPIFFE
 import ServerCore
 import SwiftProtobuf
+import X509
 
 /// `spire.api.server.agent.v1.Agent`: attestation and renewal for agents, and what operators do with them.
 struct AgentService: Spire_Api_Server_Agent_V1_Agent.SimpleServiceProtocol {

@@ -1,6 +1,7 @@
 import ControlPlaneProto
 import GRPCCore
 import ServerCore
+import SwiftProtobuf
 
 /// `spire.api.server.bundle.v1.Bundle`: the trust domain's own bundle. The federated methods come with
 /// federation and answer UNIMPLEMENTED until then.

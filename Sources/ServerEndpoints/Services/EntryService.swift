@@ -2,6 +2,7 @@ import ControlPlaneProto
 import GRPCCore
 import SPIFFE
 import ServerCore
+import SwiftProtobuf
 
 /// `spire.api.server.entry.v1.Entry`: registration entries for operators, authorised entries for stock agents.
 struct EntryService: Spire_Api_Server_Entry_V1_Entry.SimpleServiceProtocol {

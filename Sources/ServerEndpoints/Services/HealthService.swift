@@ -1,6 +1,7 @@
 import ControlPlaneProto
 import GRPCCore
 import ServerCore
+import SwiftProtobuf
 
 /// `grpc.health.v1.Health` on the admin socket: serving when the server's own bundle can be read.
 struct HealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {

@@ -3,6 +3,7 @@ import Foundation
 import GRPCCore
 import SPIFFE
 import ServerCore
+import SwiftProtobuf
 import X509
 
 /// `spire.api.server.svid.v1.SVID`: SVIDs for operators (mint) and agents.
@@ -201,8 +202,8 @@ extension CertificateSigningRequest {
     fileprivate func attributesNames() throws -> SubjectAlternativeNames {
         var names: [GeneralName] = []
         for attribute in self.attributes {
+            guard attribute.oid == .CSRAttributes.extensionRequest else { continue }
             let request = try ExtensionRequest(attribute)
-            guard let request else { continue }
             if let found = try request.extensions.subjectAlternativeNames {
                 names.append(contentsOf: found)
             }

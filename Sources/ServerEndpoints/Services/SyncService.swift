@@ -4,6 +4,7 @@ import GRPCCore
 import Logging
 import SPIFFE
 import ServerCore
+import SwiftProtobuf
 
 /// `cygnet.sync.v1.Sync`: one stream per agent for entries, bundles and signing.
 struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
@@ -27,7 +28,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         guard case .svid(_, let serial, let expiresAt) = call.caller.caller else {
             throw ServerError(.internal, "agent without SVID")
         }
-        var requests = request.makeAsyncIterator()
+        let requests = SyncInbox(request)
         guard let first = try await requests.next(), case .hello(let hello)? = first.message else {
             throw ServerError(.invalidArgument, "the first message must be hello")
         }
@@ -212,6 +213,18 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
                 }
             })
     }
+}
+
+/// The agent's messages, first read by the call's task and then, for good, by one child of it.
+// @unchecked: the iterator is used by one task at a time; the hand-over is the start of the child task.
+private final class SyncInbox: @unchecked Sendable {
+    private var iterator: RPCAsyncSequence<Cygnet_Sync_V1_AgentMessage, any Error>.AsyncIterator
+
+    init(_ sequence: RPCAsyncSequence<Cygnet_Sync_V1_AgentMessage, any Error>) {
+        self.iterator = sequence.makeAsyncIterator()
+    }
+
+    func next() async throws -> Cygnet_Sync_V1_AgentMessage? { try await self.iterator.next() }
 }
 
 /// The way back to the agent, for several tasks: one message at a time, in the order of the calls.

@@ -1,9 +1,10 @@
-package import Foundation
+import Foundation
 package import GRPCCore
 package import Logging
 package import ServerCore
 import SPIFFE
 import SPIFFEGRPC
+import X509
 
 /// What the interceptor hands to the services: who was let through.
 package struct CallContext: ServerContext.TransportSpecific {

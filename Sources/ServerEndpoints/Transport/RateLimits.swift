@@ -1,5 +1,5 @@
 import NIOConcurrencyHelpers
-package import ServerCore
+import ServerCore
 
 /// Token buckets per client IP address and kind of call; the admin socket has none.
 ///

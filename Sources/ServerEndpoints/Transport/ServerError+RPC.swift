@@ -1,13 +1,13 @@
 import ControlPlaneProto
-package import GRPCCore
+import GRPCCore
 import GRPCProtobuf
-package import ServerCore
+import ServerCore
 import SwiftProtobuf
 
 /// The one table from the control plane's errors to gRPC status (docs/errors.md).
 extension ServerError {
     /// The status that a caller sees. Internal errors lose their text: `reference` leads to the log.
-    package func rpcError(reference: String) -> RPCError {
+    func rpcError(reference: String) -> RPCError {
         let code = self.rpcCode
         if code == .internalError {
             return RPCError(code: code, message: "internal error; the server log has it under request \(reference)")
@@ -20,7 +20,7 @@ extension ServerError {
     }
 
     /// The status of one item of a batch.
-    package var itemStatus: Spire_Api_Types_Status {
+    var itemStatus: Spire_Api_Types_Status {
         .with {
             $0.code = Int32(self.rpcCode.rawValue)
             $0.message = self.message

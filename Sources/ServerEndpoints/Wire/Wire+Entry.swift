@@ -2,6 +2,7 @@ import ControlPlaneProto
 import Foundation
 import SPIFFE
 import ServerCore
+import SwiftProtobuf
 
 extension Wire {
     /// An entry as a client asks for it; revision and creation time of clients are ignored.

@@ -2,6 +2,7 @@ import ControlPlaneProto
 import Foundation
 import SPIFFE
 import ServerCore
+import SwiftProtobuf
 
 /// From and to wire messages; what cannot be parsed becomes `invalidArgument` with the field's name.
 enum Wire {

@@ -1,0 +1,128 @@
+import ServiceRuntime
+import SPIFFE
+
+/// What `run` and `validate` were told on the command line; nil and empty mean "not said".
+struct ServerFlags: Sendable, Hashable {
+    /// `-config`: the file.
+    var configurationPath = "conf/server/server.conf"
+    /// `-expandEnv`.
+    var expandEnvironment = false
+    var bindAddress: String?
+    var bindPort: Int?
+    var dataDirectory: String?
+    var socketPath: String?
+    var trustDomain: String?
+    var logFile: String?
+    var logFormat: String?
+    var logLevel: String?
+    var logSourceLocation = false
+
+    /// Nothing said.
+    init() {}
+}
+
+extension ServerConfiguration {
+    /// Reads the file that the flags name and merges flags, file and defaults.
+    ///
+    /// - Parameter environment: For `-expandEnv`.
+    /// - Throws: ``ConfigurationError``.
+    init(
+        flags: ServerFlags, environment: [String: String]
+    ) throws(ConfigurationError) {
+        let document = try ConfigurationDocument(
+            readingFrom: flags.configurationPath,
+            expandingEnvironment: flags.expandEnvironment ? environment : nil)
+        try self.init(file: try ServerFileConfiguration(document), flags: flags)
+    }
+
+    /// Merges flags over file over defaults and checks the rules between keys.
+    ///
+    /// A flag that is empty, zero or false counts as not given, as in SPIRE.
+    ///
+    /// - Throws: ``ConfigurationError``.
+    init(
+        file: ServerFileConfiguration, flags: ServerFlags = ServerFlags()
+    ) throws(ConfigurationError) {
+        var trustDomain = file.trustDomain
+        if let name = flags.trustDomain.nonEmpty {
+            do {
+                trustDomain = try TrustDomain(nameOrID: name).name
+            } catch {
+                throw ConfigurationError(.invalidValue, "flag -trustDomain: \(error.message)")
+            }
+        }
+        guard let trustDomain else {
+            throw ServerConfiguration.missing("trust_domain", "-trustDomain", file)
+        }
+        guard let dataDirectory = flags.dataDirectory.nonEmpty ?? file.dataDirectory.nonEmpty else {
+            throw ServerConfiguration.missing("data_dir", "-dataDir", file)
+        }
+        guard let keyManager = file.keyManager, let sqlitePath = file.sqlitePath else {
+            throw ConfigurationError(
+                .missingKey, "\(file.file) needs a DataStore and a KeyManager in its plugins block")
+        }
+        self.init(
+            trustDomain: trustDomain, dataDirectory: dataDirectory, keyManager: keyManager,
+            sqlitePath: sqlitePath)
+        self.bindAddress = flags.bindAddress.nonEmpty ?? file.bindAddress.nonEmpty ?? self.bindAddress
+        if let port = flags.bindPort, port != 0 {
+            self.bindPort = port
+        } else {
+            self.bindPort = file.bindPort ?? self.bindPort
+        }
+        guard (0...65535).contains(self.bindPort) else {
+            throw ConfigurationError(
+                .invalidValue, "flag -serverPort: \(self.bindPort) is out of range; accepted are 0 to 65535")
+        }
+        self.socketPath = flags.socketPath.nonEmpty ?? file.socketPath.nonEmpty ?? self.socketPath
+        self.adminIDs = file.adminIDs ?? []
+        self.agentTTL = file.agentTTL
+        self.defaultX509SVIDTTL = file.defaultX509SVIDTTL ?? self.defaultX509SVIDTTL
+        self.defaultJWTSVIDTTL = file.defaultJWTSVIDTTL ?? self.defaultJWTSVIDTTL
+        self.caTTL = file.caTTL ?? self.caTTL
+        self.caKeyType = file.caKeyType ?? self.caKeyType
+        self.jwtKeyType = file.jwtKeyType ?? self.caKeyType
+        self.caSubject = file.caSubject ?? self.caSubject
+        self.disableJWTSVIDs = file.disableJWTSVIDs ?? false
+        self.jwtIssuer = file.jwtIssuer
+        self.auditLogEnabled = file.auditLogEnabled ?? false
+        let log = try LogConfiguration(
+            file: file.log, level: flags.logLevel, format: flags.logFormat, path: flags.logFile,
+            sourceLocation: flags.logSourceLocation)
+        self.logLevel = log.level
+        self.logFormat = log.format
+        self.logFile = log.file
+        self.logSourceLocation = log.sourceLocation
+        self.pruneAttestedNodesExpiredFor = file.pruneAttestedNodesExpiredFor
+        self.pruneAttestedNodesBatchSize =
+            file.pruneAttestedNodesBatchSize ?? self.pruneAttestedNodesBatchSize
+        self.pruneTOFUNodes = file.pruneTOFUNodes ?? false
+        self.healthChecks = file.healthChecks
+        self.ratelimitAttestation = file.ratelimitAttestation ?? true
+        self.ratelimitSigning = file.ratelimitSigning ?? true
+        self.advice = file.notes + self.adviceOnLifetimes
+    }
+
+    /// SVIDs that outlive what an authority can always promise may be cut short when they are issued.
+    private var adviceOnLifetimes: [String] {
+        let safe = min(self.caTTL / 6, .seconds(7 * 24 * 3600))
+        let lifetimes: [(key: String, value: Duration?)] = [
+            ("default_x509_svid_ttl", self.defaultX509SVIDTTL),
+            ("default_jwt_svid_ttl", self.disableJWTSVIDs ? nil : self.defaultJWTSVIDTTL),
+            ("agent_ttl", self.agentTTL),
+        ]
+        return lifetimes.compactMap { key, value in
+            guard let value, value > safe else { return nil }
+            return "\(key) \(GoDuration.format(value)) is longer than \(GoDuration.format(safe)), a sixth of "
+                + "ca_ttl and at most 7 days; SVIDs may be issued with a shorter life"
+        }
+    }
+
+    private static func missing(
+        _ key: String, _ flag: String, _ file: ServerFileConfiguration
+    ) -> ConfigurationError {
+        ConfigurationError(
+            .missingKey,
+            "key \"\(key)\" of server is missing in \(file.file); add it or use the flag \(flag)")
+    }
+}
