@@ -1,6 +1,6 @@
 import SwiftASN1
 package import SPIFFE
-import X509
+package import X509
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
@@ -65,7 +65,7 @@ package final class IssuedX509SVID: Sendable {
     }
 
     /// The URI names in the certificate's subject alternative name.
-    static func uriNames(of certificate: Certificate) -> [String] {
+    package static func uriNames(of certificate: Certificate) -> [String] {
         guard let names = try? certificate.extensions.subjectAlternativeNames else { return [] }
         return names.compactMap { name in
             if case .uniformResourceIdentifier(let uri) = name { uri } else { nil }

@@ -337,8 +337,8 @@ extension WorkloadIdentities: SyncSession {
         return stream
     }
 
-    package func takeRequests(limit: Int) -> [ServerRequest] {
-        var requests: [ServerRequest] = []
+    package func takeRequests(limit: Int) -> [SessionRequest] {
+        var requests: [SessionRequest] = []
         let jobs = self.mutate { state in
             if state.wantsResync {
                 state.wantsResync = false
@@ -352,12 +352,12 @@ extension WorkloadIdentities: SyncSession {
             return (state.cache.takeSigningBatch(limit: limit, now: self.now()), SVIDCache.Effects())
         }
         if jobs.isEmpty { return requests }
-        var batch: [ServerRequest.X509] = []
+        var batch: [SessionRequest.X509] = []
         var failed: [UInt64] = []
         for job in jobs {
             do {
                 batch.append(
-                    ServerRequest.X509(
+                    SessionRequest.X509(
                         requestID: job.requestID, entryID: job.entry.id,
                         key: try WorkloadKey(type: self.settings.keyType)))
             } catch {

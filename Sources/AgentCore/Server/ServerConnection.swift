@@ -87,7 +87,7 @@ package struct IssuanceRefusal: Error, Hashable, Sendable, CustomStringConvertib
 }
 
 /// What the agent asks for during a session.
-package enum ServerRequest: Sendable {
+package enum SessionRequest: Sendable {
     package struct X509: Sendable {
         package let requestID: UInt64
         package let entryID: String
@@ -116,7 +116,7 @@ package protocol SyncSession: Sendable {
     /// - Returns: One element whenever ``takeRequests(limit:)`` has something to give; ends when the session is over.
     func begin(isPush: Bool) -> AsyncStream<Void>
     /// Takes what is to be sent; empty when there is nothing.
-    func takeRequests(limit: Int) -> [ServerRequest]
+    func takeRequests(limit: Int) -> [SessionRequest]
     /// In the order in which they came.
     func receive(_ event: ServerEvent)
 }

@@ -8,7 +8,9 @@ package import Logging
 import NIOConcurrencyHelpers
 package import PluginAPI
 package import SPIFFE
+import SwiftASN1
 import SwiftProtobuf
+import X509
 
 /// The server over gRPC and mutual TLS.
 ///

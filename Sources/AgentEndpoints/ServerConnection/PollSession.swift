@@ -153,7 +153,7 @@ struct PollSession {
 
     // MARK: Signing
 
-    private func serve(_ requests: [ServerRequest], _ session: any SyncSession) async throws {
+    private func serve(_ requests: [SessionRequest], _ session: any SyncSession) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for request in requests {
                 group.addTask {
@@ -169,7 +169,7 @@ struct PollSession {
         }
     }
 
-    private func sign(_ batch: [ServerRequest.X509], _ session: any SyncSession) async throws {
+    private func sign(_ batch: [SessionRequest.X509], _ session: any SyncSession) async throws {
         let svids = Spire_Api_Server_Svid_V1_SVID.Client(wrapping: self.client)
         let response = try await svids.batchNewX509SVID(
             .with {
@@ -206,7 +206,9 @@ struct PollSession {
             session.receive(
                 .jwt(
                     requestID: requestID, WireParsing.token(.init(), response.svid, isSet: response.hasSvid)))
-        } catch let error as RPCError where error.code != .unavailable {
+        } catch let error as RPCError
+            where error.code != .unavailable && error.code != .permissionDenied
+        {
             // One token that cannot be had is no reason to end the session.
             let refusal = IssuanceRefusal(code: error.code.rawValue, message: error.message)
             session.receive(.jwt(requestID: requestID, .failure(refusal)))

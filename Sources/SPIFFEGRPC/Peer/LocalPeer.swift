@@ -103,6 +103,18 @@ package final class PeerProcessHandle: Sendable {
         return ids.isEmpty ? nil : ids
     }
 
+    /// The file that the process runs now, with the path the kernel knows it by; nil when it has ended or
+    /// we may not see it.
+    package func executable() -> (device: UInt64, inode: UInt64, path: String)? {
+        var file = cygnet_executable()
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4097) { path in
+            guard let base = path.baseAddress,
+                cygnet_process_executable(self.pid, &file, base, UInt32(path.count)) == 0
+            else { return nil }
+            return (file.device, file.inode, String(cString: base))
+        }
+    }
+
     /// Whether the process still runs; a zombie does not. A process that has ended never comes back.
     package var isAlive: Bool {
         if self.pidfd >= 0 { return cygnet_pidfd_has_ended(self.pidfd) == 0 }
