@@ -117,7 +117,7 @@ let package = Package(
             dependencies: [
                 "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
-                nioCore, nioConcurrency,
+                nioCore, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
