@@ -122,7 +122,9 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "AgentCore",
-            dependencies: ["SPIFFE", "PluginAPI", logging, crypto, x509, asn1, nioConcurrency],
+            dependencies: [
+                "SPIFFE", "PluginAPI", logging, crypto, cryptoExtras, x509, asn1, nioConcurrency,
+            ],
             swiftSettings: settings),
         .target(
             name: "AgentEndpoints",

@@ -3,7 +3,7 @@ import PackageDescription
 
 /// The two protoc plugins that write the generated code; see dev/gen-protos.
 ///
-/// A package of its own, so that the main one never builds or imports a code generator. The versions
+/// A package of its own, so that the main one never builds or imports a code generator. Versions
 /// are exact and the same as in the main package: another version may write other code. No target
 /// uses grpc-swift-2 (SwiftPM says so), but its code generator is inside protoc-gen-grpc-swift-2.
 let package = Package(

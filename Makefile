@@ -1,0 +1,87 @@
+# What people type. Each target does its own set-up and says what it is doing.
+#
+#   make demo     build, then the smart city: three agents, mTLS, impostors refused
+#   make test     debug build, unit tests, scenario tests with the real binaries, the demo
+#   make bench    release build, then the table in docs/performance.md
+#   make check    imports, format, generated code, documentation
+#
+# CYGNET_STRICT=1 turns warnings into errors (CI does); CYGNET_LONG=1 runs the long scenarios in full.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SWIFT ?= swift
+PYTHON := .venv/bin/python
+DEBUG_BIN := .build/debug
+RELEASE_BIN := .build/release
+
+# say TEXT: a heading that stands out between the lines of the tools.
+say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
+
+.PHONY: help setup build demo run-demo test unit scenarios bench check generate format clean
+
+help:
+	@sed -n '2,7p' Makefile | sed 's/^# \{0,1\}//'
+
+setup:
+	@dev/setup
+
+build:
+	@dev/setup build
+	$(call say,building (debug). The first time takes about ten minutes on two cores)
+	@$(SWIFT) build
+
+demo: build
+	@dev/setup test
+	@$(MAKE) --no-print-directory run-demo
+
+run-demo:
+	$(call say,the smart city)
+	@CYGNET_BIN="$${CYGNET_BIN:-$(DEBUG_BIN)}" $(PYTHON) Examples/SmartCity/demo.py
+
+test:
+	@dev/setup build test
+	$(call say,building programs and tests (debug))
+	@$(SWIFT) build --build-tests
+	@$(MAKE) --no-print-directory unit scenarios run-demo
+	$(call say,all tests passed)
+
+unit:
+	$(call say,unit and component tests)
+	@$(SWIFT) test --skip-build
+
+# ONLY="01 05" runs those folders alone.
+scenarios:
+	$(call say,scenario tests with stock clients)
+	@CYGNET_BIN="$${CYGNET_BIN:-$(DEBUG_BIN)}" $(PYTHON) Tests/Scenarios/run.py $(ONLY)
+
+bench:
+	@dev/setup build bench
+	$(call say,building (release). The first time takes about ten minutes on two cores)
+	@$(SWIFT) build -c release
+	$(call say,measuring)
+	@CYGNET_BIN="$${CYGNET_BIN:-$(RELEASE_BIN)}" $(PYTHON) Benchmarks/bench.py --write docs/performance.md $(ONLY)
+
+# All four run, so that one round shows every finding.
+check:
+	@dev/setup build generate
+	@failed=(); \
+	for step in "check-imports" "format check" "check-docs" "check-generated"; do \
+	    printf '\n\033[1m==> dev/%s\033[0m\n' "$$step"; \
+	    dev/$$step || failed+=("$$step"); \
+	done; \
+	if [ "$${#failed[@]}" -gt 0 ]; then \
+	    printf '\ncheck: failed: %s\n' "$${failed[*]}"; exit 1; \
+	fi
+
+generate:
+	@dev/setup build generate
+	$(call say,generating Swift from Protos/)
+	@dev/gen-protos
+
+format:
+	@dev/format fix
+
+clean:
+	@rm -rf .build .venv

@@ -1,0 +1,169 @@
+import SwiftASN1
+package import SPIFFE
+import X509
+
+#if canImport(FoundationEssentials)
+package import FoundationEssentials
+#else
+package import Foundation
+#endif
+
+/// A trust domain's authorities as the server sends them, taint included.
+package struct AgentBundle: Hashable, Sendable {
+    package struct X509Authority: Hashable, Sendable {
+        package var der: [UInt8]
+        /// Still valid for verifying, but nothing may go on being used that was signed with it.
+        package var isTainted: Bool
+
+        package init(der: [UInt8], isTainted: Bool = false) {
+            self.der = der
+            self.isTainted = isTainted
+        }
+    }
+
+    package struct JWTAuthority: Hashable, Sendable {
+        package var keyID: String
+        /// SubjectPublicKeyInfo, DER.
+        package var publicKeyDER: [UInt8]
+        /// Nil means never.
+        package var expiresAt: Date?
+        package var isTainted: Bool
+
+        package init(
+            keyID: String, publicKeyDER: [UInt8], expiresAt: Date? = nil, isTainted: Bool = false
+        ) {
+            self.keyID = keyID
+            self.publicKeyDER = publicKeyDER
+            self.expiresAt = expiresAt
+            self.isTainted = isTainted
+        }
+    }
+
+    package var trustDomain: TrustDomain
+    package var x509Authorities: [X509Authority]
+    package var jwtAuthorities: [JWTAuthority]
+    package var refreshHint: Duration?
+    package var sequenceNumber: UInt64
+
+    package init(
+        trustDomain: TrustDomain, x509Authorities: [X509Authority],
+        jwtAuthorities: [JWTAuthority] = [], refreshHint: Duration? = nil, sequenceNumber: UInt64 = 0
+    ) {
+        self.trustDomain = trustDomain
+        self.x509Authorities = x509Authorities
+        self.jwtAuthorities = jwtAuthorities
+        self.refreshHint = refreshHint
+        self.sequenceNumber = sequenceNumber
+    }
+
+    /// Subject key IDs of the tainted X.509 authorities.
+    var taintedKeyIDs: Set<[UInt8]> {
+        Set(
+            self.x509Authorities.lazy.filter(\.isTainted).compactMap { authority in
+                guard let certificate = try? Certificate(derEncoded: authority.der),
+                    let identifier = try? certificate.extensions.subjectKeyIdentifier
+                else { return nil }
+                return Array(identifier.keyIdentifier)
+            })
+    }
+}
+
+/// A change of the bundles an agent holds.
+package struct BundleChange: Sendable {
+    /// True: bundles not among `upserted` go.
+    package var isSnapshot: Bool
+    package var upserted: [AgentBundle]
+    package var removed: [TrustDomain]
+
+    package init(
+        isSnapshot: Bool = false, upserted: [AgentBundle] = [], removed: [TrustDomain] = []
+    ) {
+        self.isSnapshot = isSnapshot
+        self.upserted = upserted
+        self.removed = removed
+    }
+}
+
+/// The bundles an agent holds, each half with a number that changes when its content does.
+package struct BundleSet: Sendable {
+    /// What an update did.
+    struct Difference: Sendable {
+        var x509Changed: Set<TrustDomain> = []
+        var jwtChanged: Set<TrustDomain> = []
+        /// Key IDs of authorities of our own trust domain that were tainted just now.
+        var newlyTaintedX509: Set<[UInt8]> = []
+        /// Key IDs of our own JWT authorities that no token may rest on any more.
+        var withdrawnJWT: Set<String> = []
+        var isEmpty: Bool { self.x509Changed.isEmpty && self.jwtChanged.isEmpty }
+    }
+
+    struct Held: Sendable {
+        var bundle: AgentBundle
+        var x509Version: UInt64
+        var jwtVersion: UInt64
+        var taintedKeyIDs: Set<[UInt8]>
+    }
+
+    package let ownTrustDomain: TrustDomain
+    private var held: [TrustDomain: Held] = [:]
+    private var nextVersion: UInt64 = 1
+
+    package init(ownTrustDomain: TrustDomain) { self.ownTrustDomain = ownTrustDomain }
+
+    package var own: AgentBundle? { self.held[self.ownTrustDomain]?.bundle }
+    package var all: [AgentBundle] { self.held.values.map(\.bundle) }
+    package subscript(trustDomain: TrustDomain) -> AgentBundle? { self.held[trustDomain]?.bundle }
+
+    func entry(_ trustDomain: TrustDomain) -> Held? { self.held[trustDomain] }
+
+    /// Tainted X.509 authorities of our own trust domain.
+    var ownTaintedKeyIDs: Set<[UInt8]> { self.held[self.ownTrustDomain]?.taintedKeyIDs ?? [] }
+
+    /// Applies a change. Our own bundle is never removed and never replaced by one without X.509
+    /// authorities: an agent that forgot its roots could not come back.
+    mutating func apply(_ change: BundleChange) -> Difference {
+        var difference = Difference()
+        var removed = change.removed
+        if change.isSnapshot {
+            let kept = Set(change.upserted.lazy.map(\.trustDomain))
+            removed += self.held.keys.filter { !kept.contains($0) }
+        }
+        for trustDomain in removed where trustDomain != self.ownTrustDomain {
+            if self.held.removeValue(forKey: trustDomain) != nil {
+                difference.x509Changed.insert(trustDomain)
+                difference.jwtChanged.insert(trustDomain)
+            }
+        }
+        for bundle in change.upserted {
+            let isOwn = bundle.trustDomain == self.ownTrustDomain
+            if isOwn, bundle.x509Authorities.isEmpty { continue }
+            let old = self.held[bundle.trustDomain]
+            let x509Changed = old?.bundle.x509Authorities != bundle.x509Authorities
+            let jwtChanged = old?.bundle.jwtAuthorities != bundle.jwtAuthorities
+            var new = Held(
+                bundle: bundle, x509Version: old?.x509Version ?? 0, jwtVersion: old?.jwtVersion ?? 0,
+                taintedKeyIDs: old?.taintedKeyIDs ?? [])
+            if x509Changed {
+                new.x509Version = self.nextVersion
+                self.nextVersion += 1
+                new.taintedKeyIDs = bundle.taintedKeyIDs
+                difference.x509Changed.insert(bundle.trustDomain)
+                if isOwn {
+                    difference.newlyTaintedX509 = new.taintedKeyIDs.subtracting(old?.taintedKeyIDs ?? [])
+                }
+            }
+            if jwtChanged {
+                new.jwtVersion = self.nextVersion
+                self.nextVersion += 1
+                difference.jwtChanged.insert(bundle.trustDomain)
+                if isOwn, let old {
+                    let usable = Set(bundle.jwtAuthorities.lazy.filter { !$0.isTainted }.map(\.keyID))
+                    difference.withdrawnJWT = Set(
+                        old.bundle.jwtAuthorities.lazy.map(\.keyID).filter { !usable.contains($0) })
+                }
+            }
+            self.held[bundle.trustDomain] = new
+        }
+        return difference
+    }
+}

@@ -1,0 +1,69 @@
+import NIOConcurrencyHelpers
+import SPIFFE
+
+/// Everything an X.509 workload is told, as of one moment: its identities in order, its own trust domain's bundle
+/// and those it federates with.
+///
+/// Workloads with the same entries share one view, and with it the bytes it is sent as.
+package final class X509View: Sendable {
+    /// Equal keys mean equal content.
+    package struct Key: Hashable, Sendable {
+        /// Numbers of the SVIDs, in order.
+        var identities: [UInt64]
+        /// The identities' hints, or nothing when none has one.
+        var hints: [String]
+        var bundles: [UInt64]
+    }
+
+    package struct Identity: Sendable {
+        package let svid: IssuedX509SVID
+        package let entry: AuthorizedEntry
+    }
+
+    package let key: Key
+    /// At least one; the first is the default identity.
+    package let identities: [Identity]
+    package let ownBundle: AgentBundle
+    package let federatedBundles: [AgentBundle]
+    /// Where the edge keeps the view's serialised form, made by the first who needs it.
+    package let encoded = EncodedForm()
+
+    init(
+        key: Key, identities: [Identity], ownBundle: AgentBundle, federatedBundles: [AgentBundle]
+    ) {
+        self.key = key
+        self.identities = identities
+        self.ownBundle = ownBundle
+        self.federatedBundles = federatedBundles
+    }
+}
+
+/// The bundles a workload may verify others with, as of one moment; our own trust domain's comes first.
+package final class BundleView: Sendable {
+    package let bundles: [AgentBundle]
+    let versions: [UInt64]
+    package let encoded = EncodedForm()
+
+    init(bundles: [AgentBundle], versions: [UInt64]) {
+        self.bundles = bundles
+        self.versions = versions
+    }
+}
+
+/// Bytes made once from a value and shared by all who send it.
+package final class EncodedForm: Sendable {
+    private let bytes = NIOLockedValueBox<[UInt8]?>(nil)
+
+    package init() {}
+
+    /// The bytes; `make` runs only the first time.
+    package func bytes(_ make: () throws -> [UInt8]) rethrows -> [UInt8] {
+        if let bytes = self.bytes.withLockedValue({ $0 }) { return bytes }
+        let made = try make()
+        return self.bytes.withLockedValue { bytes in
+            if let bytes { return bytes }
+            bytes = made
+            return made
+        }
+    }
+}

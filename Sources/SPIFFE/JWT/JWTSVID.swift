@@ -1,0 +1,215 @@
+public import Foundation
+
+/// A JWT-SVID.
+///
+/// ``validate(_:audience:bundles:now:leeway:)`` is the way to take one from a peer;
+/// ``unverified(_:hint:)`` is for tokens that come from the Workload API.
+public struct JWTSVID: Sendable, Equatable {
+    /// The most bytes that a token may have.
+    public static let maximumLength = 64 * 1024
+
+    /// Who the token speaks for (`sub`).
+    public let id: SPIFFEID
+    /// Whom it is for (`aud`); never empty.
+    public let audience: [String]
+    /// When it ends (`exp`), UTC.
+    public let expiresAt: Date
+    /// When it was issued (`iat`), as the issuer says.
+    public let issuedAt: Date?
+    /// The token itself. A secret until it expires: never log it.
+    public let token: String
+    /// The `kid` of the header.
+    public let keyID: String?
+    /// All claims, known and unknown.
+    public let claims: [String: JSONValue]
+    /// What the operator says this identity is for; empty when nothing.
+    public let hint: String
+
+    /// Checks a token that a peer presented.
+    ///
+    /// The key is taken from the bundle of the subject's trust domain and from nowhere else; `iss` is not
+    /// looked at. A token may be used many times.
+    ///
+    /// - Parameters:
+    ///   - audience: The validator's own name, compared byte by byte. Empty is refused.
+    ///   - leeway: How far clocks may differ, for `exp` and `nbf`.
+    /// - Throws: ``JWTSVIDError`` with the first rule broken.
+    /// - SeeAlso: JWT-SVID §2–4.
+    public static func validate(
+        _ token: String, audience: String, bundles: any JWTBundleSource, now: Date = Date(),
+        leeway: Duration = .seconds(60)
+    ) throws(JWTSVIDError) -> JWTSVID {
+        guard !audience.isEmpty else {
+            throw JWTSVIDError(.noExpectedAudience, "the validator has no audience of its own to compare")
+        }
+        let parsed = try ParsedToken(token)
+        let svid = try JWTSVID(parsed, token, hint: "")
+        try parsed.checkSignature(of: svid.id, bundles)
+        try svid.checkTime(now, leeway)
+        guard svid.audience.contains(where: { $0.utf8.elementsEqual(audience.utf8) }) else {
+            throw JWTSVIDError(
+                .audience, "it is for \(SPIFFEIDError.quoted(svid.audience.joined(separator: " "))), not for "
+                    + SPIFFEIDError.quoted(audience))
+        }
+        return svid
+    }
+
+    /// Reads a token without checking signature, time or audience. Proves nothing about who sent it.
+    ///
+    /// - Throws: ``JWTSVIDError`` when it has not the form of a JWT-SVID.
+    public static func unverified(_ token: String, hint: String = "") throws(JWTSVIDError) -> JWTSVID {
+        try JWTSVID(try ParsedToken(token), token, hint: hint)
+    }
+
+    private init(_ parsed: ParsedToken, _ token: String, hint: String) throws(JWTSVIDError) {
+        guard let subject = parsed.claims["sub"]?.stringValue else {
+            throw JWTSVIDError(.subject, "it has no subject; expected a SPIFFE ID in sub")
+        }
+        do {
+            self.id = try SPIFFEID(subject)
+        } catch {
+            throw JWTSVIDError(.subject, error.message)
+        }
+        self.audience = try JWTSVID.audience(parsed.claims["aud"])
+        guard let expiresAt = try JWTSVID.date("exp", parsed.claims) else {
+            throw JWTSVIDError(.claim, "it has no exp")
+        }
+        self.expiresAt = expiresAt
+        self.issuedAt = try JWTSVID.date("iat", parsed.claims)
+        _ = try JWTSVID.date("nbf", parsed.claims)
+        self.token = token
+        self.keyID = parsed.keyID
+        self.claims = parsed.claims
+        self.hint = hint
+    }
+
+    private static func audience(_ claim: JSONValue?) throws(JWTSVIDError) -> [String] {
+        let audience: [String]
+        switch claim {
+        case .string(let one): audience = [one]
+        case .array(let elements):
+            audience = elements.compactMap(\.stringValue)
+            guard audience.count == elements.count else {
+                throw JWTSVIDError(.claim, "aud has an element that is no string")
+            }
+        case nil: audience = []
+        default: throw JWTSVIDError(.claim, "aud is neither a string nor an array of strings")
+        }
+        guard audience.contains(where: { !$0.isEmpty }) else {
+            throw JWTSVIDError(.noAudience, "it is for nobody: aud is missing or empty")
+        }
+        return audience
+    }
+
+    /// A NumericDate (RFC 7519 §2); a boolean or a string of digits is none.
+    private static func date(_ name: String, _ claims: [String: JSONValue]) throws(JWTSVIDError) -> Date? {
+        guard let claim = claims[name] else { return nil }
+        // The end of year 9999. Milliseconds in place of seconds would make a token for ever.
+        guard let seconds = claim.numberValue, abs(seconds) <= 253_402_300_799 else {
+            throw JWTSVIDError(.claim, "\(name) is no number of seconds since 1970")
+        }
+        return Date(timeIntervalSince1970: seconds)
+    }
+
+    private func checkTime(_ now: Date, _ leeway: Duration) throws(JWTSVIDError) {
+        let (seconds, fraction) = leeway.components
+        let slack = TimeInterval(seconds) + TimeInterval(fraction) / 1e18
+        guard now < self.expiresAt + slack else {
+            throw JWTSVIDError(.expired, "it has expired")
+        }
+        if let notBefore = try JWTSVID.date("nbf", self.claims), now + slack < notBefore {
+            throw JWTSVIDError(.notYetValid, "it is not valid yet")
+        }
+    }
+}
+
+extension JWTSVID: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// The identity only, so that a token cannot get into a log by way of a description.
+    public var description: String { "JWTSVID(\(self.id))" }
+    public var debugDescription: String { self.description }
+    public var customMirror: Mirror { Mirror(self, children: ["id": self.id]) }
+}
+
+/// A token in JWS compact form whose header has been checked and whose signature has not.
+private struct ParsedToken {
+    let algorithm: JWSAlgorithm
+    let keyID: String?
+    let claims: [String: JSONValue]
+    private let signingInput: [UInt8]
+    private let signature: [UInt8]
+
+    init(_ token: String) throws(JWTSVIDError) {
+        let bytes = Array(token.utf8)
+        guard bytes.count <= JWTSVID.maximumLength else {
+            throw JWTSVIDError(.malformed, "it has \(bytes.count) bytes; at most \(JWTSVID.maximumLength)")
+        }
+        let parts = bytes.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 3, parts.allSatisfy({ !$0.isEmpty }) else {
+            throw JWTSVIDError(.malformed, "it is not in JWS compact form: three parts with dots between")
+        }
+        let header = try ParsedToken.object(parts[0], "header")
+        // The algorithm comes before anything else (JWT-SVID §2.1).
+        guard let name = header["alg"]?.stringValue, let algorithm = JWSAlgorithm(rawValue: name) else {
+            let name = header["alg"]?.stringValue ?? ""
+            throw JWTSVIDError(.algorithm, "alg \(SPIFFEIDError.quoted(name)) is none of the nine allowed")
+        }
+        if let type = header["typ"] {
+            guard let type = type.stringValue, type == "JWT" || type == "JOSE" else {
+                throw JWTSVIDError(.type, "typ is neither JWT nor JOSE")
+            }
+        }
+        if header["crit"] != nil {
+            throw JWTSVIDError(.criticalHeader, "crit lists header parameters; none is understood")
+        }
+        if let keyID = header["kid"], keyID.stringValue == nil {
+            throw JWTSVIDError(.malformed, "kid is no string")
+        }
+        self.algorithm = algorithm
+        self.keyID = header["kid"]?.stringValue
+        self.claims = try ParsedToken.object(parts[1], "payload")
+        do throws(JOSEError) {
+            self.signature = try Base64URL.decode(utf8: parts[2])
+        } catch {
+            throw JWTSVIDError(.malformed, "signature: \(error.message)")
+        }
+        self.signingInput = Array(bytes[..<(parts[2].startIndex - 1)])
+    }
+
+    private static func object(
+        _ part: ArraySlice<UInt8>, _ name: String
+    ) throws(JWTSVIDError) -> [String: JSONValue] {
+        do throws(JOSEError) {
+            let value = try JSONValue(parsing: try Base64URL.decode(utf8: part))
+            if let members = value.objectValue { return members }
+        } catch {
+            throw JWTSVIDError(.malformed, "\(name): \(error.message)")
+        }
+        throw JWTSVIDError(.malformed, "\(name) is no JSON object")
+    }
+
+    /// Checks the signature with the keys of the identity's own trust domain. Keys or addresses in the
+    /// header are never used.
+    func checkSignature(of id: SPIFFEID, _ bundles: any JWTBundleSource) throws(JWTSVIDError) {
+        let trustDomain = id.trustDomain
+        guard let bundle = bundles.jwtBundle(for: trustDomain), bundle.trustDomain == trustDomain else {
+            throw JWTSVIDError(.noBundle, "there is no JWT bundle of \(trustDomain)")
+        }
+        let keys: [JWTVerificationKey]
+        if let keyID = self.keyID {
+            guard let key = bundle.authority(keyID: keyID) else {
+                throw JWTSVIDError(
+                    .unknownKey, "\(trustDomain) has no key with ID \(SPIFFEIDError.quoted(keyID))")
+            }
+            keys = [key]
+        } else {
+            // kid is optional (JWT-SVID §2.2): any key of the trust domain may have signed.
+            keys = bundle.authorities.values.filter { $0.algorithms.contains(self.algorithm) }
+        }
+        let isValid = keys.contains {
+            $0.isValidSignature(self.signature, for: self.signingInput, algorithm: self.algorithm)
+        }
+        guard isValid else {
+            throw JWTSVIDError(.signature, "its signature does not verify with a key of \(trustDomain)")
+        }
+    }
+}

@@ -1,0 +1,113 @@
+import ControlPlaneProto
+import Foundation
+import GRPCCore
+package import Logging
+package import NIOSSL
+package import SPIFFE
+import SPIFFEGRPC
+package import ServerCore
+import ServiceRuntime
+
+/// What the endpoints need to serve the control plane.
+package struct ControlPlane: Sendable {
+    package let directory: Directory
+    package let entries: EntryRegistry
+    package let nodes: NodeRegistry
+    package let issuer: Issuer
+    package let policy: CallerPolicy
+
+    package init(
+        directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
+        policy: CallerPolicy
+    ) {
+        self.directory = directory
+        self.entries = entries
+        self.nodes = nodes
+        self.issuer = issuer
+        self.policy = policy
+    }
+}
+
+/// The server's two gRPC endpoints: mTLS on TCP for agents and admins, the admin Unix socket for the operator.
+package final class ServerEndpoint: Sendable {
+    package struct Settings: Sendable {
+        package var host: String
+        package var port: Int
+        package var socketPath: String
+        package var limitsAttestation: Bool
+        package var limitsSigning: Bool
+        package var logsAccess: Bool
+
+        package init(
+            host: String, port: Int, socketPath: String, limitsAttestation: Bool = true,
+            limitsSigning: Bool = true, logsAccess: Bool = false
+        ) {
+            self.host = host
+            self.port = port
+            self.socketPath = socketPath
+            self.limitsAttestation = limitsAttestation
+            self.limitsSigning = limitsSigning
+            self.logsAccess = logsAccess
+        }
+    }
+
+    private let tcp: GRPCServer<SPIFFEServerTransport>
+    private let local: GRPCServer<SPIFFEServerTransport>
+
+    /// - Parameter makeTLSHandler: the handler of one connection (see ``PeerListener``).
+    package init(
+        _ plane: ControlPlane, settings: Settings, logger: Logger,
+        makeTLSHandler:
+            @escaping @Sendable (@escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
+            NIOSSLServerHandler
+    ) {
+        let limits = RateLimits(
+            attestation: settings.limitsAttestation, signing: settings.limitsSigning)
+        let interceptor = AuthorizationInterceptor(
+            policy: plane.policy, limits: limits, logger: logger, logsAccess: settings.logsAccess)
+        let shared: [any RegistrableRPCService] = [
+            AgentService(nodes: plane.nodes, trustDomain: plane.directory.trustDomain),
+            BundleService(directory: plane.directory),
+            EntryService(registry: plane.entries, directory: plane.directory),
+            SVIDService(issuer: plane.issuer, directory: plane.directory, limits: limits),
+        ]
+        let sync = SyncService(
+            directory: plane.directory, nodes: plane.nodes, issuer: plane.issuer, limits: limits,
+            logger: logger)
+        // Connections of operators end now and then, so that they are verified anew; an agent's stream ends with
+        // the SVID that opened it, and its calls find GOAWAY and reconnect.
+        self.tcp = GRPCServer(
+            transport: SPIFFEServerTransport(
+                listener: .tls(host: settings.host, port: settings.port, makeHandler: makeTLSHandler),
+                settings: .init(
+                    maxConnectionAge: .seconds(180), maxGraceTime: .seconds(86_400 * 7))),
+            services: shared + [sync], interceptors: [interceptor])
+        self.local = GRPCServer(
+            transport: SPIFFEServerTransport(
+                listener: .unixSocket(path: settings.socketPath, mode: 0o770),
+                settings: .init(maxRequestBytes: 64 * 1024 * 1024)),
+            services: shared + [HealthService(directory: plane.directory)],
+            interceptors: [interceptor])
+    }
+
+    /// The TCP port that is served; waits until it is bound. Nil after closing.
+    package var boundPort: Int? { get async { await self.tcp.transport.boundPort } }
+
+    /// Serves until ``shutDown()``.
+    package func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.tcp.serve() }
+            group.addTask { try await self.local.serve() }
+            defer { self.shutDown() }
+            try await group.next()
+            self.shutDown()
+            try await group.waitForAll()
+        }
+    }
+
+    /// Stops accepting; calls that are open may finish.
+    package func shutDown() {
+        self.tcp.beginGracefulShutdown()
+        self.local.beginGracefulShutdown()
+    }
+}

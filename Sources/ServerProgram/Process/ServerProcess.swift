@@ -1,0 +1,175 @@
+import Foundation
+package import Logging
+import NIOConcurrencyHelpers
+import PluginAPI
+import Plugins
+import SPIFFE
+import ServerCore
+import ServerEndpoints
+import ServerStore
+package import ServiceRuntime
+
+/// A running server: opens the store and the records, resumes the authorities, serves, and does the upkeep.
+package final class ServerProcess: Sendable {
+    /// Something that people watch (`cygnet up`).
+    package enum Event: Sendable {
+        /// The server accepts calls; the TCP port it is bound to.
+        case serving(port: Int)
+    }
+
+    private let configuration: ServerConfiguration
+    private let logger: Logger
+    private let onEvent: @Sendable (Event) -> Void
+    private let endpoint = NIOLockedValueBox<ServerEndpoint?>(nil)
+
+    package init(
+        _ configuration: ServerConfiguration, logger: Logger,
+        onEvent: @escaping @Sendable (Event) -> Void = { _ in }
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        self.onEvent = onEvent
+    }
+
+    /// Runs until ``shutDown()``, a failure, or cancellation.
+    ///
+    /// - Throws: ``ServerError``, ``FileError`` or ``KeyManagerError`` with what is wrong and what to do.
+    package func run() async throws {
+        let parts = try await self.assemble()
+        self.endpoint.withLockedValue { $0 = parts.endpoint }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await parts.endpoint.run() }
+            group.addTask { try await parts.authorities.run() }
+            group.addTask { try await parts.identity.run() }
+            group.addTask { try await parts.upkeep.run() }
+            group.addTask {
+                if let port = await parts.endpoint.boundPort {
+                    self.logger.info(
+                        "server is serving",
+                        metadata: [
+                            "address": "\(self.configuration.bindAddress):\(port)",
+                            "socket_path": "\(self.configuration.socketPath)",
+                            "trust_domain": "\(self.configuration.trustDomain)",
+                        ])
+                    self.onEvent(.serving(port: port))
+                }
+                // Stays until the group is cancelled, so that this task's end does not end the server.
+                while true { try await Task.sleep(for: .seconds(86_400)) }
+            }
+            defer { group.cancelAll() }
+            do {
+                try await group.next()
+            } catch is CancellationError {
+                return
+            }
+        }
+        unlink(self.configuration.socketPath)
+        self.logger.info("server stopped")
+    }
+
+    /// Stops accepting calls; `run` returns when the open ones have ended.
+    package func shutDown() { self.endpoint.withLockedValue { $0 }?.shutDown() }
+
+    private struct Parts {
+        let endpoint: ServerEndpoint
+        let authorities: AuthorityManager
+        let identity: ServerIdentity
+        let upkeep: Upkeep
+    }
+
+    private func assemble() async throws -> Parts {
+        let configuration = self.configuration
+        let trustDomain = try TrustDomain(configuration.trustDomain)
+        try DirectoryPath.create(configuration.dataDirectory, mode: 0o750)
+        let store = try self.openStore(trustDomain)
+        let recordsFolder = configuration.dataDirectory + "/records"
+        try DirectoryPath.create(recordsFolder, mode: 0o700)
+        let records = try RecordFile(path: recordsFolder + "/issuance.jsonl")
+
+        let directory = Directory(trustDomain: trustDomain)
+        try await directory.load(from: store)
+        store.setConsumer(directory)
+
+        let authorities = AuthorityManager(
+            trustDomain: trustDomain, settings: self.authoritySettings, keyManager: try self.keyManager(),
+            journal: store, bundles: store, recorder: records, logger: self.logger)
+        try await authorities.start(ownBundle: directory.ownBundle)
+
+        let issuer = try Issuer(
+            trustDomain: trustDomain, settings: self.issuerSettings, authorities: authorities,
+            recorder: records)
+        let identity = ServerIdentity(issuer: issuer, logger: self.logger)
+        try await identity.rotate()
+
+        let nodes = NodeRegistry(
+            directory: directory, store: store, issuer: issuer, logger: self.logger)
+        let entries = EntryRegistry(directory: directory, store: store)
+        let plane = ControlPlane(
+            directory: directory, entries: entries, nodes: nodes, issuer: issuer,
+            policy: CallerPolicy(
+                methods: MethodPolicy.methods,
+                adminIDs: Set(try configuration.adminIDs.map { text in try SPIFFEID(text) }),
+                directory: directory, nodes: nodes))
+        let socket = try UnixSocketPath(configuration.socketPath)
+        try socket.prepare(directoryMode: 0o750)
+        let bundles = DirectoryBundleSource(directory: directory)
+        let endpoint = ServerEndpoint(
+            plane,
+            settings: .init(
+                host: configuration.bindAddress, port: configuration.bindPort,
+                socketPath: configuration.socketPath,
+                limitsAttestation: configuration.ratelimitAttestation,
+                limitsSigning: configuration.ratelimitSigning,
+                logsAccess: configuration.auditLogEnabled),
+            logger: self.logger,
+            makeTLSHandler: try ServerTLS.handlerFactory(
+                identity: identity, bundles: bundles, trustDomain: trustDomain,
+                adminIDs: configuration.adminIDs))
+        return Parts(
+            endpoint: endpoint, authorities: authorities, identity: identity,
+            upkeep: Upkeep(
+                directory: directory, store: store, entries: entries, nodes: nodes,
+                bundles: store,
+                pruneNodesExpiredFor: configuration.pruneAttestedNodesExpiredFor?.components.seconds,
+                prunesTOFUNodes: configuration.pruneTOFUNodes, logger: self.logger))
+    }
+
+    private func openStore(_ trustDomain: TrustDomain) throws -> SQLiteStore {
+        let path = self.configuration.sqlitePath
+        let folder = (path as NSString).deletingLastPathComponent
+        if !folder.isEmpty { try DirectoryPath.create(folder, mode: 0o750) }
+        return try SQLiteStore(path: path, trustDomain: trustDomain)
+    }
+
+    private func keyManager() throws -> any KeyManager {
+        switch self.configuration.keyManager {
+        case .memory: return MemoryKeyManager()
+        case .disk(let path):
+            let folder = (path as NSString).deletingLastPathComponent
+            if !folder.isEmpty { try DirectoryPath.create(folder, mode: 0o750) }
+            return try DiskKeyManager(path: path)
+        }
+    }
+
+    private var authoritySettings: AuthorityManager.Settings {
+        let configuration = self.configuration
+        return AuthorityManager.Settings(
+            authorityTTL: configuration.caTTL,
+            x509KeyType: KeyType(rawValue: configuration.caKeyType) ?? .ecP256,
+            jwtKeyType: KeyType(rawValue: configuration.jwtKeyType) ?? .ecP256,
+            subject: X509Subject(
+                country: configuration.caSubject.country,
+                organization: configuration.caSubject.organization,
+                commonName: configuration.caSubject.commonName),
+            issuesJWTSVIDs: !configuration.disableJWTSVIDs)
+    }
+
+    private var issuerSettings: Issuer.Settings {
+        func seconds(_ duration: Duration) -> Int32 { Int32(clamping: duration.components.seconds) }
+        let x509TTL = seconds(self.configuration.defaultX509SVIDTTL)
+        return Issuer.Settings(
+            defaultX509TTL: x509TTL, defaultJWTTTL: seconds(self.configuration.defaultJWTSVIDTTL),
+            agentTTL: self.configuration.agentTTL.map(seconds) ?? x509TTL,
+            jwtIssuer: self.configuration.jwtIssuer)
+    }
+}
