@@ -1,12 +1,11 @@
 """Stock clients get X509- and JWT-SVIDs; openssl, cryptography and PyJWT accept them."""
 import base64
 import json
-import os
 import time
 
 import jwt
 from cryptography import x509
-from harness import Agent, Server, Workload, certificates, main, run
+from harness import Agent, Server, Workload, binary, certificates, main, own_selectors, run
 
 
 def body(s):
@@ -113,7 +112,7 @@ def body(s):
 
     with s.check("the agent's command line writes files that openssl accepts"):
         folder = s.path("written", "x")[:-2]
-        server.create_entry("cli", agent.id, [f"unix:uid:{os.getuid()}"])
+        server.create_entry("cli", agent.id, own_selectors(binary("cygnet-agent")))
         done = agent.cli("api", "fetch", "x509", "-write", folder, "-timeout", "10s", check=True)
         assert "Received 1 svid" in done.stdout, done.stdout
         done = run(["openssl", "verify", "-CAfile", f"{folder}/bundle.0.pem",

@@ -5,7 +5,7 @@ import random
 import socket
 
 import grpc
-from harness import Agent, Server, certificates, main, protos, wait_until
+from harness import Agent, Server, certificates, main, own_selectors, protos, wait_until
 from harness.streams import Watch, code_of, ids, watch_x509
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -18,7 +18,7 @@ def body(s):
     agent = Agent(s, server).start()
     m = protos.messages(protos.WORKLOAD_API)
     api = agent.workload_api()
-    mine = [f"unix:uid:{os.getuid()}"]
+    mine = own_selectors()
     calls = {
         "FetchX509SVID": (api.FetchX509SVID, m.X509SVIDRequest()),
         "FetchX509Bundles": (api.FetchX509Bundles, m.X509BundlesRequest()),
@@ -267,7 +267,7 @@ def hostile(s, agent, m):
 
 def many_streams(s, server, agent, m):
     api = agent.workload_api()
-    mine = [f"unix:uid:{os.getuid()}"]
+    mine = own_selectors()
     with s.check("two hundred streams on one connection all get the push"):
         watches = [watch_x509(api) for _ in range(200)]
         for number, watch in enumerate(watches):

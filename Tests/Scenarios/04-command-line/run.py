@@ -4,7 +4,7 @@ import os
 import re
 
 from cryptography import x509
-from harness import Agent, Server, binary, certificates, main, run, wait_until
+from harness import Agent, Server, binary, certificates, main, own_selectors, run, wait_until
 
 
 def body(s):
@@ -320,7 +320,7 @@ def agent_commands(s, server, agent):
         assert done.returncode == 1, done.stdout
         assert "no identity issued" in done.stderr, done.stderr
 
-    server.create_entry("cli", agent.id, [f"unix:uid:{os.getuid()}"])
+    server.create_entry("cli", agent.id, own_selectors(binary("cygnet-agent")))
     with s.check("api fetch prints each SVID, and JSON when asked"):
         done = agent.cli("api", "fetch", "-timeout", "10s", check=True)
         assert re.search(r"Received 1 svids? after ", done.stdout), done.stdout
@@ -337,7 +337,7 @@ def agent_commands(s, server, agent):
         watch = s.daemon("watch", [binary("cygnet-agent"), "api", "watch", "-socketPath",
                                    agent.socket])
         wait_until("the first update", lambda: server.id("cli") in watch.log())
-        extra = server.create_entry("watched", agent.id, [f"unix:uid:{os.getuid()}"])
+        extra = server.create_entry("watched", agent.id, own_selectors(binary("cygnet-agent")))
         wait_until("the second update", lambda: server.id("watched") in watch.log())
         watch.stop()
         server.delete_entry(extra)

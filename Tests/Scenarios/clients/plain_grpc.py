@@ -2,6 +2,7 @@
 
     plain_grpc.py ADDRESS fetch-x509              one message
     plain_grpc.py ADDRESS fetch-jwt AUDIENCE [ID]
+    plain_grpc.py ADDRESS validate AUDIENCE TOKEN
     plain_grpc.py ADDRESS watch-x509              one line per message, until it is ended
     plain_grpc.py ADDRESS serials SECONDS         the serial numbers seen on a stream
 
@@ -72,6 +73,12 @@ def main(address, command, *arguments):
                     audience=[audience], spiffe_id=rest[0] if rest else ""),
                 metadata=protos.HEADER, timeout=15)
             show([{"id": svid.spiffe_id, "token": svid.svid} for svid in answer.svids])
+        elif command == "validate":
+            audience, token = arguments
+            answer = api.ValidateJWTSVID(
+                messages.ValidateJWTSVIDRequest(audience=audience, svid=token),
+                metadata=protos.HEADER, timeout=15)
+            show({"id": answer.spiffe_id})
         elif command == "watch-x509":
             for message in api.FetchX509SVID(
                     messages.X509SVIDRequest(), metadata=protos.HEADER):

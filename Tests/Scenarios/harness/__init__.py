@@ -4,9 +4,9 @@ from . import attest, certificates, protos
 from .cluster import Agent, Server, binary
 from .process import Daemon, free_port, run, wait_until
 from .report import Scenario, Skip, main
-from .workload import Workload
+from .workload import Workload, own_selectors
 
 __all__ = [
     "attest", "certificates", "protos", "Agent", "Server", "binary", "Daemon", "free_port", "run",
-    "wait_until", "Scenario", "Skip", "main", "Workload",
+    "wait_until", "Scenario", "Skip", "main", "Workload", "own_selectors",
 ]

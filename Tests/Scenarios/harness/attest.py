@@ -95,3 +95,8 @@ class NodeIdentity:
 
     def channel(self):
         return self.tunnel.channel()
+
+
+def serial(der):
+    """The serial number of a certificate, as lower-case hex without leading zeros."""
+    return format(x509.load_der_x509_certificate(der).serial_number, "x")

@@ -28,6 +28,13 @@ def real_executable(path=None):
     return os.path.realpath(path or sys.executable)
 
 
+def own_selectors(program=None):
+    """Selectors of the test's own process, or of a program it starts, that no Workload has."""
+    if can_set_uid():
+        return [f"unix:uid:{os.getuid()}"]
+    return [f"unix:path:{real_executable(program)}"]
+
+
 class Workload:
     """One identity to run programs under."""
 
