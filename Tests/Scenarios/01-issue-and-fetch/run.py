@@ -9,7 +9,8 @@ from harness import Agent, Server, Workload, binary, certificates, main, own_sel
 
 
 def body(s):
-    server = Server(s, default_x509_svid_ttl="10m", default_jwt_svid_ttl="3m").start()
+    # With SPIRE's rate limits, as an operator would have them.
+    server = Server(s, default_x509_svid_ttl="10m", default_jwt_svid_ttl="3m", ratelimit=None).start()
     agent = Agent(s, server).start()
     stock, plain, nobody = (Workload(s, name) for name in ("stock", "plain", "nobody"))
     server.create_entry("stock", agent.id, stock.selectors)

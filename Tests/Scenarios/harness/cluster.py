@@ -26,6 +26,9 @@ def hcl(settings, indent="    "):
             continue
         if isinstance(value, bool):
             text = "true" if value else "false"
+        elif isinstance(value, dict):
+            lines.append(f"{indent}{key} {{\n{hcl(value, indent + '    ')}\n{indent}}}")
+            continue
         elif isinstance(value, int):
             text = str(value)
         elif isinstance(value, (list, tuple)):
@@ -65,6 +68,8 @@ class Server:
             "bind_port": self.port,
             "socket_path": self.socket,
             "log_level": "DEBUG",
+            # One attestation a second for each address, unless a scenario wants the limits.
+            "ratelimit": {"attestation": False, "signing": False},
         }
         block.update(self.settings)
         if self.key_manager == "disk":
