@@ -1,0 +1,141 @@
+import CPeer
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// The process at the other end of a Unix socket, as the kernel names it.
+///
+/// Made once per connection, at accept. Copies share one ``PeerProcessHandle``, so a connection costs
+/// one descriptor beside its socket.
+public struct LocalPeer: Sendable {
+    /// The number of the process that called `connect`, in our PID namespace.
+    public let pid: Int32
+    /// Its effective user ID at `connect`.
+    public let uid: UInt32
+    /// Its effective group ID at `connect`.
+    public let gid: UInt32
+    /// Holds on to the process itself, which its number alone does not do: numbers are used again.
+    package let process: PeerProcessHandle
+
+    /// Asks the kernel who connected.
+    ///
+    /// - Parameter socketDescriptor: An accepted Unix socket; only read from, never kept.
+    /// - Throws: ``LocalPeerError`` when the socket names no process or the process has already ended.
+    package init(socketDescriptor: CInt) throws(LocalPeerError) {
+        var pid: Int32 = 0
+        var uid: UInt32 = 0
+        var gid: UInt32 = 0
+        let result = cygnet_peer_credentials(socketDescriptor, &pid, &uid, &gid)
+        if result != 0 {
+            throw LocalPeerError(.noCredentials, "cannot read the peer's credentials", result)
+        }
+        if pid <= 0 {
+            throw LocalPeerError(
+                .noCredentials,
+                "the peer has no process number here; it runs in a PID namespace we cannot see", 0)
+        }
+        self.pid = pid
+        self.uid = uid
+        self.gid = gid
+        self.process = try PeerProcessHandle(socketDescriptor: socketDescriptor, pid: pid)
+    }
+
+    /// Whether the process that connected is still running. Once false, always false.
+    public var isAlive: Bool { self.process.isAlive }
+}
+
+/// A hold on one process, not on its number.
+///
+/// On Linux a pidfd, taken from the socket where the kernel can (6.5 and later), else opened by
+/// number; elsewhere the number together with the start time. The start time is read at the
+/// beginning in all cases, so that facts gathered by number can be tied to this process.
+package final class PeerProcessHandle: Sendable {
+    /// The process's number; only meaningful while ``isAlive``.
+    package let pid: Int32
+    /// When the process was started, in the kernel's unit. With `pid` it names a process for good.
+    package let startTime: UInt64
+    /// -1 where the system has no such thing.
+    private let pidfd: CInt
+
+    /// - Parameters:
+    ///   - socketDescriptor: The accepted socket, or nil to take hold of a process by its number
+    ///     (tests, and references that name a PID).
+    ///   - pid: The number the kernel gave for the socket.
+    package init(socketDescriptor: CInt?, pid: Int32) throws(LocalPeerError) {
+        var descriptor = socketDescriptor.map { cygnet_peer_pidfd($0) } ?? -ENOPROTOOPT
+        if descriptor == -ENOPROTOOPT || descriptor == -EINVAL {
+            descriptor = cygnet_pidfd_open(pid)
+        }
+        if descriptor == -ESRCH || descriptor == -EINVAL {
+            throw LocalPeerError(.processEnded, "the process that connected has ended", descriptor)
+        }
+        if descriptor < 0, descriptor != -ENOSYS {
+            throw LocalPeerError(
+                .noHandle, "cannot take hold of the process that connected", descriptor)
+        }
+        var startTime: UInt64 = 0
+        let read = cygnet_process_start_time(pid, &startTime)
+        // Read first, look second: if the process lives after the reading, the reading is about it.
+        let ended = descriptor >= 0 ? cygnet_pidfd_has_ended(descriptor) : 0
+        if read != 0 || ended != 0 {
+            if descriptor >= 0 { close(descriptor) }
+            throw LocalPeerError(.processEnded, "the process that connected has ended", read)
+        }
+        self.pid = pid
+        self.startTime = startTime
+        self.pidfd = descriptor >= 0 ? descriptor : -1
+    }
+
+    deinit {
+        if self.pidfd >= 0 { close(self.pidfd) }
+    }
+
+    /// The user and group IDs the process has now: real, effective, saved and file system user ID, then
+    /// the same four group IDs. Nil when it has ended.
+    package func currentIDs() -> [UInt32]? {
+        let ids = [UInt32](unsafeUninitializedCapacity: 8) { buffer, count in
+            let result = cygnet_current_ids(self.pidfd, self.pid, buffer.baseAddress)
+            count = result == 0 ? 8 : 0
+        }
+        return ids.isEmpty ? nil : ids
+    }
+
+    /// Whether the process still runs; a zombie does not. A process that has ended never comes back.
+    package var isAlive: Bool {
+        if self.pidfd >= 0 { return cygnet_pidfd_has_ended(self.pidfd) == 0 }
+        var now: UInt64 = 0
+        return cygnet_process_start_time(self.pid, &now) == 0 && now == self.startTime
+    }
+}
+
+/// Why the peer of a Unix socket could not be named.
+public struct LocalPeerError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What went wrong; compare this.
+    public struct Code: Hashable, Sendable {
+        private enum Value: Hashable, Sendable { case noCredentials, processEnded, noHandle }
+        private let value: Value
+        private init(_ value: Value) { self.value = value }
+        /// The kernel names no process for the socket.
+        public static let noCredentials = Code(.noCredentials)
+        /// The process that connected is gone, so nothing true can be said about it any more.
+        public static let processEnded = Code(.processEnded)
+        /// The process is there but cannot be held on to (descriptors used up, no permission).
+        public static let noHandle = Code(.noHandle)
+    }
+
+    /// What went wrong; compare this.
+    public let code: Code
+    /// The same for people.
+    public let message: String
+
+    init(_ code: Code, _ message: String, _ negativeErrno: CInt) {
+        self.code = code
+        self.message =
+            negativeErrno < 0 ? message + ": " + String(cString: strerror(-negativeErrno)) : message
+    }
+
+    public var description: String { self.message }
+}

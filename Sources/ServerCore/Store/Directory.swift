@@ -1,0 +1,192 @@
+import NIOConcurrencyHelpers
+package import SPIFFE
+
+/// Everything the server knows about its trust domain, in memory and up to date: entries, nodes, bundles.
+///
+/// Fed by the change feed and by nothing else. Reads take a short lock; what concerns connected agents goes to
+/// the ``SyncHub`` in the same step, so the hub sees each change exactly once and in order.
+package final class Directory: ChangeFeedConsumer {
+    private struct State {
+        var entries: EntryIndex
+        var nodes: [SPIFFEID: AttestedNode] = [:]
+        var bundles: [TrustDomain: TrustBundle] = [:]
+        var hub: SyncHub
+        var seq: UInt64 = 0
+    }
+
+    package let trustDomain: TrustDomain
+    private let state: NIOLockedValueBox<State>
+    private let onBundle = NIOLockedValueBox<[@Sendable (TrustBundle) -> Void]>([])
+
+    package init(trustDomain: TrustDomain) {
+        self.trustDomain = trustDomain
+        self.state = NIOLockedValueBox(
+            State(entries: EntryIndex(trustDomain: trustDomain), hub: SyncHub(trustDomain: trustDomain)))
+    }
+
+    /// Calls `body` after each change of a bundle, on the thread of the store: it must be quick.
+    package func onBundleChange(_ body: @escaping @Sendable (TrustBundle) -> Void) {
+        self.onBundle.withLockedValue { $0.append(body) }
+    }
+
+    // MARK: Feed
+
+    package func apply(_ changes: [Change], seq: UInt64) {
+        let bundles = self.state.withLockedValue { state -> [TrustBundle] in
+            var bundles: [TrustBundle] = []
+            for change in changes {
+                Self.apply(change, to: &state)
+                if case .bundleUpserted(let bundle) = change { bundles.append(bundle) }
+            }
+            state.seq = seq
+            state.hub.flush(seq: seq, entries: state.entries)
+            return bundles
+        }
+        guard !bundles.isEmpty else { return }
+        let observers = self.onBundle.withLockedValue { $0 }
+        for bundle in bundles { for observer in observers { observer(bundle) } }
+    }
+
+    private static func apply(_ change: Change, to state: inout State) {
+        switch change {
+        case .entryUpserted(let entry):
+            let old = state.entries.upsert(entry)
+            state.hub.entryChanged(old: old, new: entry, entries: state.entries)
+        case .entryRemoved(let id):
+            guard let old = state.entries.remove(id: id) else { return }
+            state.hub.entryChanged(old: old, new: nil, entries: state.entries)
+        case .nodeUpserted(let node):
+            let old = state.nodes.updateValue(node, forKey: node.id)
+            state.hub.nodeChanged(old: old, new: node, id: node.id, entries: state.entries)
+        case .nodeRemoved(let id):
+            let old = state.nodes.removeValue(forKey: id)
+            state.hub.nodeChanged(old: old, new: nil, id: id, entries: state.entries)
+        case .bundleUpserted(let bundle):
+            state.bundles[bundle.trustDomain] = bundle
+            state.hub.bundleChanged(bundle)
+        case .bundleRemoved(let trustDomain):
+            state.bundles[trustDomain] = nil
+            state.hub.bundleRemoved(trustDomain)
+        }
+    }
+
+    /// Fills the directory from a snapshot of the store, replacing what it had.
+    package func load(from store: any SnapshotStore) async throws {
+        let fresh = NIOLockedValueBox(
+            State(
+                entries: EntryIndex(trustDomain: self.trustDomain),
+                hub: SyncHub(trustDomain: self.trustDomain)))
+        let seq = try await store.loadAll { changes in
+            fresh.withLockedValue { state in
+                for change in changes {
+                    switch change {
+                    case .entryUpserted(let entry): state.entries.upsert(entry)
+                    case .nodeUpserted(let node): state.nodes[node.id] = node
+                    case .bundleUpserted(let bundle): state.bundles[bundle.trustDomain] = bundle
+                    case .entryRemoved, .nodeRemoved, .bundleRemoved: break
+                    }
+                }
+            }
+        }
+        let loaded = fresh.withLockedValue { $0 }
+        self.state.withLockedValue { state in
+            state.entries = loaded.entries
+            state.nodes = loaded.nodes
+            state.bundles = loaded.bundles
+            state.seq = seq
+            state.hub.resetAll(entries: state.entries)
+            state.hub.flush(seq: seq, entries: state.entries)
+        }
+    }
+
+    // MARK: Asking
+
+    /// Runs `body` with the entries under the lock; it must be short.
+    package func withEntries<Result>(_ body: (EntryIndex) throws -> Result) rethrows -> Result {
+        try self.state.withLockedValue { try body($0.entries) }
+    }
+
+    /// The digest of all entries and the position in the feed it belongs to.
+    package var entryDigest: (digest: EntryDigest, seq: UInt64) {
+        self.state.withLockedValue { ($0.entries.digest, $0.seq) }
+    }
+
+    package var seq: UInt64 { self.state.withLockedValue { $0.seq } }
+
+    package func node(_ id: SPIFFEID) -> AttestedNode? {
+        self.state.withLockedValue { $0.nodes[id] }
+    }
+
+    /// All nodes, ordered by ID.
+    package var nodes: [AttestedNode] {
+        self.state.withLockedValue { Array($0.nodes.values) }.sorted { $0.id < $1.id }
+    }
+
+    package func bundle(_ trustDomain: TrustDomain) -> TrustBundle? {
+        self.state.withLockedValue { $0.bundles[trustDomain] }
+    }
+
+    /// The bundle of the server's own trust domain.
+    package var ownBundle: TrustBundle? { self.bundle(self.trustDomain) }
+
+    package var bundleCount: Int { self.state.withLockedValue { $0.bundles.count } }
+
+    /// The entry, if it exists and the agent may have SVIDs of it.
+    package func authorizedEntry(id: String, agent: SPIFFEID) -> Entry? {
+        self.state.withLockedValue { state in
+            guard let entry = state.entries.entry(id: id) else { return nil }
+            let path = agent.path
+            if entry.parentID.path == path { return entry }
+            let aliases = Self.aliasPaths(of: agent, in: state)
+            return state.entries.isAuthorized(entry, agentPath: path, aliasPaths: aliases)
+                ? entry : nil
+        }
+    }
+
+    /// The agent's authorised entries, ordered by ID.
+    package func authorizedEntries(agent: SPIFFEID) -> [Entry] {
+        let entries = self.state.withLockedValue { state in
+            state.entries.authorizedEntries(
+                agentPath: agent.path, aliasPaths: Self.aliasPaths(of: agent, in: state))
+        }
+        return entries.sorted { $0.id < $1.id }
+    }
+
+    private static func aliasPaths(of agent: SPIFFEID, in state: State) -> Set<String> {
+        if let known = state.hub.aliasPaths(of: agent) { return known }
+        guard let node = state.nodes[agent] else { return [] }
+        return state.entries.aliasPaths(nodeSelectors: Set(node.selectors))
+    }
+
+    // MARK: Sessions
+
+    /// Opens the sync session of an agent: from now on it gets every change that concerns it.
+    ///
+    /// - Parameter knownDigest: digest of the set the agent holds; the snapshot is left out when it is equal.
+    package func openSession(agent: SPIFFEID, knownDigest: [UInt8]) -> SyncSession {
+        self.state.withLockedValue { state in
+            let session = SyncSession(agent: agent)
+            let selectors = Set(state.nodes[agent]?.selectors ?? [])
+            state.hub.add(
+                session, nodeSelectors: selectors, knownDigest: knownDigest, entries: state.entries,
+                bundles: state.bundles, seq: state.seq)
+            return session
+        }
+    }
+
+    package func closeSession(_ session: SyncSession) {
+        self.state.withLockedValue { $0.hub.remove(session) }
+        session.finish(nil)
+    }
+
+    /// Gives the agent a fresh snapshot.
+    package func resync(_ session: SyncSession) {
+        self.state.withLockedValue { state in
+            state.hub.reset(session, entries: state.entries)
+            state.hub.flush(seq: state.seq, entries: state.entries)
+        }
+    }
+
+    /// How many agents hold a session.
+    package var sessionCount: Int { self.state.withLockedValue { $0.hub.count } }
+}

@@ -1,0 +1,88 @@
+package import SPIFFE
+
+// The store protocols, one per aggregate. Every write is durable when it returns and appends to the change
+// feed in the same transaction; when it throws, nothing has changed. Errors are ``ServerError`` with
+// `unavailable` for a store that cannot be written (full disk, lock) and `internal` otherwise.
+
+/// Registration entries.
+package protocol EntryStore: Sendable {
+    /// Adds entries; each is taken or refused on its own.
+    ///
+    /// - Returns: per entry, in order, whether it was added; false when its ID is taken or an entry with the
+    ///   same SPIFFE ID, parent and selectors exists.
+    func createEntries(_ entries: [Entry]) async throws -> [Bool]
+
+    /// Changes entries; the transform gets the stored entry and gives the new one, to which the store gives
+    /// the next revision.
+    ///
+    /// - Returns: per ID, in order, what became of it.
+    func updateEntries(_ updates: [EntryUpdate]) async throws -> [EntryUpdateResult]
+
+    /// - Returns: per ID, in order, whether there was such an entry.
+    func deleteEntries(_ ids: [String]) async throws -> [Bool]
+}
+
+/// A change of one entry.
+package struct EntryUpdate: Sendable {
+    package let id: String
+    package let transform: @Sendable (Entry) throws(ServerError) -> Entry
+
+    package init(id: String, transform: @escaping @Sendable (Entry) throws(ServerError) -> Entry) {
+        self.id = id
+        self.transform = transform
+    }
+}
+
+package enum EntryUpdateResult: Sendable {
+    case updated(Entry)
+    case notFound
+    /// Another entry has the same SPIFFE ID, parent and selectors.
+    case similarExists
+    /// The transform refused.
+    case refused(ServerError)
+}
+
+/// Attested nodes and join tokens.
+package protocol NodeStore: Sendable {
+    /// Keeps a join token, and the alias entry that goes with it.
+    ///
+    /// - Throws: ``ServerError`` `alreadyExists` when the token exists.
+    func createJoinToken(_ token: JoinToken, alias: Entry?) async throws
+
+    /// Takes the token out of the store; of several callers exactly one gets it.
+    func takeJoinToken(_ value: String) async throws -> JoinToken?
+
+    /// Removes tokens that expired at or before that Unix time.
+    func pruneJoinTokens(expiredAt now: Int64) async throws -> Int
+
+    /// Enters or replaces a node; refused (false) when the stored one is banned.
+    func attestNode(_ node: AttestedNode) async throws -> Bool
+
+    /// Changes a node.
+    ///
+    /// - Returns: the node afterwards, or nil when there is none.
+    func updateNode(
+        _ id: SPIFFEID, _ transform: @escaping @Sendable (inout AttestedNode) throws(ServerError) -> Void
+    ) async throws -> AttestedNode?
+
+    /// Forgets a node together with its join-token alias: the entries with that parent whose only selector is
+    /// `spiffe_id:<parent>`.
+    func deleteNode(_ id: SPIFFEID) async throws -> Bool
+}
+
+/// Bundles of trust domains.
+package protocol BundleStore: Sendable {
+    /// Changes a bundle, which starts empty; the store gives it the next sequence number when it differs.
+    ///
+    /// - Returns: the bundle afterwards.
+    func updateBundle(
+        _ trustDomain: TrustDomain, _ transform: @escaping @Sendable (inout TrustBundle) -> Void
+    ) async throws -> TrustBundle
+}
+
+/// The authorities' journal.
+package protocol JournalStore: Sendable {
+    func loadJournal() async throws -> [JournalEntry]
+    /// Replaces the journal as a whole.
+    func saveJournal(_ entries: [JournalEntry]) async throws
+}

@@ -1,0 +1,224 @@
+import SPIFFE
+
+/// Decides which connected agents a change concerns, and gives it to them.
+///
+/// The work for a change is proportional to the agents it concerns. Only changes of the parent graph itself
+/// (a node alias, or an entry that is the parent of others) make the agents below get a new snapshot.
+struct SyncHub {
+    private struct Member {
+        let session: SyncSession
+        let agentPath: String
+        var nodeSelectors: Set<Selector>
+        var aliasPaths: Set<String>
+        var digest = EntryDigest()
+        /// Foreign trust domains that the agent's entries federate with.
+        var federated: Set<TrustDomain> = []
+        var isTouched = false
+    }
+
+    private let trustDomain: TrustDomain
+    private var members: [ObjectIdentifier: Member] = [:]
+    /// Members by each path that makes an entry theirs: the agent's own and its aliases'.
+    private var byPath: [String: Set<ObjectIdentifier>] = [:]
+    private var touched: [ObjectIdentifier] = []
+    private var bundles: [TrustDomain: TrustBundle] = [:]
+
+    init(trustDomain: TrustDomain) { self.trustDomain = trustDomain }
+
+    var count: Int { self.members.count }
+
+    /// The alias paths of a connected agent.
+    func aliasPaths(of agent: SPIFFEID) -> Set<String>? {
+        guard let key = self.byPath[agent.path]?.first else { return nil }
+        return self.members[key]?.aliasPaths
+    }
+
+    // MARK: Sessions
+
+    mutating func add(
+        _ session: SyncSession, nodeSelectors: Set<Selector>, knownDigest: [UInt8],
+        entries: EntryIndex, bundles: [TrustDomain: TrustBundle], seq: UInt64
+    ) {
+        self.bundles = bundles
+        let key = ObjectIdentifier(session)
+        let member = Member(
+            session: session, agentPath: session.agent.path, nodeSelectors: nodeSelectors,
+            aliasPaths: entries.aliasPaths(nodeSelectors: nodeSelectors))
+        self.members[key] = member
+        for path in member.aliasPaths.union([member.agentPath]) {
+            self.byPath[path, default: []].insert(key)
+        }
+        if let own = bundles[self.trustDomain] { session.upsert(own) }
+        self.reset(key, entries: entries, knownDigest: knownDigest)
+        self.flush(seq: seq, entries: entries)
+    }
+
+    mutating func remove(_ session: SyncSession) {
+        let key = ObjectIdentifier(session)
+        guard let member = self.members.removeValue(forKey: key) else { return }
+        for path in member.aliasPaths.union([member.agentPath]) { self.unlink(key, from: path) }
+    }
+
+    /// Gives the session a snapshot.
+    mutating func reset(_ session: SyncSession, entries: EntryIndex) {
+        self.reset(ObjectIdentifier(session), entries: entries, knownDigest: [])
+    }
+
+    /// Gives every session a snapshot, after the directory was filled anew.
+    mutating func resetAll(entries: EntryIndex) {
+        for key in Array(self.members.keys) {
+            self.relinkAliases(key, entries: entries)
+            self.reset(key, entries: entries, knownDigest: [])
+        }
+    }
+
+    // MARK: Changes
+
+    /// - Parameter entries: the index after the change.
+    mutating func entryChanged(old: Entry?, new: Entry?, entries: EntryIndex) {
+        guard !self.members.isEmpty else { return }
+        let isAlias = [old, new].contains { $0?.parentID.path == EntryIndex.serverPath }
+        if isAlias {
+            for key in Array(self.members.keys) where self.relinkAliases(key, entries: entries) {
+                self.reset(key, entries: entries, knownDigest: [])
+            }
+        }
+        let before = old.map { self.concerned(byParent: $0.parentID.path, entries: entries) } ?? []
+        let after = new.map { self.concerned(byParent: $0.parentID.path, entries: entries) } ?? []
+        let moved = old?.spiffeID != new?.spiffeID || old?.parentID != new?.parentID
+        let hasChildren = [old, new].contains { entry in
+            entry.map { entries.hasChildren(path: $0.spiffeID.path) } ?? false
+        }
+        if moved && hasChildren {
+            for key in before.union(after) { self.reset(key, entries: entries, knownDigest: []) }
+            return
+        }
+        if let old {
+            for key in before.subtracting(after) { self.take(old, from: key) }
+        }
+        if let new {
+            for key in after {
+                self.give(new, replacing: before.contains(key) ? old : nil, to: key)
+            }
+        }
+    }
+
+    mutating func nodeChanged(old: AttestedNode?, new: AttestedNode?, id: SPIFFEID, entries: EntryIndex) {
+        for key in self.byPath[id.path] ?? [] {
+            guard let member = self.members[key], member.agentPath == id.path else { continue }
+            guard let new else {
+                member.session.finish(
+                    ServerError(
+                        .permissionDenied, "agent \(id) is not attested", agentReason: .notAttested))
+                continue
+            }
+            if new.isBanned {
+                member.session.finish(
+                    ServerError(.permissionDenied, "agent \(id) is banned", agentReason: .banned))
+                continue
+            }
+            let selectors = Set(new.selectors)
+            if selectors != member.nodeSelectors {
+                self.members[key]?.nodeSelectors = selectors
+                if self.relinkAliases(key, entries: entries) {
+                    self.reset(key, entries: entries, knownDigest: [])
+                }
+            }
+        }
+    }
+
+    mutating func bundleChanged(_ bundle: TrustBundle) {
+        self.bundles[bundle.trustDomain] = bundle
+        for (key, member) in self.members
+        where bundle.trustDomain == self.trustDomain || member.federated.contains(bundle.trustDomain) {
+            member.session.upsert(bundle)
+            self.touch(key)
+        }
+    }
+
+    mutating func bundleRemoved(_ trustDomain: TrustDomain) {
+        self.bundles[trustDomain] = nil
+        for (key, member) in self.members where member.federated.contains(trustDomain) {
+            member.session.remove(trustDomain)
+            self.touch(key)
+        }
+    }
+
+    /// Wakes the sessions that have news.
+    mutating func flush(seq: UInt64, entries: EntryIndex) {
+        for key in self.touched {
+            guard let member = self.members[key] else { continue }
+            self.members[key]?.isTouched = false
+            member.session.flush(seq: seq, digest: member.digest)
+        }
+        self.touched.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Inside
+
+    private func concerned(byParent path: String, entries: EntryIndex) -> Set<ObjectIdentifier> {
+        if path == EntryIndex.serverPath { return [] }
+        var result: Set<ObjectIdentifier> = []
+        for above in entries.pathsAbove(parentPath: path) {
+            if let keys = self.byPath[above] { result.formUnion(keys) }
+        }
+        return result
+    }
+
+    private mutating func give(_ entry: Entry, replacing old: Entry?, to key: ObjectIdentifier) {
+        if let old { self.members[key]?.digest.toggle(old) }
+        self.members[key]?.digest.toggle(entry)
+        self.members[key]?.session.upsert(entry)
+        self.federate(entry, key)
+        self.touch(key)
+    }
+
+    private mutating func take(_ entry: Entry, from key: ObjectIdentifier) {
+        self.members[key]?.digest.toggle(entry)
+        self.members[key]?.session.remove(entry.id)
+        self.touch(key)
+    }
+
+    private mutating func federate(_ entry: Entry, _ key: ObjectIdentifier) {
+        for trustDomain in entry.federatesWith
+        where self.members[key]?.federated.insert(trustDomain).inserted == true {
+            if let bundle = self.bundles[trustDomain] { self.members[key]?.session.upsert(bundle) }
+        }
+    }
+
+    private mutating func reset(_ key: ObjectIdentifier, entries: EntryIndex, knownDigest: [UInt8]) {
+        guard let member = self.members[key] else { return }
+        let authorized = entries.authorizedEntries(
+            agentPath: member.agentPath, aliasPaths: member.aliasPaths)
+        var digest = EntryDigest()
+        for entry in authorized { digest.toggle(entry) }
+        self.members[key]?.digest = digest
+        self.members[key]?.federated = []
+        for entry in authorized where !entry.federatesWith.isEmpty { self.federate(entry, key) }
+        if knownDigest != digest.bytes { member.session.replaceAll(authorized) }
+        self.touch(key)
+    }
+
+    /// - Returns: whether the alias paths have changed.
+    @discardableResult
+    private mutating func relinkAliases(_ key: ObjectIdentifier, entries: EntryIndex) -> Bool {
+        guard let member = self.members[key] else { return false }
+        let paths = entries.aliasPaths(nodeSelectors: member.nodeSelectors)
+        guard paths != member.aliasPaths else { return false }
+        for path in member.aliasPaths where path != member.agentPath { self.unlink(key, from: path) }
+        for path in paths { self.byPath[path, default: []].insert(key) }
+        self.members[key]?.aliasPaths = paths
+        return true
+    }
+
+    private mutating func unlink(_ key: ObjectIdentifier, from path: String) {
+        self.byPath[path]?.remove(key)
+        if self.byPath[path]?.isEmpty == true { self.byPath[path] = nil }
+    }
+
+    private mutating func touch(_ key: ObjectIdentifier) {
+        guard self.members[key]?.isTouched == false else { return }
+        self.members[key]?.isTouched = true
+        self.touched.append(key)
+    }
+}

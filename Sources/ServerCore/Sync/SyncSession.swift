@@ -1,0 +1,159 @@
+import NIOConcurrencyHelpers
+package import SPIFFE
+
+/// What one agent must learn next.
+package struct SyncUpdate: Sendable {
+    /// True: `upserted` is the whole authorised set and replaces what the agent holds.
+    package var isSnapshot = false
+    package var upserted: [Entry] = []
+    package var removedIDs: [String] = []
+    package var bundles: [TrustBundle] = []
+    package var removedBundles: [TrustDomain] = []
+    /// Position in the change feed after this update.
+    package var seq: UInt64 = 0
+    /// Digest of the agent's authorised set after this update.
+    package var digest = EntryDigest()
+
+    /// Whether the authorised set changes.
+    package var changesEntries: Bool {
+        self.isSnapshot || !self.upserted.isEmpty || !self.removedIDs.isEmpty
+    }
+}
+
+/// The queue from the change feed to one connected agent.
+///
+/// Changes that the agent has not taken yet are joined per entry, the newest winning, so the queue never
+/// holds more than the agent's authorised set however slow the agent is. One task reads it.
+package final class SyncSession: Sendable {
+    private struct State {
+        var isSnapshot = false
+        var upserted: [String: Entry] = [:]
+        var removed: Set<String> = []
+        var bundles: [TrustDomain: TrustBundle] = [:]
+        var removedBundles: Set<TrustDomain> = []
+        var seq: UInt64 = 0
+        var digest = EntryDigest()
+        var hasNews = false
+        var end: ServerError??
+        var waiting: CheckedContinuation<SyncUpdate?, any Error>?
+    }
+
+    package let agent: SPIFFEID
+    private let state = NIOLockedValueBox(State())
+
+    init(agent: SPIFFEID) { self.agent = agent }
+
+    /// The next update; waits until there is one.
+    ///
+    /// - Returns: nil when the session was closed by our own side.
+    /// - Throws: ``ServerError`` when the server ended it (agent banned, evicted, replaced).
+    package func next() async throws -> SyncUpdate? {
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                let outcome = self.state.withLockedValue { state -> Result<SyncUpdate?, any Error>? in
+                    if let end = state.end {
+                        if let error = end { return .failure(error) }
+                        return .success(nil)
+                    }
+                    if state.hasNews { return .success(Self.take(&state)) }
+                    state.waiting = continuation
+                    return nil
+                }
+                if let outcome { continuation.resume(with: outcome) }
+            }
+        } onCancel: {
+            self.finish(nil)
+        }
+    }
+
+    /// Position and digest for a heartbeat: what the agent will have once it has taken everything; nil while
+    /// something is waiting to be taken.
+    package var settled: (seq: UInt64, digest: EntryDigest)? {
+        self.state.withLockedValue { $0.hasNews ? nil : ($0.seq, $0.digest) }
+    }
+
+    /// Ends the session; with an error when the agent must learn why. The first call counts.
+    package func finish(_ error: ServerError?) {
+        let waiting = self.state.withLockedValue { state -> CheckedContinuation<SyncUpdate?, any Error>? in
+            guard state.end == nil else { return nil }
+            state.end = .some(error)
+            defer { state.waiting = nil }
+            return state.waiting
+        }
+        if let error { waiting?.resume(throwing: error) } else { waiting?.resume(returning: nil) }
+    }
+
+    // MARK: Filled by the hub
+
+    func upsert(_ entry: Entry) {
+        self.state.withLockedValue { state in
+            state.upserted[entry.id] = entry
+            state.removed.remove(entry.id)
+            state.hasNews = true
+        }
+    }
+
+    func remove(_ id: String) {
+        self.state.withLockedValue { state in
+            state.upserted[id] = nil
+            if !state.isSnapshot { state.removed.insert(id) }
+            state.hasNews = true
+        }
+    }
+
+    func replaceAll(_ entries: [Entry]) {
+        self.state.withLockedValue { state in
+            state.isSnapshot = true
+            state.removed = []
+            state.upserted = Dictionary(entries.map { ($0.id, $0) }) { first, _ in first }
+            state.hasNews = true
+        }
+    }
+
+    func upsert(_ bundle: TrustBundle) {
+        self.state.withLockedValue { state in
+            state.bundles[bundle.trustDomain] = bundle
+            state.removedBundles.remove(bundle.trustDomain)
+            state.hasNews = true
+        }
+    }
+
+    func remove(_ trustDomain: TrustDomain) {
+        self.state.withLockedValue { state in
+            state.bundles[trustDomain] = nil
+            state.removedBundles.insert(trustDomain)
+            state.hasNews = true
+        }
+    }
+
+    /// Hands what has gathered to the reader, if it waits.
+    func flush(seq: UInt64, digest: EntryDigest) {
+        let ready = self.state.withLockedValue {
+            state -> (CheckedContinuation<SyncUpdate?, any Error>, SyncUpdate)? in
+            state.seq = seq
+            state.digest = digest
+            guard state.hasNews, let waiting = state.waiting else { return nil }
+            state.waiting = nil
+            return (waiting, Self.take(&state))
+        }
+        ready?.0.resume(returning: ready?.1)
+    }
+
+    private static func take(_ state: inout State) -> SyncUpdate {
+        var update = SyncUpdate()
+        update.isSnapshot = state.isSnapshot
+        update.upserted = Array(state.upserted.values)
+        update.removedIDs = Array(state.removed)
+        update.bundles = Array(state.bundles.values)
+        update.removedBundles = Array(state.removedBundles)
+        update.seq = state.seq
+        update.digest = state.digest
+        state.isSnapshot = false
+        state.upserted = [:]
+        state.removed = []
+        state.bundles = [:]
+        state.removedBundles = []
+        state.hasNews = false
+        return update
+    }
+}

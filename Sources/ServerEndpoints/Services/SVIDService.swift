@@ -1,0 +1,212 @@
+import ControlPlaneProto
+import Foundation
+import GRPCCore
+import SPIFFE
+import ServerCore
+import X509
+
+/// `spire.api.server.svid.v1.SVID`: SVIDs for operators (mint) and agents.
+struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
+    let issuer: Issuer
+    let directory: Directory
+    let limits: RateLimits
+
+    // MARK: Operators
+
+    func mintX509SVID(
+        request: Spire_Api_Server_Svid_V1_MintX509SVIDRequest, context: ServerContext
+    ) async throws -> Spire_Api_Server_Svid_V1_MintX509SVIDResponse {
+        guard !request.csr.isEmpty else { throw ServerError(.invalidArgument, "missing CSR") }
+        let ttl = try Self.ttl(request.ttl)
+        let csr = try PublicKeys.parseRequest([UInt8](request.csr))
+        let names = try RequestedNames(csr, trustDomain: self.issuer.trustDomain)
+        let svid = try await self.issuer.issue(
+            X509Issuance(
+                spiffeID: names.spiffeID, publicKey: csr.publicKey, dnsNames: names.dnsNames, ttl: ttl,
+                subject: csr.subject.isEmpty ? nil : csr.subject, reason: "mint"),
+            requestedBy: try context.call.caller.caller.name)
+        return .with { $0.svid = Wire.message(svid) }
+    }
+
+    func mintJWTSVID(
+        request: Spire_Api_Server_Svid_V1_MintJWTSVIDRequest, context: ServerContext
+    ) async throws -> Spire_Api_Server_Svid_V1_MintJWTSVIDResponse {
+        let ttl = try Self.ttl(request.ttl)
+        let id = try Wire.id(request.id, field: "SPIFFE ID", isSet: request.hasID)
+        try EntryValidation.checkWorkloadID(id, in: self.issuer.trustDomain)
+        let svid = try await self.issuer.issue(
+            JWTIssuance(
+                spiffeID: id, audience: try Self.audience(request.audience), ttl: ttl, reason: "mint"),
+            requestedBy: try context.call.caller.caller.name)
+        return .with { $0.svid = Wire.message(svid) }
+    }
+
+    func mintWITSVID(
+        request: Spire_Api_Server_Svid_V1_MintWITSVIDRequest, context: ServerContext
+    ) async throws -> Spire_Api_Server_Svid_V1_MintWITSVIDResponse {
+        throw ServerError(.unimplemented, "WIT-SVIDs are not enabled")
+    }
+
+    // MARK: Agents
+
+    func batchNewX509SVID(
+        request: Spire_Api_Server_Svid_V1_BatchNewX509SVIDRequest, context: ServerContext
+    ) async throws -> Spire_Api_Server_Svid_V1_BatchNewX509SVIDResponse {
+        let call = try context.call
+        let agent = try call.requireAgent()
+        guard !request.params.isEmpty else { throw ServerError(.invalidArgument, "missing parameters") }
+        try await self.limits.waitToSign(request.params.count, address: call.remoteIPAddress)
+        let wanted = request.params.map { params in
+            Result { () throws(ServerError) -> X509Issuance in
+                guard !params.entryID.isEmpty else { throw ServerError(.invalidArgument, "missing entry ID") }
+                guard !params.csr.isEmpty else { throw ServerError(.invalidArgument, "missing CSR") }
+                let csr = try PublicKeys.parseRequest([UInt8](params.csr))
+                return try self.directory.issuance(
+                    entryID: params.entryID, agent: agent, publicKey: csr.publicKey)
+            }
+        }
+        let results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
+        return .with {
+            $0.results = results.map { result in
+                .with {
+                    switch result {
+                    case .success(let svid):
+                        $0.status = itemOK
+                        $0.svid = Wire.message(svid)
+                    case .failure(let error):
+                        $0.status = error.itemStatus
+                    }
+                }
+            }
+        }
+    }
+
+    func newJWTSVID(
+        request: Spire_Api_Server_Svid_V1_NewJWTSVIDRequest, context: ServerContext
+    ) async throws -> Spire_Api_Server_Svid_V1_NewJWTSVIDResponse {
+        let agent = try context.call.requireAgent()
+        guard !request.entryID.isEmpty else { throw ServerError(.invalidArgument, "missing entry ID") }
+        let issuance = try self.directory.jwtIssuance(
+            entryID: request.entryID, agent: agent, audience: try Self.audience(request.audience))
+        let svid = try await self.issuer.issue(issuance, requestedBy: agent.string)
+        return .with { $0.svid = Wire.message(svid) }
+    }
+
+    func batchNewWITSVID(
+        request: Spire_Api_Server_Svid_V1_BatchNewWITSVIDRequest, context: ServerContext
+    ) async throws -> Spire_Api_Server_Svid_V1_BatchNewWITSVIDResponse {
+        throw ServerError(.unimplemented, "WIT-SVIDs are not enabled")
+    }
+
+    func newDownstreamX509CA(
+        request: Spire_Api_Server_Svid_V1_NewDownstreamX509CARequest, context: ServerContext
+    ) async throws -> Spire_Api_Server_Svid_V1_NewDownstreamX509CAResponse {
+        throw ServerError(.unimplemented, "downstream authorities are not supported yet")
+    }
+
+    private static func ttl(_ ttl: Int32) throws(ServerError) -> Int32 {
+        guard ttl >= 0 else {
+            throw ServerError(.invalidArgument, "ttl \(ttl) rejected: it must be 0 (default) or more seconds")
+        }
+        return ttl
+    }
+
+    static func audience(_ audience: [String]) throws(ServerError) -> [String] {
+        guard audience.count <= 64, audience.allSatisfy({ $0.utf8.count <= 2048 }) else {
+            throw ServerError(
+                .invalidArgument, "audience rejected: at most 64 values of at most 2048 bytes are accepted")
+        }
+        return audience
+    }
+}
+
+extension Directory {
+    /// What to issue to an agent for an entry.
+    ///
+    /// - Throws: ``ServerError`` `notFound` when the entry is unknown or not authorised for the agent: the
+    ///   caller must not learn which.
+    func issuance(
+        entryID: String, agent: SPIFFEID, publicKey: Certificate.PublicKey
+    ) throws(ServerError) -> X509Issuance {
+        let entry = try self.requireEntry(entryID, agent: agent)
+        return X509Issuance(
+            spiffeID: entry.spiffeID, publicKey: publicKey, dnsNames: entry.dnsNames,
+            ttl: entry.x509SVIDTTL, reason: "entry:" + entry.id)
+    }
+
+    func jwtIssuance(
+        entryID: String, agent: SPIFFEID, audience: [String]
+    ) throws(ServerError) -> JWTIssuance {
+        let entry = try self.requireEntry(entryID, agent: agent)
+        return JWTIssuance(
+            spiffeID: entry.spiffeID, audience: audience, ttl: entry.jwtSVIDTTL,
+            includesJTI: entry.jwtSVIDIncludeJTI, reason: "entry:" + entry.id)
+    }
+
+    private func requireEntry(_ id: String, agent: SPIFFEID) throws(ServerError) -> Entry {
+        guard let entry = self.authorizedEntry(id: id, agent: agent) else {
+            throw ServerError(.notFound, "entry not found or not authorized")
+        }
+        return entry
+    }
+}
+
+extension Issuer {
+    /// Issues what could be resolved and passes on the errors of the rest, in order.
+    func issueEach(
+        _ wanted: [Result<X509Issuance, ServerError>], requestedBy: String
+    ) async throws -> [Result<IssuedX509SVID, ServerError>] {
+        var issued = try await self.issue(wanted.compactMap { try? $0.get() }, requestedBy: requestedBy)[...]
+        return wanted.map { result in
+            result.flatMap { _ in
+                issued.popFirst() ?? .failure(ServerError(.internal, "issuance gave no result"))
+            }
+        }
+    }
+}
+
+/// The names in a CSR for `MintX509SVID`.
+struct RequestedNames {
+    let spiffeID: SPIFFEID
+    let dnsNames: [String]
+
+    init(_ csr: CertificateSigningRequest, trustDomain: TrustDomain) throws(ServerError) {
+        var uris: [String] = []
+        var dnsNames: [String] = []
+        do {
+            for name in try csr.attributesNames() {
+                switch name {
+                case .uniformResourceIdentifier(let uri): uris.append(uri)
+                case .dnsName(let name): dnsNames.append(name)
+                default: continue
+                }
+            }
+        } catch {
+            throw ServerError(.invalidArgument, "malformed CSR: its subject alternative names cannot be read")
+        }
+        guard uris.count == 1 else {
+            throw ServerError(
+                .invalidArgument, "invalid CSR: it has \(uris.count) URI SANs; exactly one, the SPIFFE ID, is expected")
+        }
+        do { self.spiffeID = try SPIFFEID(uris[0]) } catch {
+            throw ServerError(.invalidArgument, "invalid CSR: \(error)")
+        }
+        try EntryValidation.checkWorkloadID(self.spiffeID, in: trustDomain)
+        try DNSNames.check(dnsNames)
+        self.dnsNames = dnsNames
+    }
+}
+
+extension CertificateSigningRequest {
+    fileprivate func attributesNames() throws -> SubjectAlternativeNames {
+        var names: [GeneralName] = []
+        for attribute in self.attributes {
+            let request = try ExtensionRequest(attribute)
+            guard let request else { continue }
+            if let found = try request.extensions.subjectAlternativeNames {
+                names.append(contentsOf: found)
+            }
+        }
+        return SubjectAlternativeNames(names)
+    }
+}

@@ -1,0 +1,235 @@
+import ControlPlaneProto
+import Foundation
+import GRPCCore
+import Logging
+import SPIFFE
+import ServerCore
+
+/// `cygnet.sync.v1.Sync`: one stream per agent for entries, bundles and signing.
+struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
+    /// Entries per message of a snapshot.
+    private static let pageSize = 1_000
+    private static let heartbeatInterval = Duration.seconds(30)
+    private static let maxBatch = 1_000
+
+    let directory: Directory
+    let nodes: NodeRegistry
+    let issuer: Issuer
+    let limits: RateLimits
+    let logger: Logger
+
+    func connect(
+        request: RPCAsyncSequence<Cygnet_Sync_V1_AgentMessage, any Error>,
+        response: RPCWriter<Cygnet_Sync_V1_ServerMessage>, context: ServerContext
+    ) async throws {
+        let call = try context.call
+        let agent = try call.requireAgent()
+        guard case .svid(_, let serial, let expiresAt) = call.caller.caller else {
+            throw ServerError(.internal, "agent without SVID")
+        }
+        var requests = request.makeAsyncIterator()
+        guard let first = try await requests.next(), case .hello(let hello)? = first.message else {
+            throw ServerError(.invalidArgument, "the first message must be hello")
+        }
+        guard hello.agentVersion.utf8.count <= 255 else {
+            throw ServerError(.invalidArgument, "agent version is longer than 255 bytes")
+        }
+        try await self.nodes.setVersion(hello.agentVersion, of: agent)
+        let session = self.directory.openSession(agent: agent, knownDigest: [UInt8](hello.digest))
+        defer { self.directory.closeSession(session) }
+        // A ban or an eviction between authorisation and the opened session must not slip through.
+        try await self.nodes.authorize(agent, serial: serial, expiresAt: expiresAt)
+
+        try await withRPCCancellationHandler {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let outbox = SyncOutbox(response)
+                group.addTask { try await self.push(session, to: outbox) }
+                group.addTask { try await self.heartbeat(session, to: outbox) }
+                group.addTask { try await Self.expire(at: expiresAt, agent) }
+                group.addTask {
+                    // The requests' iterator stays in one task; signing runs beside it, so that a large batch does
+                    // not hold up a small one.
+                    try await withThrowingDiscardingTaskGroup { signing in
+                        var inFlight = SyncInFlight()
+                        while let message = try await requests.next() {
+                            try inFlight.admit()
+                            let slot = inFlight.slot
+                            signing.addTask {
+                                defer { slot.release() }
+                                try await self.handle(message, agent: agent, session, outbox, call)
+                            }
+                        }
+                    }
+                }
+                defer { group.cancelAll() }
+                // Whoever ends first ends the stream: the agent by half-closing, the others by an error.
+                try await group.next()
+            }
+        } onCancelRPC: {
+            session.finish(nil)
+        }
+    }
+
+    private func push(_ session: SyncSession, to outbox: SyncOutbox) async throws {
+        while let update = try await session.next() {
+            if !update.bundles.isEmpty || !update.removedBundles.isEmpty {
+                try await outbox.write(
+                    .with {
+                        $0.bundles = .with {
+                            $0.upserted = update.bundles.map { Wire.message($0) }
+                            $0.removed = update.removedBundles.map(\.name)
+                        }
+                    })
+            }
+            guard update.changesEntries else { continue }
+            var start = 0
+            repeat {
+                let end = min(start + Self.pageSize, update.upserted.count)
+                let page = update.upserted[start..<end]
+                let isFirst = start == 0
+                start = end
+                let isLast = end >= update.upserted.count
+                try await outbox.write(
+                    .with {
+                        $0.entries = .with {
+                            $0.seq = update.seq
+                            $0.snapshot = update.isSnapshot
+                            $0.more = !isLast
+                            $0.upserted = page.map { Wire.agentMessage($0) }
+                            if isFirst { $0.removedIds = update.removedIDs }
+                            $0.digest = Data(update.digest.bytes)
+                        }
+                    })
+            } while start < update.upserted.count
+        }
+    }
+
+    private func heartbeat(_ session: SyncSession, to outbox: SyncOutbox) async throws {
+        while true {
+            try await Task.sleep(for: Self.heartbeatInterval)
+            guard let settled = session.settled else { continue }
+            try await outbox.write(
+                .with {
+                    $0.heartbeat = .with {
+                        $0.seq = settled.seq
+                        $0.digest = Data(settled.digest.bytes)
+                        $0.serverTime = Int64(Date().timeIntervalSince1970)
+                    }
+                })
+        }
+    }
+
+    /// Ends the stream when the SVID that opened it ends.
+    private static func expire(at expiresAt: Int64, _ agent: SPIFFEID) async throws {
+        while true {
+            let remaining = expiresAt - Int64(Date().timeIntervalSince1970)
+            if remaining <= 0 {
+                throw ServerError(.permissionDenied, "agent \(agent) SVID is expired", agentReason: .expired)
+            }
+            // Wall-clock time may jump; look again every minute at least near the end.
+            try await Task.sleep(for: .seconds(min(remaining, 60)))
+        }
+    }
+
+    private func handle(
+        _ message: Cygnet_Sync_V1_AgentMessage, agent: SPIFFEID, _ session: SyncSession,
+        _ outbox: SyncOutbox, _ call: CallContext
+    ) async throws {
+        switch message.message {
+        case .signX509(let batch): try await self.signX509(batch, agent: agent, outbox, call)
+        case .signJwt(let wanted): try await self.signJWT(wanted, agent: agent, outbox, call)
+        case .resync: self.directory.resync(session)
+        case .hello: throw ServerError(.invalidArgument, "hello may be sent only once")
+        case nil: throw ServerError(.invalidArgument, "unknown message; the agent may be newer than the server")
+        }
+    }
+
+    private func signX509(
+        _ batch: Cygnet_Sync_V1_SignX509Batch, agent: SPIFFEID, _ outbox: SyncOutbox, _ call: CallContext
+    ) async throws {
+        guard batch.requests.count <= Self.maxBatch else {
+            throw ServerError(.invalidArgument, "batch of \(batch.requests.count); at most \(Self.maxBatch) are accepted")
+        }
+        try await self.limits.waitInParts(batch.requests.count, address: call.remoteIPAddress)
+        let wanted = batch.requests.map { request in
+            Result { () throws(ServerError) -> X509Issuance in
+                let key = try PublicKeys.parse([UInt8](request.publicKey))
+                return try self.directory.issuance(entryID: request.entryID, agent: agent, publicKey: key)
+            }
+        }
+        let results: [Result<IssuedX509SVID, ServerError>]
+        do {
+            results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
+        } catch let error as ServerError {
+            self.logger.error(
+                "issuance refused",
+                metadata: [LogKeys.agentID: "\(agent)", LogKeys.error: "\(error.message)"])
+            results = wanted.map { _ in .failure(error) }
+        }
+        try await outbox.write(
+            .with {
+                $0.x509Results = .with {
+                    $0.results = zip(batch.requests, results).map { request, result in
+                        .with {
+                            $0.requestID = request.requestID
+                            switch result {
+                            case .success(let svid):
+                                $0.status = itemOK
+                                $0.svid = Wire.message(svid)
+                            case .failure(let error):
+                                $0.status = error.itemStatus
+                            }
+                        }
+                    }
+                }
+            })
+    }
+
+    private func signJWT(
+        _ request: Cygnet_Sync_V1_SignJWT, agent: SPIFFEID, _ outbox: SyncOutbox, _ call: CallContext
+    ) async throws {
+        try await self.limits.waitInParts(1, address: call.remoteIPAddress)
+        let result: Result<IssuedJWTSVID, ServerError>
+        do {
+            let issuance = try self.directory.jwtIssuance(
+                entryID: request.entryID, agent: agent,
+                audience: try SVIDService.audience(request.audience))
+            result = .success(try await self.issuer.issue(issuance, requestedBy: agent.string))
+        } catch let error as ServerError {
+            result = .failure(error)
+        }
+        try await outbox.write(
+            .with {
+                $0.jwtResult = .with {
+                    $0.requestID = request.requestID
+                    switch result {
+                    case .success(let svid):
+                        $0.status = itemOK
+                        $0.svid = Wire.message(svid)
+                    case .failure(let error):
+                        $0.status = error.itemStatus
+                    }
+                }
+            })
+    }
+}
+
+/// The way back to the agent, for several tasks: one message at a time, in the order of the calls.
+private actor SyncOutbox {
+    private let writer: RPCWriter<Cygnet_Sync_V1_ServerMessage>
+    private var isWriting = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(_ writer: RPCWriter<Cygnet_Sync_V1_ServerMessage>) { self.writer = writer }
+
+    func write(_ message: Cygnet_Sync_V1_ServerMessage) async throws {
+        if self.isWriting {
+            await withCheckedContinuation { self.waiting.append($0) }
+        }
+        self.isWriting = true
+        defer {
+            if self.waiting.isEmpty { self.isWriting = false } else { self.waiting.removeFirst().resume() }
+        }
+        try await self.writer.write(message)
+    }
+}

@@ -1,0 +1,122 @@
+package import Foundation
+package import GRPCCore
+package import Logging
+package import ServerCore
+import SPIFFE
+import SPIFFEGRPC
+
+/// What the interceptor hands to the services: who was let through.
+package struct CallContext: ServerContext.TransportSpecific {
+    package let caller: AuthorizedCaller
+    /// The remote IP address, or nil on the admin socket.
+    package let remoteIPAddress: String?
+    /// Names the call in the log.
+    package let requestID: String
+}
+
+extension ServerContext {
+    /// The call as the interceptor let it through.
+    ///
+    /// - Throws: an internal error when there was no interceptor; a service never runs unauthorised.
+    var call: CallContext {
+        get throws(ServerError) {
+            guard let call = self.transportSpecific as? CallContext else {
+                throw ServerError(.internal, "service without authorisation interceptor")
+            }
+            return call
+        }
+    }
+}
+
+/// Stands before every service: finds out who calls, checks the policy and the rate limits, maps errors and logs.
+package struct AuthorizationInterceptor: ServerInterceptor {
+    private let policy: CallerPolicy
+    private let limits: RateLimits
+    private let logger: Logger
+    private let logsAccess: Bool
+
+    /// - Parameter logsAccess: whether every call is logged (`audit_log_enabled`).
+    package init(policy: CallerPolicy, limits: RateLimits, logger: Logger, logsAccess: Bool) {
+        self.policy = policy
+        self.limits = limits
+        self.logger = logger
+        self.logsAccess = logsAccess
+    }
+
+    package func intercept<Input: Sendable, Output: Sendable>(
+        request: StreamingServerRequest<Input>, context: ServerContext,
+        next:
+            @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
+            StreamingServerResponse<Output>
+    ) async throws -> StreamingServerResponse<Output> {
+        let method = context.descriptor.fullyQualifiedMethod
+        let requestID = String(UInt64.random(in: .min ... .max), radix: 16)
+        var name = "unknown"
+        do {
+            guard let peer = context.peerContext else {
+                throw ServerError(.internal, "call without peer")
+            }
+            let caller = Self.caller(peer)
+            name = caller.name
+            let authorized = try await self.policy.authorize(caller, method: method)
+            if let address = peer.remoteIPAddress {
+                try await self.limits.wait(method: method, address: address)
+            }
+            var context = context
+            context.transportSpecific = CallContext(
+                caller: authorized, remoteIPAddress: peer.remoteIPAddress, requestID: requestID)
+            let response = try await next(request, context)
+            if self.logsAccess { self.audit(method, requestID, authorized, nil) }
+            return response
+        } catch let error as ServerError {
+            self.log(error, method: method, requestID: requestID, caller: name)
+            throw error.rpcError(reference: requestID)
+        } catch let error as RPCError {
+            throw error
+        } catch is CancellationError {
+            throw RPCError(code: .cancelled, message: "call was cancelled")
+        } catch {
+            let internalError = ServerError(.internal, "\(error)")
+            self.log(internalError, method: method, requestID: requestID, caller: name)
+            throw internalError.rpcError(reference: requestID)
+        }
+    }
+
+    private static func caller(_ peer: PeerContext) -> Caller {
+        switch peer.peer {
+        case .local(let local): .local(uid: local.uid, pid: local.pid)
+        case .tls(nil): .anonymous
+        case .tls(let verified?):
+            .svid(
+                verified.id, serial: hex(verified.leaf.serialNumber.bytes.drop { $0 == 0 }),
+                expiresAt: Int64(verified.leaf.notValidAfter.timeIntervalSince1970))
+        }
+    }
+
+    private func log(_ error: ServerError, method: String, requestID: String, caller: String) {
+        let level: Logger.Level =
+            switch error.code {
+            case .internal, .unavailable: .error
+            case .permissionDenied: .warning
+            default: .debug
+            }
+        self.logger.log(
+            level: level, "call failed",
+            metadata: [
+                LogKeys.method: "\(method)", LogKeys.requestID: "\(requestID)",
+                LogKeys.caller: "\(caller)", LogKeys.error: "\(error.message)",
+            ])
+    }
+
+    private func audit(
+        _ method: String, _ requestID: String, _ caller: AuthorizedCaller, _ error: ServerError?
+    ) {
+        self.logger.info(
+            "API accessed",
+            metadata: [
+                "type": "audit", LogKeys.method: "\(method)", LogKeys.requestID: "\(requestID)",
+                LogKeys.caller: "\(caller.caller.name)", "authorized_as": "\(caller.authorizedAs.rawValue)",
+                "status": "success",
+            ])
+    }
+}

@@ -1,0 +1,160 @@
+import Foundation
+import GRDB
+package import SPIFFE
+package import ServerCore
+
+/// Bundles and the authorities' journal as rows.
+enum BundleRows {
+    static func fetch(_ trustDomain: TrustDomain, _ db: Database) throws -> TrustBundle? {
+        guard
+            let head = try Row.fetchOne(
+                db, sql: "SELECT refresh_hint, sequence_number FROM bundles WHERE trust_domain = ?",
+                arguments: [trustDomain.name])
+        else { return nil }
+        var bundle = TrustBundle(trustDomain: trustDomain)
+        bundle.refreshHint = head[0]
+        let sequence: Int64 = head[1]
+        bundle.sequenceNumber = UInt64(bitPattern: sequence)
+        let x509 = try Row.fetchCursor(
+            db,
+            sql: "SELECT der, tainted FROM bundle_x509_authorities WHERE trust_domain = ? ORDER BY position",
+            arguments: [trustDomain.name])
+        while let row = try x509.next() {
+            let der: Data = row[0]
+            bundle.x509Authorities.append(.init(der: [UInt8](der), tainted: row[1]))
+        }
+        let jwt = try Row.fetchCursor(
+            db,
+            sql: """
+                SELECT key_id, public_key, expires_at, tainted FROM bundle_jwt_authorities
+                WHERE trust_domain = ? ORDER BY position
+                """, arguments: [trustDomain.name])
+        while let row = try jwt.next() {
+            let key: Data = row[1]
+            bundle.jwtAuthorities.append(
+                .init(keyID: row[0], publicKeyDER: [UInt8](key), expiresAt: row[2], tainted: row[3]))
+        }
+        return bundle
+    }
+
+    static func save(_ bundle: TrustBundle, _ db: Database) throws {
+        let name = bundle.trustDomain.name
+        try db.execute(sql: "DELETE FROM bundles WHERE trust_domain = ?", arguments: [name])
+        try db.execute(
+            sql: "INSERT INTO bundles (trust_domain, refresh_hint, sequence_number) VALUES (?, ?, ?)",
+            arguments: [name, bundle.refreshHint, Int64(bitPattern: bundle.sequenceNumber)])
+        for (position, authority) in bundle.x509Authorities.enumerated() {
+            try db.execute(
+                sql: "INSERT INTO bundle_x509_authorities VALUES (?, ?, ?, ?)",
+                arguments: [name, position, Data(authority.der), authority.tainted])
+        }
+        for (position, authority) in bundle.jwtAuthorities.enumerated() {
+            try db.execute(
+                sql: "INSERT INTO bundle_jwt_authorities VALUES (?, ?, ?, ?, ?, ?)",
+                arguments: [
+                    name, position, authority.keyID, Data(authority.publicKeyDER), authority.expiresAt,
+                    authority.tainted,
+                ])
+        }
+    }
+}
+
+extension SQLiteStore: BundleStore {
+    package func updateBundle(
+        _ trustDomain: TrustDomain, _ transform: @escaping @Sendable (inout TrustBundle) -> Void
+    ) async throws -> TrustBundle {
+        try await self.writes.write { db, changes in
+            let old = try BundleRows.fetch(trustDomain, db)
+            var new = old ?? TrustBundle(trustDomain: trustDomain)
+            transform(&new)
+            if new == old { return new }
+            new.sequenceNumber = (old?.sequenceNumber ?? 0) + 1
+            try BundleRows.save(new, db)
+            changes.append(.bundleUpserted(new))
+            return new
+        }
+    }
+}
+
+extension SQLiteStore: JournalStore {
+    package func loadJournal() async throws -> [JournalEntry] {
+        try await self.read { db in
+            let rows = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT kind, slot, authority_id, status, issued_at, not_after, der
+                    FROM authority_journal ORDER BY position
+                    """)
+            return try rows.map { row in
+                let kindText: String = row[0]
+                let statusText: String = row[3]
+                guard let kind = JournalEntry.Kind(rawValue: kindText),
+                    let status = AuthorityStatus(rawValue: statusText)
+                else {
+                    throw ServerError(
+                        .internal,
+                        "authority journal has unknown kind \(quoted(kindText)) or status \(quoted(statusText))")
+                }
+                let der: Data = row[6]
+                return JournalEntry(
+                    kind: kind, slot: row[1], authorityID: row[2], status: status, issuedAt: row[4],
+                    notAfter: row[5], der: [UInt8](der))
+            }
+        }
+    }
+
+    package func saveJournal(_ entries: [JournalEntry]) async throws {
+        try await self.writes.write { db, _ in
+            try db.execute(sql: "DELETE FROM authority_journal")
+            for (position, entry) in entries.enumerated() {
+                try db.execute(
+                    sql: "INSERT INTO authority_journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    arguments: [
+                        position, entry.kind.rawValue, entry.slot, entry.authorityID,
+                        entry.status.rawValue, entry.issuedAt, entry.notAfter, Data(entry.der),
+                    ])
+            }
+        }
+    }
+}
+
+extension SQLiteStore: SnapshotStore {
+    package func loadAll(_ body: @Sendable @escaping ([Change]) -> Void) async throws -> UInt64 {
+        let trustDomain = self.trustDomain
+        return try await self.read { db in
+            var batch: [Change] = []
+            func add(_ change: Change) {
+                batch.append(change)
+                if batch.count == 1_000 {
+                    body(batch)
+                    batch.removeAll(keepingCapacity: true)
+                }
+            }
+            for name in try String.fetchAll(db, sql: "SELECT trust_domain FROM bundles") {
+                if let domain = try? TrustDomain(name), let bundle = try BundleRows.fetch(domain, db) {
+                    add(.bundleUpserted(bundle))
+                }
+            }
+            let nodes = try Row.fetchCursor(db, sql: "SELECT \(NodeRows.columns) FROM nodes")
+            while let row = try nodes.next() { add(.nodeUpserted(try NodeRows.node(row))) }
+            let entries = try Row.fetchCursor(db, sql: "SELECT \(EntryRows.columns) FROM entries")
+            while let row = try entries.next() {
+                add(.entryUpserted(try EntryRows.entry(row, trustDomain: trustDomain)))
+            }
+            body(batch)
+            return UInt64(try Int64.fetchOne(db, sql: "SELECT seq FROM feed_head WHERE id = 1") ?? 0)
+        }
+    }
+
+    package func entryDigest() async throws -> (digest: EntryDigest, seq: UInt64) {
+        try await self.read { db in
+            var digest = EntryDigest()
+            let rows = try Row.fetchCursor(db, sql: "SELECT id, revision, created_at FROM entries")
+            while let row = try rows.next() {
+                digest.toggle(id: row[0], revision: row[1], createdAt: row[2])
+            }
+            let seq = try Int64.fetchOne(db, sql: "SELECT seq FROM feed_head WHERE id = 1") ?? 0
+            return (digest, UInt64(seq))
+        }
+    }
+}

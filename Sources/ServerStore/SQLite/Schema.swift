@@ -1,0 +1,94 @@
+import GRDB
+
+/// The migrations of the embedded store. A migration that has shipped never changes.
+enum Schema {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1: entries, nodes, tokens, bundles, journal, change feed") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE meta (
+                        key TEXT NOT NULL PRIMARY KEY,
+                        value TEXT NOT NULL
+                    );
+                    -- The head of the change feed: one row, moved inside the write transaction.
+                    CREATE TABLE feed_head (
+                        id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+                        seq INTEGER NOT NULL
+                    );
+                    INSERT INTO feed_head (id, seq) VALUES (1, 0);
+                    CREATE TABLE changes (
+                        seq INTEGER NOT NULL PRIMARY KEY,
+                        kind TEXT NOT NULL,
+                        key TEXT NOT NULL
+                    );
+                    -- Lists (selectors, names) are kept as NUL-separated text; none of their items has a NUL.
+                    CREATE TABLE entries (
+                        id TEXT NOT NULL PRIMARY KEY,
+                        spiffe_path TEXT NOT NULL,
+                        parent_path TEXT NOT NULL,
+                        selectors BLOB NOT NULL,
+                        similarity BLOB NOT NULL UNIQUE,
+                        x509_svid_ttl INTEGER NOT NULL,
+                        jwt_svid_ttl INTEGER NOT NULL,
+                        federates_with BLOB NOT NULL,
+                        flags INTEGER NOT NULL,
+                        expires_at INTEGER NOT NULL,
+                        dns_names BLOB NOT NULL,
+                        revision INTEGER NOT NULL,
+                        hint TEXT NOT NULL,
+                        created_at INTEGER NOT NULL
+                    );
+                    CREATE INDEX entries_parent ON entries (parent_path);
+                    CREATE TABLE nodes (
+                        id TEXT NOT NULL PRIMARY KEY,
+                        attestation_type TEXT NOT NULL,
+                        serial TEXT NOT NULL,
+                        expires_at INTEGER NOT NULL,
+                        prepared_serial TEXT NOT NULL,
+                        prepared_expires_at INTEGER NOT NULL,
+                        selectors BLOB NOT NULL,
+                        can_reattest INTEGER NOT NULL,
+                        agent_version TEXT NOT NULL
+                    );
+                    -- Only the SHA-256 of a token is kept: who reads the store cannot attest with it.
+                    CREATE TABLE join_tokens (
+                        token_sha256 BLOB NOT NULL PRIMARY KEY,
+                        expires_at INTEGER NOT NULL
+                    );
+                    CREATE TABLE bundles (
+                        trust_domain TEXT NOT NULL PRIMARY KEY,
+                        refresh_hint INTEGER NOT NULL,
+                        sequence_number INTEGER NOT NULL
+                    );
+                    CREATE TABLE bundle_x509_authorities (
+                        trust_domain TEXT NOT NULL REFERENCES bundles ON DELETE CASCADE,
+                        position INTEGER NOT NULL,
+                        der BLOB NOT NULL,
+                        tainted INTEGER NOT NULL,
+                        PRIMARY KEY (trust_domain, position)
+                    );
+                    CREATE TABLE bundle_jwt_authorities (
+                        trust_domain TEXT NOT NULL REFERENCES bundles ON DELETE CASCADE,
+                        position INTEGER NOT NULL,
+                        key_id TEXT NOT NULL,
+                        public_key BLOB NOT NULL,
+                        expires_at INTEGER NOT NULL,
+                        tainted INTEGER NOT NULL,
+                        PRIMARY KEY (trust_domain, position)
+                    );
+                    CREATE TABLE authority_journal (
+                        position INTEGER NOT NULL PRIMARY KEY,
+                        kind TEXT NOT NULL,
+                        slot TEXT NOT NULL,
+                        authority_id TEXT NOT NULL,
+                        status TEXT NOT NULL,
+                        issued_at INTEGER NOT NULL,
+                        not_after INTEGER NOT NULL,
+                        der BLOB NOT NULL
+                    );
+                    """)
+        }
+        return migrator
+    }
+}
