@@ -4,12 +4,13 @@ import os
 
 def record_files(server):
     """The files that hold the records of a server."""
-    folder = os.path.join(server.data_dir, "records")
     found = []
-    for base, _, names in os.walk(folder):
-        found += [os.path.join(base, name) for name in sorted(names)]
+    for base, _, names in os.walk(server.data_dir):
+        found += [os.path.join(base, name) for name in sorted(names)
+                  if "record" in os.path.relpath(os.path.join(base, name), server.data_dir)
+                  and not name.endswith(".lock")]
     if not found:
-        raise AssertionError(f"no record files below {folder}")
+        raise AssertionError(f"no record files below {server.data_dir}")
     return found
 
 
