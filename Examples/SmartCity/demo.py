@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes  # noqa: E402
 from cryptography.hazmat.primitives.serialization import Encoding  # noqa: E402
 from harness import Agent, Scenario, Server, Workload, attest, binary, free_port  # noqa: E402
 from harness import wait_until  # noqa: E402
-from harness.workload import can_set_uid, real_executable  # noqa: E402
+from harness.workload import real_executable  # noqa: E402
 
 DOMAIN = "city.test"
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -56,12 +56,10 @@ class Actor:
 
     def __init__(self, scenario, agent, name, program=None, script=None):
         self.scenario, self.agent, self.name = scenario, agent, name
-        self.workload = Workload(scenario, name, force_path=program is not None)
+        self.workload = Workload(scenario, name)
         self.script = script
         self.program = program
         self.daemon = None
-        if program and can_set_uid():
-            self.workload = Workload(scenario, name)
         if self.workload.uid is not None:
             self.selectors = self.workload.selectors
         else:

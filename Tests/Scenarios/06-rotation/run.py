@@ -45,7 +45,7 @@ def body(s):
     with s.check(f"no failed handshake in {SECONDS} s"):
         assert called["failures"] == [], called["failures"][:5]
         assert listened["failures"] == [], listened["failures"][:5]
-        assert called["handshakes"] > SECONDS * 5, called["handshakes"]
+        assert called["handshakes"] > SECONDS * 3, called["handshakes"]
         s.note(f"{called['handshakes']} handshakes, {called['messages']} messages on the lasting "
                f"connection, {len(called['serials'])} SVIDs")
 
