@@ -2,7 +2,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 package import NIOSSL
 package import SPIFFE
-package import ServerCore
+import ServerCore
 
 /// The TLS side of the server's TCP listener.
 ///

@@ -1,6 +1,6 @@
 import Foundation
 import Logging
-package import ServiceRuntime
+import ServiceRuntime
 
 /// The server as a daemon: log, signals, and a bounded end.
 package enum ServerDaemon {

@@ -7,7 +7,7 @@ import SPIFFE
 import ServerCore
 import ServerEndpoints
 import ServerStore
-package import ServiceRuntime
+import ServiceRuntime
 
 /// A running server: opens the store and the records, resumes the authorities, serves, and does the upkeep.
 package final class ServerProcess: Sendable {
