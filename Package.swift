@@ -117,7 +117,7 @@ let package = Package(
             dependencies: [
                 "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
-                nioCore, nioConcurrency,
+                nioCore, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
@@ -169,3 +169,9 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// The README beside a target's code is for people; SwiftPM would warn about a file it cannot build.
+for target in package.targets where target.path == nil && target.type != .test {
+    let readme = "\(Context.packageDirectory)/Sources/\(target.name)/README.md"
+    if FileManager.default.fileExists(atPath: readme) { target.exclude.append("README.md") }
+}

@@ -1,4 +1,4 @@
-package import SwiftASN1
+import SwiftASN1
 package import X509
 
 /// A private key that a key manager holds, usable for signing.

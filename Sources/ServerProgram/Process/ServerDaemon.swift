@@ -1,6 +1,6 @@
 import Foundation
 import Logging
-package import ServiceRuntime
+import ServiceRuntime
 
 /// The server as a daemon: log, signals, and a bounded end.
 package enum ServerDaemon {
@@ -14,7 +14,6 @@ package enum ServerDaemon {
         let logger = log.logger()
         for advice in configuration.advice { logger.warning("\(advice)") }
         let process = ServerProcess(configuration, logger: logger)
-        let health = HealthListener(configuration.healthChecks, socketPath: configuration.socketPath)
         try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
                 try await process.run()
@@ -30,12 +29,11 @@ package enum ServerDaemon {
                         return true
                     case .reopenLog:
                         do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
-                    case .reload: continue
+                    case .reloadPlugins: continue
                     }
                 }
                 return false
             }
-            _ = health
             defer { group.cancelAll() }
             while let isDone = try await group.next() { if isDone { break } }
         }

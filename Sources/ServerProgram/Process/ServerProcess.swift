@@ -7,7 +7,7 @@ import SPIFFE
 import ServerCore
 import ServerEndpoints
 import ServerStore
-package import ServiceRuntime
+import ServiceRuntime
 
 /// A running server: opens the store and the records, resumes the authorities, serves, and does the upkeep.
 package final class ServerProcess: Sendable {
@@ -80,10 +80,10 @@ package final class ServerProcess: Sendable {
     private func assemble() async throws -> Parts {
         let configuration = self.configuration
         let trustDomain = try TrustDomain(configuration.trustDomain)
-        try DirectoryPath.create(configuration.dataDirectory, mode: 0o750)
+        try DirectoryPath.make(configuration.dataDirectory, mode: 0o750)
         let store = try self.openStore(trustDomain)
         let recordsFolder = configuration.dataDirectory + "/records"
-        try DirectoryPath.create(recordsFolder, mode: 0o700)
+        try DirectoryPath.make(recordsFolder, mode: 0o700)
         let records = try RecordFile(path: recordsFolder + "/issuance.jsonl")
 
         let directory = Directory(trustDomain: trustDomain)
@@ -104,15 +104,18 @@ package final class ServerProcess: Sendable {
         let nodes = NodeRegistry(
             directory: directory, store: store, issuer: issuer, logger: self.logger)
         let entries = EntryRegistry(directory: directory, store: store)
+        let adminIDs = Set(try configuration.adminIDs.map { text in try SPIFFEID(text) })
         let plane = ControlPlane(
             directory: directory, entries: entries, nodes: nodes, issuer: issuer,
             policy: CallerPolicy(
                 methods: MethodPolicy.methods,
-                adminIDs: Set(try configuration.adminIDs.map { text in try SPIFFEID(text) }),
+                adminIDs: adminIDs,
                 directory: directory, nodes: nodes))
         let socket = try UnixSocketPath(configuration.socketPath)
         try socket.prepare(directoryMode: 0o750)
-        let bundles = DirectoryBundleSource(directory: directory)
+        let tls = ServerTLS(
+            identity: identity, bundles: DirectoryBundleSource(directory: directory),
+            trustDomain: trustDomain, adminIDs: adminIDs)
         let endpoint = ServerEndpoint(
             plane,
             settings: .init(
@@ -122,9 +125,7 @@ package final class ServerProcess: Sendable {
                 limitsSigning: configuration.ratelimitSigning,
                 logsAccess: configuration.auditLogEnabled),
             logger: self.logger,
-            makeTLSHandler: try ServerTLS.handlerFactory(
-                identity: identity, bundles: bundles, trustDomain: trustDomain,
-                adminIDs: configuration.adminIDs))
+            makeTLSHandler: { onVerified in try tls.makeHandler(onVerified: onVerified) })
         return Parts(
             endpoint: endpoint, authorities: authorities, identity: identity,
             upkeep: Upkeep(
@@ -137,7 +138,7 @@ package final class ServerProcess: Sendable {
     private func openStore(_ trustDomain: TrustDomain) throws -> SQLiteStore {
         let path = self.configuration.sqlitePath
         let folder = (path as NSString).deletingLastPathComponent
-        if !folder.isEmpty { try DirectoryPath.create(folder, mode: 0o750) }
+        if !folder.isEmpty { try DirectoryPath.make(folder, mode: 0o750) }
         return try SQLiteStore(path: path, trustDomain: trustDomain)
     }
 
@@ -146,7 +147,7 @@ package final class ServerProcess: Sendable {
         case .memory: return MemoryKeyManager()
         case .disk(let path):
             let folder = (path as NSString).deletingLastPathComponent
-            if !folder.isEmpty { try DirectoryPath.create(folder, mode: 0o750) }
+            if !folder.isEmpty { try DirectoryPath.make(folder, mode: 0o750) }
             return try DiskKeyManager(path: path)
         }
     }

@@ -43,3 +43,10 @@ package enum GoArguments {
         return name.isEmpty ? nil : (String(name), String(argument[argument.index(after: sign)...]))
     }
 }
+
+extension NameSpecification? {
+    /// The names of the help flag: `-h`, `-help` and `--help`.
+    package static var goHelp: NameSpecification? {
+        [.short, .long, .customLong("help", withSingleDash: true)]
+    }
+}

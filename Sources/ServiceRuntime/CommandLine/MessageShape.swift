@@ -116,6 +116,6 @@ package enum JSONLine {
         }
     }
 
-    /// Writes an object of texts and lists of texts.
+    /// A text as JSON, with its quotes.
     package static func text(_ text: String) -> String { LogText.json(text) }
 }

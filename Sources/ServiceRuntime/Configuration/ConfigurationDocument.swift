@@ -11,14 +11,16 @@ package struct ConfigurationDocument: Sendable {
     /// Parses HCL, or JSON when the first character that is not white space is `{`.
     ///
     /// - Parameters:
-    ///   - bytes: The text, at most ``maximumSize``.
+    ///   - bytes: The text.
     ///   - file: Its name for messages.
+    ///   - limit: The most bytes that are accepted.
     /// - Throws: ``ConfigurationError`` with `tooLarge`, `tooDeep` or `syntax`.
-    package init(parsing bytes: [UInt8], file: String) throws(ConfigurationError) {
-        if bytes.count > ConfigurationDocument.maximumSize {
+    package init(
+        parsing bytes: [UInt8], file: String, limit: Int = ConfigurationDocument.maximumSize
+    ) throws(ConfigurationError) {
+        if bytes.count > limit {
             throw ConfigurationError(
-                .tooLarge,
-                "\(file) has \(bytes.count) bytes; at most \(ConfigurationDocument.maximumSize) are read")
+                .tooLarge, "\(file) has \(bytes.count) bytes; at most \(limit) are read")
         }
         var cursor = ConfigurationCursor(bytes: bytes, file: file)
         cursor.skipWhitespace()

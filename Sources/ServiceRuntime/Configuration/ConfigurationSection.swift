@@ -157,6 +157,20 @@ package struct ConfigurationSection {
         return try ConfigurationSection(member.node, name: self.childName(key))
     }
 
+    /// Blocks in a list, or nil when the key is absent.
+    package mutating func list(_ key: String) throws(ConfigurationError) -> [ConfigurationSection]? {
+        guard let member = try self.take(key) else { return nil }
+        guard case .list(let elements) = member.node.value else {
+            throw self.wrongType(member, "a list of blocks")
+        }
+        var sections: [ConfigurationSection] = []
+        for (index, element) in elements.enumerated() {
+            sections.append(
+                try ConfigurationSection(element, name: "\(self.childName(key))[\(index)]"))
+        }
+        return sections
+    }
+
     /// Blocks with one label, such as `KeyManager "disk" { … }`, in the order of the file.
     ///
     /// In JSON the same is an object keyed by label, or a list of such objects.

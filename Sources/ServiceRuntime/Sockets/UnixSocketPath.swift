@@ -64,7 +64,11 @@ package struct UnixSocketPath: Sendable, Hashable {
         }
     }
 
-    /// Whether a process accepts connections at the path.
+    /// Whether a process accepts connections at a path; false also when that cannot be found out.
+    package static func isListening(_ path: String) -> Bool {
+        do { return try UnixSocketPath(path).isListening() } catch { return false }
+    }
+
     private func isListening() throws(FileError) -> Bool {
         #if canImport(Darwin)
         let descriptor = socket(AF_UNIX, SOCK_STREAM, 0)

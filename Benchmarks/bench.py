@@ -1,0 +1,494 @@
+#!/usr/bin/env python3
+"""Measures the rows of the table in docs/performance.md and prints each beside its target.
+
+    make bench                          release build, all rows, results written to docs/performance.md
+    bench.py [--write FILE] [ROW…]      rows by number; programs from $CYGNET_BIN (.build/release)
+
+Client, agent and server share the machine. Loopback and Unix sockets only; a few minutes in all.
+"""
+import argparse
+import datetime
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+os.environ.setdefault("CYGNET_BIN", os.path.join(ROOT, ".build", "release"))
+sys.path[:0] = [HERE, os.path.join(ROOT, "Tests", "Scenarios")]
+
+from harness import Agent, Scenario, Server, attest, binary, own_selectors, protos  # noqa: E402
+from harness import wait_until  # noqa: E402
+from harness.streams import ids, watch_x509  # noqa: E402
+from measure import Load, body_file, build_client, cpu_now, machine, percentile, resident  # noqa: E402
+from measure import summary_ms  # noqa: E402
+
+MB = 1e6
+SOCKET_CALL = "/SpiffeWorkloadAPI/FetchX509SVID"
+rows = []
+
+
+class Value:
+    """A figure with its unit and its two targets; smaller is better unless `more`."""
+
+    def __init__(self, label, value, unit, spire, must, aim, more=False, digits=2):
+        self.label, self.value, self.unit = label, value, unit
+        self.spire, self.must, self.aim, self.more, self.digits = spire, must, aim, more, digits
+
+    @property
+    def verdict(self):
+        def reached(target):
+            return self.value >= target if self.more else self.value <= target
+        return "aim" if reached(self.aim) else "must" if reached(self.must) else "MISSED"
+
+    def text(self, number):
+        return f"{number:,.{self.digits}f}".rstrip("0").rstrip(".") if self.digits else f"{number:,.0f}"
+
+    def cells(self):
+        return [self.label, self.spire, f"{self.text(self.must)} {self.unit}",
+                f"{self.text(self.aim)} {self.unit}", f"**{self.text(self.value)} {self.unit}**",
+                self.verdict]
+
+
+def row(number, title):
+    """Registers a row; the function returns its values and a note."""
+    def register(function):
+        rows.append((number, title, function))
+        return function
+    return register
+
+
+class Bench:
+    """What the rows share: a folder, grpcload, and helpers around server and agent."""
+
+    def __init__(self, scenario):
+        self.s = scenario
+        self.load = Load(build_client(scenario.folder), scenario.folder)
+        self.count = 0
+
+    def server(self, **settings):
+        self.count += 1
+        return Server(self.s, name=f"server{self.count}", log_level="WARN", **settings).start()
+
+    def agent(self, server):
+        return Agent(self.s, server, name=f"{server.name}-agent", log_level="WARN").start()
+
+    def pair(self):
+        server = self.server()
+        return server, self.agent(server)
+
+    def entries(self, server, items, mask=True):
+        """Creates entries through the API; `items` are (id, path, parent path, selector value)."""
+        m = protos.messages(protos.ENTRY)
+        api = server.stub(protos.ENTRY)
+        answer = api.BatchCreateEntry(m.BatchCreateEntryRequest(
+            entries=[entry(server, *item) for item in items],
+            output_mask=protos.types("entry").EntryMask() if mask else None), timeout=60)
+        bad = [result.status for result in answer.results if result.status.code != 0]
+        if bad:
+            raise RuntimeError(f"{len(bad)} entries refused: {bad[0].message}")
+
+
+def entry(server, name, path, parent, selector, prefetch=True):
+    kind, value = selector.split(":", 1)
+    types = protos.types
+    made = types("entry").Entry(
+        id=name, spiffe_id=types("spiffeid").SPIFFEID(trust_domain=server.trust_domain, path=path),
+        parent_id=types("spiffeid").SPIFFEID(trust_domain=server.trust_domain, path=parent),
+        selectors=[types("selector").Selector(type=kind, value=value)])
+    if not prefetch:
+        made.additional_attributes.disable_x509_svid_prefetch = True
+    return made
+
+
+def path_of(spiffe_id):
+    return "/" + spiffe_id.split("/", 3)[3]
+
+
+@row(1, "entry created → SVID on an open stream, p99")
+def propagation(b):
+    server, agent = b.pair()
+    (selector,) = own_selectors()
+    m = protos.messages(protos.ENTRY)
+    api = server.stub(protos.ENTRY)
+    b.entries(server, [("base", "/base", path_of(agent.id), selector)])
+    workload = agent.workload_api()
+    wait_until("the first identity", lambda: _has_identity(workload), 20)
+    watch = watch_x509(workload)
+    watch.next(20)
+    times = []
+    for number in range(300):
+        name = f"push-{number}"
+        request = m.BatchCreateEntryRequest(entries=[
+            entry(server, name, f"/{name}", path_of(agent.id), selector)])
+        begun = time.monotonic()
+        api.BatchCreateEntry(request, timeout=20)
+        wanted = server.id(name)
+        while True:
+            at, message = watch.messages.get(timeout=20)
+            if message is None:
+                raise RuntimeError(f"the stream ended: {watch.end} {watch.details}")
+            if wanted in ids(message):
+                break
+        times.append(at - begun)
+        api.BatchDeleteEntry(m.BatchDeleteEntryRequest(ids=[name]), timeout=20)
+        watch.until(lambda message: wanted not in ids(message), 20)
+    return ([Value("p99", percentile(times, 0.99) * 1e3, "ms", "7 s", 50, 20)],
+            f"{summary_ms(times)}; the clock starts before the create call; Python client")
+
+
+def _has_identity(api):
+    watch = watch_x509(api, timeout=5)
+    try:
+        watch.next(5)
+        return True
+    except AssertionError:
+        return False
+    finally:
+        watch.cancel()
+
+
+@row(2, "first fetch of an SVID not pre-signed, p99")
+def on_demand(b):
+    server, agent = b.pair()
+    (selector,) = own_selectors()
+    m = protos.messages(protos.ENTRY)
+    api = server.stub(protos.ENTRY)
+    b.entries(server, [("base", "/base", path_of(agent.id), "unix:uid:4000000")])
+    workload = agent.workload_api()
+    times = []
+    for number in range(150):
+        name = f"lazy-{number}"
+        api.BatchCreateEntry(m.BatchCreateEntryRequest(entries=[entry(
+            server, name, f"/{name}", path_of(agent.id), selector, prefetch=False)]), timeout=20)
+        time.sleep(0.1)  # the agent has the entry by now, and has signed nothing for it
+        begun = time.monotonic()
+        watch = watch_x509(workload, timeout=20)
+        at, message = watch.messages.get(timeout=20)
+        if message is None or ids(message) != [server.id(name)]:
+            raise RuntimeError(f"unexpected answer: {watch.end} {watch.details}")
+        times.append(at - begun)
+        watch.cancel()
+        api.BatchDeleteEntry(m.BatchDeleteEntryRequest(ids=[name]), timeout=20)
+        time.sleep(0.02)
+    return ([Value("p99", percentile(times, 0.99) * 1e3, "ms", "490 ms", 20, 10)],
+            f"{summary_ms(times)}; entry without prefetch, connection open; Python client")
+
+
+def served_agent(b):
+    """An agent whose socket serves this process one SVID."""
+    server, agent = b.pair()
+    selectors = own_selectors(b.load.program)
+    b.entries(server, [("one", "/one", path_of(agent.id), selectors[0])])
+
+    def served():
+        done = subprocess.run(
+            [b.load.program, "-u", agent.socket, "-p", SOCKET_CALL, "-m", "new", "-n", "1"],
+            capture_output=True, text=True, timeout=30)
+        return '"failed": 0' in done.stdout
+    wait_until("the agent serves the benchmark", served, 20)
+    return server, agent
+
+
+@row(3, "FetchX509SVID, new connection each, one client")
+def fetch_new(b):
+    _, agent = served_agent(b)
+    arguments = ["-u", agent.socket, "-p", SOCKET_CALL, "-m", "new"]
+    b.load.run([*arguments, "-n", 300])
+    result, (used,) = b.load.run([*arguments, "-n", 3000], [agent.daemon.pid])
+    return ([Value("p50", result["p50_ms"], "ms", "0.97 ms", 1.0, 0.5),
+             Value("agent CPU", used / result["calls"] * 1e3, "ms", "0.84 ms", 0.6, 0.4, digits=3)],
+            f"{result['calls']} connections; p99 {result['p99_ms']:.2f} ms; grpcload")
+
+
+@row(4, "FetchX509SVID, reused connection, 64 clients")
+def fetch_reused(b):
+    _, agent = served_agent(b)
+    # 150 resets a connection: below the limit that the HTTP/2 library sets for half a minute.
+    result, (used,) = b.load.run(
+        ["-u", agent.socket, "-p", SOCKET_CALL, "-m", "first", "-c", 64, "-n", 64 * 150],
+        [agent.daemon.pid])
+    rate = result["calls"] / result["seconds"]
+    return ([Value("agent CPU a call", used / result["calls"] * 1e3, "ms", "0.29 ms", 0.15, 0.1,
+                   digits=3)],
+            f"{rate:,.0f} calls/s, {result['reconnected']} reconnects; grpcload, stream reset after "
+            "its first message")
+
+
+@row(5, "BatchNewX509SVID of 100 over mTLS")
+def batch(b):
+    server = b.server()
+    node = attest.NodeIdentity(b.s, server, f"{server.name}-node")
+    b.entries(server, [("one", "/one", path_of(node.id), "unix:uid:1")])
+    m = protos.messages(protos.SVID)
+    request = m.BatchNewX509SVIDRequest(params=[
+        m.NewX509SVIDParams(entry_id="one", csr=attest.csr_der(attest.new_key()))
+        for _ in range(100)])
+    api = protos.stub(protos.SVID, node.channel())
+
+    def call():
+        answer = api.BatchNewX509SVID(request, timeout=30)
+        bad = [result.status for result in answer.results if result.status.code != 0]
+        if bad or len(answer.results) != 100:
+            raise RuntimeError(f"{len(bad)} refused: {bad[:1]}")
+    wait_until("the entry is there", lambda: _quietly(call), 10)
+    before, begun = cpu_now(server.daemon.pid), time.monotonic()
+    batches = 80
+    for _ in range(batches):
+        call()
+    used, seconds = cpu_now(server.daemon.pid) - before, time.monotonic() - begun
+    made = batches * 100
+    return ([Value("server CPU an SVID", used / made * 1e3, "ms", "0.33 ms", 0.15, 0.12, digits=3)],
+            f"{made / seconds:,.0f} SVIDs/s from one caller; every one recorded and synced")
+
+
+def _quietly(call):
+    try:
+        call()
+        return True
+    except Exception:
+        return False
+
+
+@row(6, "MintX509SVID / MintJWTSVID, 16 clients")
+def mint(b):
+    server = b.server()
+    m = protos.messages(protos.SVID)
+    x509 = m.MintX509SVIDRequest(
+        csr=attest.csr_der(attest.new_key(), server.id("minted")))
+    jwt = m.MintJWTSVIDRequest(
+        id=protos.types("spiffeid").SPIFFEID(trust_domain=server.trust_domain, path="/minted"),
+        audience=["audience"])
+    values, notes = [], []
+    for method, message, calls, spire, must, aim in (
+            ("MintX509SVID", x509, 20000, "3,000/s", 6000, 9000),
+            ("MintJWTSVID", jwt, 30000, "4,600/s", 9000, 14000)):
+        body = body_file(b.s.path(f"{method}.bin"), [message])
+        arguments = ["-u", server.socket, "-p", f"/{protos.SVID}/{method}", "-c", 16, "-b", body]
+        b.load.run([*arguments, "-n", 1000])
+        result, (used,) = b.load.run([*arguments, "-n", calls], [server.daemon.pid])
+        rate = result["calls"] / result["seconds"]
+        values.append(Value(method, rate, "/s", spire, must, aim, more=True, digits=0))
+        notes.append(f"{method}: server CPU {used / result['calls'] * 1e6:.0f} µs, p99 "
+                     f"{result['p99_ms']:.1f} ms")
+    return values, "; ".join(notes) + "; admin socket, grpcload"
+
+
+@row(7, "join-token attestations, 16 clients")
+def attestations(b):
+    server = b.server()
+    m = protos.messages(protos.AGENT)
+    api = server.stub(protos.AGENT)
+    csr = attest.csr_der(attest.new_key())
+    tokens = [str(uuid.uuid4()) for _ in range(4000)]
+    waiting = [api.CreateJoinToken.future(m.CreateJoinTokenRequest(ttl=600, token=token))
+               for token in tokens]
+    for call in waiting:
+        call.result(60)
+    body = body_file(b.s.path("attest.bin"), [attest.request(token, csr) for token in tokens])
+    openssl = shutil.which("openssl")
+    tunnel = (f"exec {openssl} s_client -connect 127.0.0.1:{server.port} -alpn h2 -quiet "
+              "-nocommands -verify_quiet")
+    result, (used,) = b.load.run(
+        ["-x", tunnel, "-p", f"/{protos.AGENT}/AttestAgent", "-c", 16, "-b", body, "-o"],
+        [server.daemon.pid])
+    rate = result["calls"] / result["seconds"]
+    count = server.json("agent", "count")["count"]
+    if count != len(tokens):
+        raise RuntimeError(f"{count} agents after {len(tokens)} attestations")
+    return ([Value("attestations", rate, "/s", "394/s", 800, 2000, more=True, digits=0)],
+            f"{count} tokens, server CPU {used / result['calls'] * 1e3:.2f} ms each; TLS by openssl "
+            "s_client, connections open, grpcload")
+
+
+def create_many(b, server, parents):
+    """100,000 entries in batches of 1,000; returns the seconds of each batch."""
+    m = protos.messages(protos.ENTRY)
+    api = server.stub(protos.ENTRY)
+    mask = protos.types("entry").EntryMask()
+    times = []
+    for part in range(100):
+        request = m.BatchCreateEntryRequest(output_mask=mask, entries=[
+            entry(server, "", f"/workload/{number}",
+                  f"/spire/agent/x/{number % parents}", f"unix:uid:{number}")
+            for number in range(part * 1000, part * 1000 + 1000)])
+        begun = time.monotonic()
+        answer = api.BatchCreateEntry(request, timeout=120)
+        times.append(time.monotonic() - begun)
+        if any(result.status.code for result in answer.results):
+            raise RuntimeError("an entry was refused")
+    return times
+
+
+@row(8, "BatchCreateEntry of 1,000, to 100,000 entries")
+def create(b):
+    values, notes = [], []
+    for label, parents in (("1,000 parents", 1000), ("one parent", 1)):
+        server = b.server()
+        times = create_many(b, server, parents)
+        first, last = sum(times[:10]), sum(times[-10:])
+        values.append(Value(label, 100_000 / sum(times), "/s", "789/s, falling to 150/s", 10_000,
+                            20_000, more=True, digits=0))
+        notes.append(f"{label}: first 10,000 at {10_000 / first:,.0f}/s, last at "
+                     f"{10_000 / last:,.0f}/s")
+        if parents == 1000:
+            b.full = server  # the next row goes on with it
+        else:
+            server.stop()
+    return values, "; ".join(notes)
+
+
+@row(9, "server with 100,000 entries")
+def full_server(b):
+    server = getattr(b, "full", None)
+    if server is None:
+        server = b.server()
+        create_many(b, server, 1000)
+    time.sleep(3)
+    grown = resident(server.daemon.pid) / MB
+    before, seconds = cpu_now(server.daemon.pid), 10
+    time.sleep(seconds)
+    idle = (cpu_now(server.daemon.pid) - before) / seconds * 100
+    server.stop()
+    begun = time.monotonic()
+    server.launch()
+    serving = _serving(server, begun)
+    time.sleep(3)
+    fresh = resident(server.daemon.pid) / MB
+    count = server.json("entry", "count")["count"]
+    if count != 100_000:
+        raise RuntimeError(f"{count} entries after the restart")
+    server.stop()
+    return ([Value("resident", max(fresh, grown), "MB", "278–362 MB", 120, 100, digits=0),
+             Value("idle CPU", idle, "% of a core", "40 %", 0.5, 0.1, digits=2),
+             Value("restart to serving", serving, "s", "2.4 s", 1.0, 0.5)],
+            f"resident after the restart {fresh:.0f} MB, after the inserts {grown:.0f} MB; serving: "
+            "an entry is read through the API")
+
+
+def _serving(server, begun):
+    """Seconds until the server answers a read through its API."""
+    import grpc
+    m = protos.messages(protos.ENTRY)
+    while True:
+        channel = server.channel()
+        try:
+            protos.stub(protos.ENTRY, channel).CountEntries(m.CountEntriesRequest(), timeout=5)
+            return time.monotonic() - begun
+        except grpc.RpcError:
+            if time.monotonic() - begun > 60:
+                raise
+            time.sleep(0.01)
+        finally:
+            channel.close()
+
+
+@row(10, "idle resident")
+def idle(b):
+    server, agent = b.pair()
+    time.sleep(5)
+    return ([Value("server", resident(server.daemon.pid) / MB, "MB", "49 MB", 40, 24, digits=1),
+             Value("agent", resident(agent.daemon.pid) / MB, "MB", "30 MB", 30, 15, digits=1)],
+            "five seconds after start and attestation, no entries")
+
+
+@row(11, "agent memory per open stream, 1,000 connections with one each")
+def streams(b):
+    _, agent = served_agent(b)
+    pid = agent.daemon.pid
+    before = resident(pid)
+    holder = b.load.hold(["-u", agent.socket, "-p", SOCKET_CALL, "-c", 1000])
+    try:
+        time.sleep(2)
+        after = resident(pid)
+    finally:
+        holder.stdin.close()
+        holder.wait(20)
+    return ([Value("a stream", (after - before) / 1000 / 1024, "KB", "55–61 KB", 70, 20, digits=1)],
+            f"agent {before / MB:.1f} MB before, {after / MB:.1f} MB with the streams")
+
+
+def markdown(measured):
+    lines = ["| | What | SPIRE 1.15.3 | must | aim | measured | reached |",
+             "|---|---|---|---|---|---|---|"]
+    notes = []
+    for number, title, values, note in measured:
+        if values is None:
+            lines.append(f"| {number} | {title} | | | | not measured | {note} |")
+            continue
+        for index, value in enumerate(values):
+            label, spire, must, aim, figure, verdict = value.cells()
+            name = f"{title}: {label}" if len(values) > 1 or label != "p99" else title
+            lines.append(f"| {number if index == 0 else ''} | {name} | {spire} | {must} | {aim} | "
+                         f"{figure} | {verdict} |")
+        notes.append(f"- Row {number}: {note}.")
+    today = datetime.date.today().isoformat()
+    swift = subprocess.run(["swift", "--version"], capture_output=True, text=True).stdout
+    swift = next((line for line in swift.split("\n") if "Swift version" in line), "").strip()
+    head = (f"Measured on {today}: {machine()}; release build, {swift.split(' (')[0] or 'Swift'}. "
+            "Client, agent and server share the cores.\n")
+    return head + "\n" + "\n".join(lines) + "\n\n" + "\n".join(notes) + "\n"
+
+
+def write(path, text):
+    """Replaces what stands between the markers of a Markdown file."""
+    begin, end = "<!-- results: written by make bench -->", "<!-- end of results -->"
+    with open(path, encoding="utf-8") as file:
+        old = file.read()
+    if begin not in old or end not in old:
+        raise SystemExit(f"{path} lacks the lines {begin} and {end}")
+    new = old[:old.index(begin) + len(begin)] + "\n\n" + text + "\n" + old[old.index(end):]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(new)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("rows", nargs="*", type=int)
+    parser.add_argument("--write", metavar="FILE")
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    binary("cygnet-server"), binary("cygnet-agent")
+    measured, missed = [], 0
+    with Scenario("bench") as scenario:
+        bench = Bench(scenario)
+        for number, title, function in rows:
+            if options.rows and number not in options.rows:
+                continue
+            begun = time.monotonic()
+            print(f"{number:>2}  {title}", flush=True)
+            try:
+                values, note = function(bench)
+            except Exception as failure:
+                values, note = None, f"{failure.__class__.__name__}: {str(failure)[:300]}"
+                missed += 1
+                print(f"    not measured: {note}", flush=True)
+            else:
+                for value in values:
+                    _, spire, must, aim, figure, verdict = value.cells()
+                    print(f"    {value.label:<20} {figure.strip('*'):>16}   must {must}, aim {aim}, "
+                          f"SPIRE {spire}: {verdict}", flush=True)
+                    missed += verdict == "MISSED"
+                print(f"    {note} [{time.monotonic() - begun:.0f} s]", flush=True)
+            measured.append((number, title, values, note))
+            for daemon in scenario._daemons:  # one row's daemons do not disturb the next
+                if daemon.alive and daemon is not getattr(
+                        getattr(bench, "full", None), "daemon", None):
+                    daemon.stop()
+    text = markdown(measured)
+    print("\n" + text)
+    if options.write and not options.rows:
+        write(options.write, text)
+        print(f"written to {options.write}")
+    print("every row reached its target" if missed == 0 else
+          f"{missed} figures missed their target or could not be measured")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+import ArgumentParser
+import ControlPlaneProto
+import GRPCCore
+import GRPCNIOTransportHTTP2Posix
+import ServiceRuntime
+
+/// The flags that say where the server's local API is.
+struct ServerSocketFlags: ParsableArguments {
+    @Option(
+        name: .go("socketPath"), parsing: .unconditional,
+        help: "Path of the server's local API socket.")
+    var socketPath = SocketResolution.server.defaultPath
+
+    @Option(
+        name: .go("instance"), parsing: .unconditional,
+        help: "Name that replaces %i in SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE.")
+    var instance = ""
+
+    /// The path to use.
+    func resolve() throws(CommandError) -> String {
+        try SocketResolution.server.path(
+            socketPath: self.socketPath, instance: self.instance,
+            environment: CommandContext.current.environment)
+    }
+}
+
+/// A connection to the server's local API, with one client for each service.
+struct ServerConnection: Sendable {
+    typealias Transport = HTTP2ClientTransport.Posix
+
+    private let client: GRPCClient<Transport>
+
+    var agents: Spire_Api_Server_Agent_V1_Agent.Client<Transport> { .init(wrapping: self.client) }
+    var bundles: Spire_Api_Server_Bundle_V1_Bundle.Client<Transport> { .init(wrapping: self.client) }
+    var entries: Spire_Api_Server_Entry_V1_Entry.Client<Transport> { .init(wrapping: self.client) }
+    var health: Grpc_Health_V1_Health.Client<Transport> { .init(wrapping: self.client) }
+    var svids: Spire_Api_Server_Svid_V1_SVID.Client<Transport> { .init(wrapping: self.client) }
+
+    /// The options of every call: fail at once when nobody listens, and end in any case.
+    static let options: CallOptions = {
+        var options = CallOptions.defaults
+        options.waitForReady = false
+        options.timeout = .seconds(60)
+        options.maxResponseMessageBytes = 64 * 1024 * 1024
+        return options
+    }()
+
+    /// Connects, runs the body and disconnects.
+    ///
+    /// - Throws: ``CommandError`` for failed calls, in SPIRE's words; what else the body throws.
+    static func with<Result: Sendable>(
+        _ flags: ServerSocketFlags,
+        _ body: @Sendable (ServerConnection) async throws -> Result
+    ) async throws -> Result {
+        let path = try flags.resolve()
+        do {
+            return try await withGRPCClient(
+                transport: try HTTP2ClientTransport.Posix(
+                    target: .unixDomainSocket(path: path, authority: "localhost"),
+                    transportSecurity: .plaintext)
+            ) { client in
+                try await body(ServerConnection(client: client))
+            }
+        } catch let error as RPCError {
+            throw ServerConnection.explain(error, path: path)
+        }
+    }
+
+    private static func explain(_ error: RPCError, path: String) -> CommandError {
+        let call = StatusCodeName.describe(code: error.code.rawValue, message: error.message)
+        guard error.code == .unavailable, !UnixSocketPath.isListening(path) else {
+            return CommandError(call)
+        }
+        return CommandError(
+            "cannot reach the server at \(QuotedText.quoted(path)): nobody listens there",
+            hints: [
+                "start the server: cygnet-server run -config conf/server/server.conf",
+                "or name its socket with -socketPath or SPIRE_SERVER_PRIVATE_SOCKET",
+            ])
+    }
+}

@@ -1,0 +1,117 @@
+import ControlPlaneProto
+import ServiceRuntime
+import SwiftProtobuf
+
+/// A message that commands print with `-output json`.
+protocol ShapedMessage: SwiftProtobuf.Message {
+    /// Its fields, with what their zero values look like.
+    static var shape: MessageShape { get }
+}
+
+extension CommandContext {
+    /// Prints a message on one line of JSON.
+    func printJSON<Message: ShapedMessage>(_ message: Message) throws {
+        var options = JSONEncodingOptions()
+        options.preserveProtoFieldNames = true
+        let json = try message.jsonString(options: options)
+        self.print(try Message.shape.complete(json: Array(json.utf8)))
+    }
+}
+
+private enum Shapes {
+    static let spiffeID = MessageShape(["trust_domain": .text, "path": .text])
+    static let selector = MessageShape(["type": .text, "value": .text])
+    static let status = MessageShape(["code": .number, "message": .text])
+    static let key = MessageShape([
+        "public_key": .text, "key_id": .text, "expires_at": .bigNumber, "tainted": .boolean,
+    ])
+    static let batchItem = MessageShape([
+        "status": .message(status), "entry": .message(Spire_Api_Types_Entry.shape),
+    ])
+    static let count = MessageShape(["count": .number])
+}
+
+extension Spire_Api_Types_Entry: ShapedMessage {
+    static let shape = MessageShape([
+        "id": .text, "spiffe_id": .message(Shapes.spiffeID), "parent_id": .message(Shapes.spiffeID),
+        "selectors": .messages(Shapes.selector), "x509_svid_ttl": .number, "federates_with": .list,
+        "admin": .boolean, "downstream": .boolean, "expires_at": .bigNumber, "dns_names": .list,
+        "revision_number": .bigNumber, "store_svid": .boolean, "jwt_svid_ttl": .number, "hint": .text,
+        "created_at": .bigNumber,
+        "additional_attributes": .message(
+            MessageShape(["disable_x509_svid_prefetch": .boolean, "jwt_svid_include_jti": .boolean])),
+    ])
+}
+
+extension Spire_Api_Types_Agent: ShapedMessage {
+    static let shape = MessageShape([
+        "id": .message(Shapes.spiffeID), "attestation_type": .text, "x509svid_serial_number": .text,
+        "x509svid_expires_at": .bigNumber, "selectors": .messages(Shapes.selector), "banned": .boolean,
+        "can_reattest": .boolean, "agent_version": .text,
+    ])
+}
+
+extension Spire_Api_Types_Bundle: ShapedMessage {
+    static let shape = MessageShape([
+        "trust_domain": .text,
+        "x509_authorities": .messages(MessageShape(["asn1": .text, "tainted": .boolean])),
+        "jwt_authorities": .messages(Shapes.key), "refresh_hint": .bigNumber,
+        "sequence_number": .bigNumber, "wit_authorities": .messages(Shapes.key),
+    ])
+}
+
+extension Spire_Api_Types_JoinToken: ShapedMessage {
+    static let shape = MessageShape(["value": .text, "expires_at": .bigNumber])
+}
+
+extension Spire_Api_Server_Entry_V1_ListEntriesResponse: ShapedMessage {
+    static let shape = MessageShape([
+        "entries": .messages(Spire_Api_Types_Entry.shape), "next_page_token": .text,
+    ])
+}
+
+extension Spire_Api_Server_Entry_V1_CountEntriesResponse: ShapedMessage {
+    static let shape = Shapes.count
+}
+
+extension Spire_Api_Server_Entry_V1_BatchCreateEntryResponse: ShapedMessage {
+    static let shape = MessageShape(["results": .messages(Shapes.batchItem)])
+}
+
+extension Spire_Api_Server_Entry_V1_BatchUpdateEntryResponse: ShapedMessage {
+    static let shape = MessageShape(["results": .messages(Shapes.batchItem)])
+}
+
+extension Spire_Api_Server_Entry_V1_BatchDeleteEntryResponse: ShapedMessage {
+    static let shape = MessageShape([
+        "results": .messages(MessageShape(["status": .message(Shapes.status), "id": .text]))
+    ])
+}
+
+extension Spire_Api_Server_Agent_V1_ListAgentsResponse: ShapedMessage {
+    static let shape = MessageShape([
+        "agents": .messages(Spire_Api_Types_Agent.shape), "next_page_token": .text,
+    ])
+}
+
+extension Spire_Api_Server_Agent_V1_CountAgentsResponse: ShapedMessage {
+    static let shape = Shapes.count
+}
+
+extension Spire_Api_Server_Bundle_V1_CountBundlesResponse: ShapedMessage {
+    static let shape = Shapes.count
+}
+
+extension Spire_Api_Server_Svid_V1_MintJWTSVIDResponse: ShapedMessage {
+    static let shape = MessageShape([
+        "svid": .message(
+            MessageShape([
+                "token": .text, "id": .message(Shapes.spiffeID), "expires_at": .bigNumber,
+                "issued_at": .bigNumber, "hint": .text,
+            ]))
+    ])
+}
+
+extension Google_Protobuf_Empty: ShapedMessage {
+    static let shape = MessageShape.empty
+}
