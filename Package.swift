@@ -163,7 +163,8 @@ let package = Package(
         .executableTarget(
             name: "cygnet",
             dependencies: [
-                "ServerProgram", "AgentProgram", "ServiceRuntime", argumentParser, logging,
+                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime", argumentParser,
+                logging, nioConcurrency,
             ],
             swiftSettings: settings),
     ],

@@ -80,6 +80,11 @@ struct AgentListCommand: AsyncParsableCommand {
         let agents = try await ServerConnection.with(self.socket) { server in
             try await AgentListCommand.list(filter, server)
         }
+        try self.report(agents)
+    }
+
+    /// Apart from `run`: with this inside, the release compiler (Swift 6.3.1) crashes splitting the coroutine.
+    private func report(_ agents: [Spire_Api_Types_Agent]) throws {
         let context = CommandContext.current
         if self.output.format == .json {
             return try context.printJSON(
