@@ -167,6 +167,19 @@ let package = Package(
                 logging, nioConcurrency,
             ],
             swiftSettings: settings),
+        // MARK: Tests of command line and configuration
+        .testTarget(
+            name: "ServiceRuntimeTests", dependencies: ["ServiceRuntime", logging],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerProgramTests",
+            dependencies: [
+                "ServerProgram", "ServiceRuntime", "ControlPlaneProto", protobuf, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "AgentProgramTests", dependencies: ["AgentProgram", "ServiceRuntime"],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
