@@ -46,7 +46,7 @@ struct AgentFilterFlags: ParsableArguments {
     var expiresBefore = ""
 
     /// The filter, or nil when no flag is given.
-    func filter() throws(CommandError) -> Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter? {
+    func filter() throws -> Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter? {
         var filter = Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter()
         if !self.selectors.isEmpty {
             filter.bySelectorMatch = try Spire_Api_Types_SelectorMatch(
