@@ -166,6 +166,18 @@ let package = Package(
                 "ServerProgram", "AgentProgram", "ServiceRuntime", argumentParser, logging,
             ],
             swiftSettings: settings),
+
+        // MARK: Tests of the agent
+        .testTarget(
+            name: "AgentCoreTests",
+            dependencies: [
+                "AgentCore", "PluginAPI", "SPIFFE", logging, nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "PluginsTests",
+            dependencies: ["Plugins", "PluginAPI", "SPIFFE", "CPeer", crypto],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
