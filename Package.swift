@@ -178,6 +178,14 @@ let package = Package(
             name: "PluginsTests",
             dependencies: ["Plugins", "PluginAPI", "SPIFFE", "CPeer", crypto],
             swiftSettings: settings),
+        .testTarget(
+            name: "AgentEndpointsTests",
+            dependencies: [
+                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto",
+                "ControlPlaneProto", grpcCore, grpcTransport, protobuf, logging, nioConcurrency, x509,
+                asn1, crypto,
+            ],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

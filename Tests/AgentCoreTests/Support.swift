@@ -93,3 +93,9 @@ struct TestAuthority {
         return serializer.serializedBytes
     }
 }
+
+/// Ends a test that took a turn it should not have taken; says which.
+struct Unexpected: Error {
+    let what: String
+    init(_ what: String) { self.what = what }
+}

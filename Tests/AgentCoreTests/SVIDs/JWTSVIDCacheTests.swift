@@ -27,11 +27,11 @@ struct JWTSVIDCacheTests {
     func singleFlight() throws {
         var cache = JWTSVIDCache(random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
-        guard case .wait(let id, true, nil) = self.ask(&cache, entry, ["x", "y"]) else { return Issue.record("new") }
-        guard case .wait(id, false, nil) = self.ask(&cache, entry, ["y", "x"]) else { return Issue.record("joined") }
-        guard case .wait(_, true, nil) = self.ask(&cache, entry, ["x"]) else { return Issue.record("other") }
+        guard case .wait(let id, true, nil) = self.ask(&cache, entry, ["x", "y"]) else { throw Unexpected("new") }
+        guard case .wait(id, false, nil) = self.ask(&cache, entry, ["y", "x"]) else { throw Unexpected("joined") }
+        guard case .wait(_, true, nil) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("other") }
         cache.signed(id, self.token(entry, "t"))
-        guard case .token(let svid) = self.ask(&cache, entry, ["x", "y"]) else { return Issue.record("hit") }
+        guard case .token(let svid) = self.ask(&cache, entry, ["x", "y"]) else { throw Unexpected("hit") }
         #expect(svid.token == "t")
     }
 
@@ -39,30 +39,30 @@ struct JWTSVIDCacheTests {
     func halfLife() throws {
         var cache = JWTSVIDCache(random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
-        guard case .wait(let id, _, _) = self.ask(&cache, entry, ["x"]) else { return Issue.record("new") }
+        guard case .wait(let id, _, _) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("new") }
         cache.signed(id, self.token(entry, "t"))
-        guard case .token = self.ask(&cache, entry, ["x"], after: 149) else { return Issue.record("fresh") }
+        guard case .token = self.ask(&cache, entry, ["x"], after: 149) else { throw Unexpected("fresh") }
         guard case .token = self.ask(&cache, entry, ["x"], isConnected: false, after: 200)
-        else { return Issue.record("disconnected") }
+        else { throw Unexpected("disconnected") }
         guard case .wait(_, true, let fallback) = self.ask(&cache, entry, ["x"], after: 151)
-        else { return Issue.record("stale") }
+        else { throw Unexpected("stale") }
         #expect(fallback?.token == "t")
         guard case .wait(_, _, nil) = self.ask(&cache, entry, ["x"], isConnected: false, after: 301)
-        else { return Issue.record("expired") }
+        else { throw Unexpected("expired") }
     }
 
     @Test("tokens of changed entries and withdrawn authorities are not handed out")
     func withdrawn() throws {
         var cache = JWTSVIDCache(random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
-        guard case .wait(let first, _, _) = self.ask(&cache, entry, ["x"]) else { return Issue.record("new") }
+        guard case .wait(let first, _, _) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("new") }
         cache.signed(first, self.token(entry, "t", keyID: "old"))
         cache.drop(keyIDs: ["old"])
-        guard case .wait(let second, true, nil) = self.ask(&cache, entry, ["x"]) else { return Issue.record("key") }
+        guard case .wait(let second, true, nil) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("key") }
         // The entry changes while the request is under way: the answer is not kept.
         cache.drop(entryIDs: ["a"])
         cache.signed(second, self.token(entry, "late"))
-        guard case .wait(_, true, nil) = self.ask(&cache, entry, ["x"]) else { return Issue.record("entry") }
+        guard case .wait(_, true, nil) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("entry") }
         #expect(cache.count == 0)
     }
 
@@ -73,7 +73,7 @@ struct JWTSVIDCacheTests {
         entry.includesJTI = true
         guard case .wait(let first, true, _) = self.ask(&cache, entry, ["x"]),
             case .wait(let second, true, _) = self.ask(&cache, entry, ["x"])
-        else { return Issue.record("shared") }
+        else { throw Unexpected("shared") }
         #expect(first != second)
         cache.signed(first, self.token(entry, "t"))
         #expect(cache.count == 0)

@@ -207,7 +207,7 @@ struct SVIDCacheStreamTests {
         _ = bench.apply(EntryChange(upserted: [try .make("a", ["unix:uid:1"], path: "/other", revision: 1)]))
         let (_, effects) = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         #expect(effects.deliveries.isEmpty)
-        guard case .x509(let view)? = try bench.sign().last?.1 else { return #expect(Bool(false)) }
+        guard case .x509(let view)? = try bench.sign().last?.1 else { throw Unexpected("no view") }
         #expect(view.identities.map(\.svid.spiffeID.string) == ["spiffe://acme.test/other"])
     }
 
