@@ -9,7 +9,9 @@ import X509
 
 /// The trust domain of all tests.
 let acme: TrustDomain = {
-    guard let name = try? TrustDomain("acme.test") else { preconditionFailure("constant is invalid") }
+    guard let name = try? TrustDomain("acme.test") else {
+        preconditionFailure("constant is invalid")
+    }
     return name
 }()
 
@@ -56,7 +58,8 @@ struct TestAuthority {
 
     /// An SVID's chain in DER.
     func sign(
-        _ id: SPIFFEID, _ publicKey: Certificate.PublicKey, from: Date = Date(), lifetime: TimeInterval = 3600
+        _ id: SPIFFEID, _ publicKey: Certificate.PublicKey, from: Date = Date(),
+        lifetime: TimeInterval = 3600
     ) throws -> [[UInt8]] {
         let keyID = SubjectKeyIdentifier(hash: self.certificate.publicKey).keyIdentifier
         let leaf = try Certificate(

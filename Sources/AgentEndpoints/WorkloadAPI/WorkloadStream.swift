@@ -2,9 +2,11 @@ import AgentCore
 import NIOConcurrencyHelpers
 import SPIFFE
 
-/// An open stream of a workload: its messages, newest first in the sense that what was overtaken is never sent.
+/// An open stream of a workload: its messages, newest first in the sense that what was overtaken is
+/// never sent.
 ///
-/// One task reads it. ``close()`` may be called from anywhere, more than once, and ends the reading.
+/// One task reads it. ``close()`` may be called from anywhere, more than once, and ends the
+/// reading.
 package final class WorkloadStream: Sendable {
     private struct State {
         var subscription: SVIDCache.SubscriberID?
@@ -37,7 +39,8 @@ package final class WorkloadStream: Sendable {
 
     /// Hands every message to `send`, one at a time, until the stream is closed.
     ///
-    /// - Throws: ``WorkloadRefusal`` when the workload is entitled to nothing (any more); what `send` throws.
+    /// - Throws: ``WorkloadRefusal`` when the workload is entitled to nothing (any more); what
+    ///   `send` throws.
     package func forEach(_ send: (_ message: [UInt8]) async throws -> Void) async throws {
         let subscription = self.identities.subscribe(self.kind, self.selectors)
         defer { self.identities.unsubscribe(subscription.id) }

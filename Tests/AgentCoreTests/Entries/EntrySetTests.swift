@@ -23,7 +23,8 @@ struct EntrySetTests {
         var set = EntrySet()
         _ = set.apply(
             EntryChange(upserted: [
-                try .make("z", ["unix:uid:1"], createdAt: 5), try .make("b", ["unix:uid:1"], createdAt: 7),
+                try .make("z", ["unix:uid:1"], createdAt: 5),
+                try .make("b", ["unix:uid:1"], createdAt: 7),
                 try .make("a", ["unix:uid:1"], createdAt: 7),
             ]))
         #expect(set.matches(try selectors("unix:uid:1")).map(\.id) == ["z", "a", "b"])
@@ -81,7 +82,8 @@ struct EntrySetTests {
         _ = set.apply(
             EntryChange(upserted: [
                 try .make("far", ["unix:uid:1", "unix:gid:8", "unix:user:q"]),
-                try .make("near", ["unix:uid:1", "unix:sha256:00"]), try .make("none", ["unix:uid:7"]),
+                try .make("near", ["unix:uid:1", "unix:sha256:00"]),
+                try .make("none", ["unix:uid:7"]),
             ]))
         let near = try #require(set.nearest(to: try selectors("unix:uid:1", "unix:gid:2")))
         #expect(near.entryID == "near")
@@ -111,7 +113,9 @@ struct EntrySetTests {
         var set = EntrySet()
         _ = set.apply(
             EntryChange(
-                upserted: try (0..<1000).map { try .make("e\($0)", ["unix:uid:1", "unix:gid:\($0)"]) }))
+                upserted: try (0..<1000).map {
+                    try .make("e\($0)", ["unix:uid:1", "unix:gid:\($0)"])
+                }))
         #expect(set.matches(try selectors("unix:uid:1", "unix:gid:77")).map(\.id) == ["e77"])
         _ = set.apply(EntryChange(removedIDs: ["e77"]))
         #expect(set.matches(try selectors("unix:uid:1", "unix:gid:77")).isEmpty)

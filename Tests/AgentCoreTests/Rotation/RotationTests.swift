@@ -5,7 +5,8 @@ import Testing
 
 @Suite("Rotation and back-off")
 struct RotationTests {
-    @Test("half life, a tenth of it either way", arguments: [(0.0, 1620.0), (0.5, 1800), (1, 1980)])
+    @Test(
+        "half life, a tenth of it either way", arguments: [(0.0, 1620.0), (0.5, 1800), (1, 1980)])
     func halfLife(jitter: Double, seconds: Double) {
         let start = Date(timeIntervalSince1970: 0)
         let date = RotationPolicy().rotationDate(
@@ -29,7 +30,8 @@ struct RotationTests {
     func backOff() {
         var backOff = BackOff(first: .seconds(1), longest: .seconds(8))
         let waits = (0..<6).map { _ in backOff.next(jitter: 1) }
-        #expect(waits == [.seconds(1), .seconds(2), .seconds(4), .seconds(8), .seconds(8), .seconds(8)])
+        #expect(
+            waits == [.seconds(1), .seconds(2), .seconds(4), .seconds(8), .seconds(8), .seconds(8)])
         #expect(backOff.next(jitter: 0) == .seconds(4))
         backOff.reset()
         #expect(backOff.next(jitter: 1) == .seconds(1))

@@ -8,7 +8,9 @@ import Testing
 struct JWTSVIDCacheTests {
     private let now = Date()
 
-    private func token(_ entry: AuthorizedEntry, _ text: String, keyID: String = "k") -> IssuedJWTSVID {
+    private func token(_ entry: AuthorizedEntry, _ text: String, keyID: String = "k")
+        -> IssuedJWTSVID
+    {
         IssuedJWTSVID(
             spiffeID: entry.spiffeID, token: text, issuedAt: self.now,
             expiresAt: self.now.addingTimeInterval(300), keyID: keyID)
@@ -27,11 +29,19 @@ struct JWTSVIDCacheTests {
     func singleFlight() throws {
         var cache = JWTSVIDCache(random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
-        guard case .wait(let id, true, nil) = self.ask(&cache, entry, ["x", "y"]) else { throw Unexpected("new") }
-        guard case .wait(id, false, nil) = self.ask(&cache, entry, ["y", "x"]) else { throw Unexpected("joined") }
-        guard case .wait(_, true, nil) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("other") }
+        guard case .wait(let id, true, nil) = self.ask(&cache, entry, ["x", "y"]) else {
+            throw Unexpected("new")
+        }
+        guard case .wait(id, false, nil) = self.ask(&cache, entry, ["y", "x"]) else {
+            throw Unexpected("joined")
+        }
+        guard case .wait(_, true, nil) = self.ask(&cache, entry, ["x"]) else {
+            throw Unexpected("other")
+        }
         cache.signed(id, self.token(entry, "t"))
-        guard case .token(let svid) = self.ask(&cache, entry, ["x", "y"]) else { throw Unexpected("hit") }
+        guard case .token(let svid) = self.ask(&cache, entry, ["x", "y"]) else {
+            throw Unexpected("hit")
+        }
         #expect(svid.token == "t")
     }
 
@@ -39,9 +49,13 @@ struct JWTSVIDCacheTests {
     func halfLife() throws {
         var cache = JWTSVIDCache(random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
-        guard case .wait(let id, _, _) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("new") }
+        guard case .wait(let id, _, _) = self.ask(&cache, entry, ["x"]) else {
+            throw Unexpected("new")
+        }
         cache.signed(id, self.token(entry, "t"))
-        guard case .token = self.ask(&cache, entry, ["x"], after: 149) else { throw Unexpected("fresh") }
+        guard case .token = self.ask(&cache, entry, ["x"], after: 149) else {
+            throw Unexpected("fresh")
+        }
         guard case .token = self.ask(&cache, entry, ["x"], isConnected: false, after: 200)
         else { throw Unexpected("disconnected") }
         guard case .wait(_, true, let fallback) = self.ask(&cache, entry, ["x"], after: 151)
@@ -55,14 +69,20 @@ struct JWTSVIDCacheTests {
     func withdrawn() throws {
         var cache = JWTSVIDCache(random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
-        guard case .wait(let first, _, _) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("new") }
+        guard case .wait(let first, _, _) = self.ask(&cache, entry, ["x"]) else {
+            throw Unexpected("new")
+        }
         cache.signed(first, self.token(entry, "t", keyID: "old"))
         cache.drop(keyIDs: ["old"])
-        guard case .wait(let second, true, nil) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("key") }
+        guard case .wait(let second, true, nil) = self.ask(&cache, entry, ["x"]) else {
+            throw Unexpected("key")
+        }
         // The entry changes while the request is under way: the answer is not kept.
         cache.drop(entryIDs: ["a"])
         cache.signed(second, self.token(entry, "late"))
-        guard case .wait(_, true, nil) = self.ask(&cache, entry, ["x"]) else { throw Unexpected("entry") }
+        guard case .wait(_, true, nil) = self.ask(&cache, entry, ["x"]) else {
+            throw Unexpected("entry")
+        }
         #expect(cache.count == 0)
     }
 
@@ -84,7 +104,9 @@ struct JWTSVIDCacheTests {
         var cache = JWTSVIDCache(maximum: 20, random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
         for index in 0..<100 {
-            guard case .wait(let id, _, _) = self.ask(&cache, entry, ["x\(index)"]) else { continue }
+            guard case .wait(let id, _, _) = self.ask(&cache, entry, ["x\(index)"]) else {
+                continue
+            }
             cache.signed(id, self.token(entry, "t"))
         }
         #expect(cache.count <= 20)

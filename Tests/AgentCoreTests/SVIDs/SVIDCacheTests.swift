@@ -40,7 +40,8 @@ private struct Bench {
     mutating func sign(lifetime: TimeInterval = 3600) throws -> [(to: UInt64, SVIDCache.Delivery)] {
         var deliveries: [(to: UInt64, SVIDCache.Delivery)] = []
         for job in self.cache.takeSigningBatch(limit: 500, now: self.now) {
-            let svid = try self.authority.issue(job.entry.spiffeID, from: self.now, lifetime: lifetime)
+            let svid = try self.authority.issue(
+                job.entry.spiffeID, from: self.now, lifetime: lifetime)
             deliveries += self.cache.signed(job.requestID, svid, now: self.now).deliveries
         }
         return deliveries
@@ -78,9 +79,11 @@ struct SVIDCacheStreamTests {
         #expect(effects.deliveries.first?.1.refusal == .notReady)
     }
 
-    @Test("WEP-18, WAPI-26: a workload that nothing matches is refused", arguments: [
-        SVIDCache.Kind.x509SVIDs, .x509Bundles, .jwtBundles,
-    ])
+    @Test(
+        "WEP-18, WAPI-26: a workload that nothing matches is refused",
+        arguments: [
+            SVIDCache.Kind.x509SVIDs, .x509Bundles, .jwtBundles,
+        ])
     func noIdentity(kind: SVIDCache.Kind) throws {
         var bench = try Bench(entries: [try .make("a", ["unix:uid:1"])])
         let (_, effects) = try bench.subscribe(kind, "unix:uid:2")
@@ -94,7 +97,9 @@ struct SVIDCacheStreamTests {
         var bench = try Bench(entries: []) { $0.allowsUnauthenticatedVerifiers = true }
         let (_, effects) = try bench.subscribe(.x509Bundles, "unix:uid:2")
         #expect(effects.deliveries.first?.1.trustDomains == ["acme.test"])
-        #expect(try bench.subscribe(.x509SVIDs, "unix:uid:2").effects.deliveries.first?.1.refusal == .noIdentity)
+        #expect(
+            try bench.subscribe(.x509SVIDs, "unix:uid:2").effects.deliveries.first?.1.refusal
+                == .noIdentity)
     }
 
     @Test("an SVID is signed on demand, once for all who wait")
@@ -135,7 +140,8 @@ struct SVIDCacheStreamTests {
     @Test("WAPI-16: the first message waits until all identities are there")
     func firstMessageIsComplete() throws {
         var bench = try Bench(entries: [
-            try .make("a", ["unix:uid:1"], createdAt: 1), try .make("b", ["unix:uid:1"], createdAt: 2),
+            try .make("a", ["unix:uid:1"], createdAt: 1),
+            try .make("b", ["unix:uid:1"], createdAt: 2),
         ])
         _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         let jobs = bench.cache.takeSigningBatch(limit: 10, now: bench.now)
@@ -152,7 +158,8 @@ struct SVIDCacheStreamTests {
         var bench = try Bench(entries: [try .make("a", ["unix:uid:1"], createdAt: 1)])
         _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         _ = try bench.sign()
-        let effects = bench.apply(EntryChange(upserted: [try .make("b", ["unix:uid:1"], createdAt: 2)]))
+        let effects = bench.apply(
+            EntryChange(upserted: [try .make("b", ["unix:uid:1"], createdAt: 2)]))
         #expect(effects.deliveries.isEmpty && effects.wantsSigning)
         #expect(try bench.sign().map { $0.1.ids } == [["a", "b"]])
     }
@@ -169,7 +176,8 @@ struct SVIDCacheStreamTests {
     @Test("WAPI-26: the stream ends when the last identity is withdrawn, and shrinks before")
     func withdrawn() throws {
         var bench = try Bench(entries: [
-            try .make("a", ["unix:uid:1"], createdAt: 1), try .make("b", ["unix:uid:1"], createdAt: 2),
+            try .make("a", ["unix:uid:1"], createdAt: 1),
+            try .make("b", ["unix:uid:1"], createdAt: 2),
         ])
         _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         _ = try bench.sign()
@@ -184,7 +192,8 @@ struct SVIDCacheStreamTests {
         var bench = try Bench(entries: [
             try .make("new", ["unix:uid:1"], hint: "x", createdAt: 9),
             try .make("old", ["unix:uid:1"], hint: "x", createdAt: 3),
-            try .make("c", ["unix:uid:1"], createdAt: 4), try .make("d", ["unix:uid:1"], createdAt: 5),
+            try .make("c", ["unix:uid:1"], createdAt: 4),
+            try .make("d", ["unix:uid:1"], createdAt: 5),
         ])
         _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         #expect(try bench.sign().last?.1.ids == ["old", "c", "d"])
@@ -196,7 +205,9 @@ struct SVIDCacheStreamTests {
     @Test("entries for SVID stores give no identity on the Workload API")
     func stored() throws {
         var bench = try Bench(entries: [try .make("a", ["unix:uid:1"], isStored: true)])
-        #expect(try bench.subscribe(.x509SVIDs, "unix:uid:1").effects.deliveries.first?.1.refusal == .noIdentity)
+        #expect(
+            try bench.subscribe(.x509SVIDs, "unix:uid:1").effects.deliveries.first?.1.refusal
+                == .noIdentity)
     }
 
     @Test("an entry that is given another SPIFFE ID is not served with the old SVID")
@@ -204,7 +215,8 @@ struct SVIDCacheStreamTests {
         var bench = try Bench(entries: [try .make("a", ["unix:uid:1"])])
         _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         _ = try bench.sign()
-        _ = bench.apply(EntryChange(upserted: [try .make("a", ["unix:uid:1"], path: "/other", revision: 1)]))
+        _ = bench.apply(
+            EntryChange(upserted: [try .make("a", ["unix:uid:1"], path: "/other", revision: 1)]))
         let (_, effects) = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         #expect(effects.deliveries.isEmpty)
         guard case .x509(let view)? = try bench.sign().last?.1 else { throw Unexpected("no view") }
@@ -216,7 +228,8 @@ struct SVIDCacheStreamTests {
         var bench = try Bench(entries: [try .make("a", ["unix:uid:1"])])
         _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         let job = try #require(bench.cache.takeSigningBatch(limit: 1, now: bench.now).first)
-        _ = bench.apply(EntryChange(upserted: [try .make("a", ["unix:uid:1"], path: "/other", revision: 1)]))
+        _ = bench.apply(
+            EntryChange(upserted: [try .make("a", ["unix:uid:1"], path: "/other", revision: 1)]))
         let late = try bench.authority.issue(job.entry.spiffeID, from: bench.now)
         #expect(bench.cache.signed(job.requestID, late, now: bench.now).deliveries.isEmpty)
         #expect(bench.cache.x509SVIDCount == 0)
@@ -229,7 +242,9 @@ struct SVIDCacheStreamTests {
         _ = try bench.sign()
         #expect(bench.cache.suspend(.notAttested).deliveries.map { $0.1.refusal } == [.notAttested])
         #expect(bench.cache.x509SVIDCount == 0)
-        #expect(try bench.subscribe(.x509SVIDs, "unix:uid:1").effects.deliveries.first?.1.refusal == .notAttested)
+        #expect(
+            try bench.subscribe(.x509SVIDs, "unix:uid:1").effects.deliveries.first?.1.refusal
+                == .notAttested)
     }
 }
 
@@ -265,11 +280,13 @@ struct SVIDCacheRotationTests {
     @Test("WAPI-47: rotation of one identity does not change the order")
     func stableOrder() throws {
         var bench = try Bench(entries: [
-            try .make("b", ["unix:uid:1"], createdAt: 1), try .make("a", ["unix:uid:1"], createdAt: 2),
+            try .make("b", ["unix:uid:1"], createdAt: 1),
+            try .make("a", ["unix:uid:1"], createdAt: 2),
         ])
         _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         #expect(try bench.sign().last?.1.ids == ["b", "a"])
-        _ = bench.apply(EntryChange(upserted: [try .make("b", ["unix:uid:1"], revision: 1, createdAt: 1)]))
+        _ = bench.apply(
+            EntryChange(upserted: [try .make("b", ["unix:uid:1"], revision: 1, createdAt: 1)]))
         #expect(try bench.sign().last?.1.ids == ["b", "a"])
     }
 
@@ -280,7 +297,10 @@ struct SVIDCacheRotationTests {
         _ = try bench.sign(lifetime: 1000)
         bench.cache.disconnected(now: bench.now)
         _ = bench.advance(900)
-        #expect(try bench.subscribe(.x509SVIDs, "unix:uid:1").effects.deliveries.map { $0.1.ids } == [["a"]])
+        #expect(
+            try bench.subscribe(.x509SVIDs, "unix:uid:1").effects.deliveries.map { $0.1.ids } == [
+                ["a"]
+            ])
         _ = bench.advance(101)
         let (id, effects) = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         #expect(effects.deliveries.isEmpty)
@@ -303,7 +323,8 @@ struct SVIDCacheRotationTests {
     @Test("a refusal by the server ends the wait, and is tried again later")
     func refusedByServer() throws {
         var bench = try Bench(entries: [
-            try .make("a", ["unix:uid:1"], createdAt: 1), try .make("b", ["unix:uid:2"], createdAt: 2),
+            try .make("a", ["unix:uid:1"], createdAt: 1),
+            try .make("b", ["unix:uid:2"], createdAt: 2),
         ])
         let (id, _) = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         let job = try #require(bench.cache.takeSigningBatch(limit: 1, now: bench.now).first)
@@ -320,7 +341,9 @@ struct SVIDCacheRotationTests {
 
     @Test("a request without an answer is given up and made again")
     func signingTimeout() throws {
-        var bench = try Bench(entries: [try .make("a", ["unix:uid:1"])]) { $0.firstAnswerTimeout = 100 }
+        var bench = try Bench(entries: [try .make("a", ["unix:uid:1"])]) {
+            $0.firstAnswerTimeout = 100
+        }
         _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
         #expect(bench.cache.takeSigningBatch(limit: 1, now: bench.now).count == 1)
         let effects = bench.advance(31)
@@ -370,7 +393,9 @@ struct SVIDCacheRotationTests {
 struct SVIDCacheBundleTests {
     @Test("WAPI-10: bundle streams are told what changed on their side, and only then")
     func sides() throws {
-        var bench = try Bench(entries: [try .make("a", ["unix:uid:1"], federatesWith: ["partner.test"])])
+        var bench = try Bench(entries: [
+            try .make("a", ["unix:uid:1"], federatesWith: ["partner.test"])
+        ])
         let partner = try TrustDomain("partner.test")
         let (x509, first) = try bench.subscribe(.x509Bundles, "unix:uid:1")
         let (jwt, second) = try bench.subscribe(.jwtBundles, "unix:uid:1")
@@ -403,6 +428,8 @@ struct SVIDCacheBundleTests {
         let other = try TrustDomain("other.test")
         _ = bench.cache.apply(
             BundleChange(upserted: [try TestAuthority(other).bundle(other)]), now: bench.now)
-        #expect(try bench.subscribe(.x509Bundles, "unix:uid:1").effects.deliveries.first?.1.trustDomains == ["acme.test"])
+        #expect(
+            try bench.subscribe(.x509Bundles, "unix:uid:1").effects.deliveries.first?.1.trustDomains
+                == ["acme.test"])
     }
 }

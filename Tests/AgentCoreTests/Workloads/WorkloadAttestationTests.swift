@@ -34,7 +34,10 @@ private final class FakeAttestor: WorkloadAttestor {
     let calls = NIOLockedValueBox(0)
     private let body: @Sendable (any ProcessReference) throws -> [String]
 
-    init(_ name: String = "unix", _ body: @escaping @Sendable (any ProcessReference) throws -> [String]) {
+    init(
+        _ name: String = "unix",
+        _ body: @escaping @Sendable (any ProcessReference) throws -> [String]
+    ) {
         self.name = name
         self.body = body
     }
@@ -48,7 +51,8 @@ private final class FakeAttestor: WorkloadAttestor {
 @Suite("Workload attestation")
 struct WorkloadAttestationTests {
     private func attestation(_ attestors: FakeAttestor...) -> WorkloadAttestation {
-        WorkloadAttestation(attestors: attestors, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        WorkloadAttestation(
+            attestors: attestors, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     @Test("a process is attested once for as long as it is what it was")
@@ -89,11 +93,14 @@ struct WorkloadAttestationTests {
         let process = FakeProcess(inode: 1)
         let attestor = FakeAttestor { reference in
             let before = reference.fingerprint()?.executable?.inode ?? 0
-            if before == 1 { process.facts.withLockedValue { $0 = FakeProcess.fingerprint(inode: 2) } }
+            if before == 1 {
+                process.facts.withLockedValue { $0 = FakeProcess.fingerprint(inode: 2) }
+            }
             return ["path:/\(before)"]
         }
         #expect(
-            try await self.attestation(attestor).selectors(of: process) == selectors("unix:path:/2"))
+            try await self.attestation(attestor).selectors(of: process) == selectors("unix:path:/2")
+        )
     }
 
     @Test("WEP-13: a process that ended is refused, also when it was attested before")
@@ -111,8 +118,12 @@ struct WorkloadAttestationTests {
     func reusedNumber() async throws {
         let attestor = FakeAttestor { ["start:\($0.startTime)"] }
         let attestation = self.attestation(attestor)
-        #expect(try await attestation.selectors(of: FakeProcess(startTime: 1)) == selectors("unix:start:1"))
-        #expect(try await attestation.selectors(of: FakeProcess(startTime: 2)) == selectors("unix:start:2"))
+        #expect(
+            try await attestation.selectors(of: FakeProcess(startTime: 1))
+                == selectors("unix:start:1"))
+        #expect(
+            try await attestation.selectors(of: FakeProcess(startTime: 2))
+                == selectors("unix:start:2"))
     }
 
     @Test("a failed attestor costs its own selectors only, and is asked again")
@@ -130,7 +141,8 @@ struct WorkloadAttestationTests {
     func allFailed() async throws {
         struct Failed: Error {}
         await #expect(throws: WorkloadRefusal.attestationFailed) {
-            try await self.attestation(FakeAttestor { _ in throw Failed() }).selectors(of: FakeProcess())
+            try await self.attestation(FakeAttestor { _ in throw Failed() }).selectors(
+                of: FakeProcess())
         }
     }
 }

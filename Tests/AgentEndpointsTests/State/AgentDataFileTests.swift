@@ -8,7 +8,8 @@ import Testing
 struct AgentDataFileTests {
     /// A folder of its own for each test.
     private final class Folder {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+            .path
         var file: String { self.path + "/agent-data.json" }
 
         init() throws {
@@ -34,7 +35,8 @@ struct AgentDataFileTests {
         #expect(try store.load() == state)
         let mode = try FileManager.default.attributesOfItem(atPath: folder.file)[.posixPermissions]
         #expect((mode as? NSNumber)?.intValue == 0o600)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["agent-data.json"])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["agent-data.json"])
     }
 
     @Test("SPIRE's form is read: base64 of PEM, further members ignored")
@@ -49,11 +51,15 @@ struct AgentDataFileTests {
         #expect(state == AgentState(chain: [[1, 2, 3]], bundle: [], canReattest: true))
     }
 
-    @Test("a damaged file is an error that says what to do", arguments: ["", "{", "[]", #"{"svid":["%"]}"#])
+    @Test(
+        "a damaged file is an error that says what to do",
+        arguments: ["", "{", "[]", #"{"svid":["%"]}"#])
     func damaged(text: String) throws {
         let folder = try Folder()
         try Data(text.utf8).write(to: URL(fileURLWithPath: folder.file))
-        let error = #expect(throws: AgentError.self) { try AgentDataFile(directory: folder.path).load() }
+        let error = #expect(throws: AgentError.self) {
+            try AgentDataFile(directory: folder.path).load()
+        }
         #expect(error?.code == .state)
         #expect(error?.message.contains(folder.file) == true)
     }

@@ -39,7 +39,8 @@ final class TestAgent: Sendable {
             settings: WorkloadAPI.Settings(
                 trustDomain: self.trustDomain, allowedForeignJWTClaims: foreignClaims),
             identities: self.identities,
-            attestation: WorkloadAttestation(attestors: [OwnUser()], logger: logger), logger: logger)
+            attestation: WorkloadAttestation(attestors: [OwnUser()], logger: logger), logger: logger
+        )
         let key = Certificate.PrivateKey(self.rootKey)
         let name = try DistinguishedName { CommonName("root") }
         self.root = try Certificate(
@@ -57,7 +58,8 @@ final class TestAgent: Sendable {
 
     /// Runs the endpoint and a client on one connection for as long as the closure runs.
     func run(
-        signs: Bool = true, _ body: @Sendable (Client, GRPCClient<HTTP2ClientTransport.Posix>) async throws -> Void
+        signs: Bool = true,
+        _ body: @Sendable (Client, GRPCClient<HTTP2ClientTransport.Posix>) async throws -> Void
     ) async throws {
         let path = NSTemporaryDirectory() + "cygnet-" + UUID().uuidString.prefix(8) + ".sock"
         defer { unlink(path) }

@@ -34,9 +34,11 @@ struct WorkloadAPITests {
         }
     }
 
-    @Test("WEP-06: without the security header nothing is done", arguments: [
-        [], ["TRUE"], ["True"], ["1"], [""], ["true", "true"],
-    ])
+    @Test(
+        "WEP-06: without the security header nothing is done",
+        arguments: [
+            [], ["TRUE"], ["True"], ["1"], [""], ["true", "true"],
+        ])
     func header(values: [String]) async throws {
         let agent = try TestAgent()
         agent.synchronise([try TestAgent.entry("a")])
@@ -51,7 +53,8 @@ struct WorkloadAPITests {
                 } == .invalidArgument)
             #expect(
                 await code {
-                    _ = try await client.fetchJWTSVID(.with { $0.audience = ["x"] }, metadata: metadata)
+                    _ = try await client.fetchJWTSVID(
+                        .with { $0.audience = ["x"] }, metadata: metadata)
                 } == .invalidArgument)
         }
     }
@@ -90,7 +93,8 @@ struct WorkloadAPITests {
                 } == .permissionDenied)
             #expect(
                 await code {
-                    _ = try await client.fetchJWTSVID(.with { $0.audience = ["x"] }, metadata: security)
+                    _ = try await client.fetchJWTSVID(
+                        .with { $0.audience = ["x"] }, metadata: security)
                 } == .permissionDenied)
         }
     }
@@ -122,7 +126,10 @@ struct WorkloadAPITests {
         try await agent.run { client, _ in
             let calls: [() async throws -> Void] = [
                 { _ = try await client.fetchJWTSVID(.init(), metadata: security) },
-                { _ = try await client.fetchJWTSVID(.with { $0.audience = [""] }, metadata: security) },
+                {
+                    _ = try await client.fetchJWTSVID(
+                        .with { $0.audience = [""] }, metadata: security)
+                },
                 {
                     _ = try await client.fetchJWTSVID(
                         .with {
@@ -130,8 +137,14 @@ struct WorkloadAPITests {
                             $0.spiffeID = "acme.test/x"
                         }, metadata: security)
                 },
-                { _ = try await client.validateJWTSVID(.with { $0.svid = "x" }, metadata: security) },
-                { _ = try await client.validateJWTSVID(.with { $0.audience = "x" }, metadata: security) },
+                {
+                    _ = try await client.validateJWTSVID(
+                        .with { $0.svid = "x" }, metadata: security)
+                },
+                {
+                    _ = try await client.validateJWTSVID(
+                        .with { $0.audience = "x" }, metadata: security)
+                },
             ]
             for call in calls { #expect(await code(call) == .invalidArgument) }
         }
@@ -143,13 +156,15 @@ struct WorkloadAPITests {
         let partner = try TrustDomain("partner.test")
         agent.synchronise(
             [
-                try TestAgent.entry("b", createdAt: 1, hint: "internal", federatesWith: ["partner.test"]),
+                try TestAgent.entry(
+                    "b", createdAt: 1, hint: "internal", federatesWith: ["partner.test"]),
                 try TestAgent.entry("a", createdAt: 2),
             ],
             [AgentBundle(trustDomain: partner, x509Authorities: [.init(der: agent.rootDER)])])
         try await agent.run { client, _ in
             let response = try #require(try await self.firstX509(client))
-            #expect(response.svids.map(\.spiffeID) == ["spiffe://acme.test/b", "spiffe://acme.test/a"])
+            #expect(
+                response.svids.map(\.spiffeID) == ["spiffe://acme.test/b", "spiffe://acme.test/a"])
             #expect(response.svids.map(\.hint) == ["internal", ""])
             #expect(Array(response.federatedBundles.keys) == ["spiffe://partner.test"])
             for svid in response.svids {
@@ -166,7 +181,8 @@ struct WorkloadAPITests {
         }
     }
 
-    @Test("WAPI-07, WAPI-10, WAPI-26: a stream hears of new and withdrawn identities, then is denied")
+    @Test(
+        "WAPI-07, WAPI-10, WAPI-26: a stream hears of new and withdrawn identities, then is denied")
     func stream() async throws {
         let agent = try TestAgent()
         agent.synchronise([try TestAgent.entry("a", createdAt: 1)])
@@ -210,7 +226,9 @@ struct WorkloadAPITests {
                 for try await message in response.messages { return message.bundles }
                 return [:]
             }
-            #expect(jwt["spiffe://partner.test"].map { String(decoding: $0, as: UTF8.self) } == #"{"keys":[]}"#)
+            #expect(
+                jwt["spiffe://partner.test"].map { String(decoding: $0, as: UTF8.self) }
+                    == #"{"keys":[]}"#)
             let own = try #require(jwt["spiffe://acme.test"])
             let bundle = try JWTBundle(trustDomain: agent.trustDomain, jwks: [UInt8](own))
             #expect(Array(bundle.authorities.keys) == ["k1"])
@@ -221,7 +239,8 @@ struct WorkloadAPITests {
     func jwt() async throws {
         let agent = try TestAgent()
         agent.synchronise([
-            try TestAgent.entry("a", createdAt: 1, hint: "h"), try TestAgent.entry("b", createdAt: 2),
+            try TestAgent.entry("a", createdAt: 1, hint: "h"),
+            try TestAgent.entry("b", createdAt: 2),
         ])
         try await agent.run { client, _ in
             let both = try await client.fetchJWTSVID(
@@ -267,7 +286,8 @@ struct WorkloadAPITests {
                 }, metadata: security)
             #expect(answer.spiffeID == "spiffe://acme.test/z")
             #expect(answer.claims.fields["sub"]?.stringValue == "spiffe://acme.test/z")
-            #expect(answer.claims.fields["aud"]?.listValue.values.map(\.stringValue) == ["me", "you"])
+            #expect(
+                answer.claims.fields["aud"]?.listValue.values.map(\.stringValue) == ["me", "you"])
             #expect(answer.claims.fields["extra"]?.stringValue == "x")
             for (audience, svid) in [("other", token), ("me", token + "A"), ("me", "x.y.z")] {
                 #expect(

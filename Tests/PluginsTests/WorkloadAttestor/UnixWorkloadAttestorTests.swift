@@ -36,7 +36,8 @@ private final class Child {
 @Suite("unix workload attestor")
 struct UnixWorkloadAttestorTests {
     private func values(
-        _ process: any ProcessReference, _ configuration: UnixWorkloadAttestor.Configuration = .init()
+        _ process: any ProcessReference,
+        _ configuration: UnixWorkloadAttestor.Configuration = .init()
     ) async throws -> [String] {
         let selectors = try await UnixWorkloadAttestor(configuration: configuration)
             .selectors(of: process)
@@ -85,7 +86,8 @@ struct UnixWorkloadAttestorTests {
 
     @Test("a program file that was replaced on disk is attested as the one that runs")
     func replacedFile() async throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            UUID().uuidString)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let program = folder.appendingPathComponent("program")
@@ -128,14 +130,16 @@ struct UnixWorkloadAttestorTests {
         #expect(digests.readingCount == 1)
     }
 
-    @Test("status lines", arguments: [
-        ("Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \n", true),
-        ("Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t\n", true),
-        ("Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n", false),
-        ("Uid:\t1\t2\t3\nGid:\t5\t6\t7\t8\nGroups:\n", false),
-        ("Uid:\t1\t2\tx\t4\nGid:\t5\t6\t7\t8\nGroups:\n", false),
-        ("", false), ("Uid", false),
-    ])
+    @Test(
+        "status lines",
+        arguments: [
+            ("Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \n", true),
+            ("Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t\n", true),
+            ("Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n", false),
+            ("Uid:\t1\t2\t3\nGid:\t5\t6\t7\t8\nGroups:\n", false),
+            ("Uid:\t1\t2\tx\t4\nGid:\t5\t6\t7\t8\nGroups:\n", false),
+            ("", false), ("Uid", false),
+        ])
     func status(text: String, isGood: Bool) {
         let ids = ProcessIDs(statusLines: text)
         #expect((ids != nil) == isGood)
