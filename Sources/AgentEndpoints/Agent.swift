@@ -1,4 +1,5 @@
 package import AgentCore
+import Foundation
 import GRPCCore
 package import Logging
 import NIOConcurrencyHelpers
@@ -109,6 +110,7 @@ package final class Agent: Sendable {
             ])
         self.logger.info(
             "serving the Workload API", metadata: [LogKeys.path: "\(self.settings.socketPath)"])
+        defer { unlink(self.settings.socketPath) }
         try await withTaskCancellationHandler {
             try await server.serve()
         } onCancel: {

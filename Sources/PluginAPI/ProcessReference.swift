@@ -39,4 +39,11 @@ package struct ProcessFingerprint: Hashable, Sendable {
         self.executable = executable
         self.ids = ids
     }
+
+    /// Whether the process runs the same program for the same user. Unlike equality this does not mind
+    /// that the program file was renamed or removed meanwhile.
+    package func isSameProgramAndUser(as other: ProcessFingerprint) -> Bool {
+        self.ids == other.ids && self.executable?.device == other.executable?.device
+            && self.executable?.inode == other.executable?.inode
+    }
 }

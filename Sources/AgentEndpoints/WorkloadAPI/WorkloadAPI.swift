@@ -79,9 +79,12 @@ package final class WorkloadAPI: Sendable {
         case .fetchWITSVID, .fetchWITBundles, .fetchJWTSVID, .validateJWTSVID:
             throw Self.unimplemented
         }
+        // Before attestation, so that a change during or after it is noticed with the first message.
+        guard let attested = call.process.fingerprint() else { throw .attestationFailed }
         let selectors = try await self.attestation.selectors(of: call.process)
         return WorkloadStream(
-            kind: kind, process: call.process, selectors: selectors, identities: self.identities,
+            kind: kind, process: call.process, attested: attested, selectors: selectors,
+            identities: self.identities,
             encoder: WorkloadMessages(jwtBundles: self.jwtBundles),
             onServed: { [events] view in
                 events?.record(
