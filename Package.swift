@@ -163,7 +163,8 @@ let package = Package(
         .executableTarget(
             name: "cygnet",
             dependencies: [
-                "ServerProgram", "AgentProgram", "ServiceRuntime", argumentParser, logging,
+                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime", argumentParser,
+                logging, nioConcurrency,
             ],
             swiftSettings: settings),
 
@@ -185,6 +186,20 @@ let package = Package(
                 "ControlPlaneProto", grpcCore, grpcTransport, protobuf, logging, nioConcurrency, x509,
                 asn1, crypto,
             ],
+            swiftSettings: settings),
+
+        // MARK: Tests of command line and configuration
+        .testTarget(
+            name: "ServiceRuntimeTests", dependencies: ["ServiceRuntime", logging],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerProgramTests",
+            dependencies: [
+                "ServerProgram", "ServiceRuntime", "ControlPlaneProto", protobuf, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "AgentProgramTests", dependencies: ["AgentProgram", "ServiceRuntime"],
             swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

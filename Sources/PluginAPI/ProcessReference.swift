@@ -9,6 +9,8 @@ package protocol ProcessReference: Sendable {
     var startTime: UInt64 { get }
     /// Whether it still runs. Once false, always false.
     var isAlive: Bool { get }
+    /// Whether it runs another program than the one that connected (`exec` after `connect`).
+    var hasChangedProgram: Bool { get }
     /// The facts that a process can change without becoming another process; nil when it has ended.
     ///
     /// Cheap: asked on every call of a workload.

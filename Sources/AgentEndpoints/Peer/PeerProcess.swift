@@ -17,6 +17,12 @@ package struct PeerProcess: ProcessReference {
     package var startTime: UInt64 { self.handle.startTime }
     package var isAlive: Bool { self.handle.isAlive }
 
+    package var hasChangedProgram: Bool {
+        guard let initial = self.handle.initialExecutable else { return false }
+        guard let now = self.handle.executable() else { return true }
+        return initial != (now.device, now.inode)
+    }
+
     package func fingerprint() -> ProcessFingerprint? {
         guard let ids = self.handle.currentIDs() else { return nil }
         let executable = self.handle.executable().map {

@@ -60,6 +60,9 @@ package final class PeerProcessHandle: Sendable {
     package let startTime: UInt64
     /// -1 where the system has no such thing.
     private let pidfd: CInt
+    /// The program that ran when this handle was made: at accept, before a byte was read. Nil when we may not see
+    /// it. A process that runs another program later connected as this one, so it must not be taken for the other.
+    package let initialExecutable: (device: UInt64, inode: UInt64)?
 
     /// - Parameters:
     ///   - socketDescriptor: The accepted socket, or nil to take hold of a process by its number
@@ -88,6 +91,7 @@ package final class PeerProcessHandle: Sendable {
         self.pid = pid
         self.startTime = startTime
         self.pidfd = descriptor >= 0 ? descriptor : -1
+        self.initialExecutable = Self.executable(of: pid).map { ($0.device, $0.inode) }
     }
 
     deinit {
@@ -107,10 +111,16 @@ package final class PeerProcessHandle: Sendable {
     /// The file that the process runs now, with the path the kernel knows it by; nil when it has
     /// ended or we may not see it.
     package func executable() -> (device: UInt64, inode: UInt64, path: String)? {
+        Self.executable(of: self.pid)
+    }
+
+    private static func executable(
+        of pid: Int32
+    ) -> (device: UInt64, inode: UInt64, path: String)? {
         var file = cygnet_executable()
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4097) { path in
             guard let base = path.baseAddress,
-                cygnet_process_executable(self.pid, &file, base, UInt32(path.count)) == 0
+                cygnet_process_executable(pid, &file, base, UInt32(path.count)) == 0
             else { return nil }
             return (file.device, file.inode, String(cString: base))
         }

@@ -11,6 +11,7 @@ private final class FakeProcess: ProcessReference {
     let pid: Int32
     let startTime: UInt64
     let alive = NIOLockedValueBox(true)
+    let changedProgram = NIOLockedValueBox(false)
     let facts: NIOLockedValueBox<ProcessFingerprint>
 
     init(pid: Int32 = 7, startTime: UInt64 = 1, inode: UInt64 = 1) {
@@ -26,6 +27,7 @@ private final class FakeProcess: ProcessReference {
     }
 
     var isAlive: Bool { self.alive.withLockedValue { $0 } }
+    var hasChangedProgram: Bool { self.changedProgram.withLockedValue { $0 } }
     func fingerprint() -> ProcessFingerprint? { self.facts.withLockedValue { $0 } }
 }
 
@@ -66,8 +68,22 @@ struct WorkloadAttestationTests {
         #expect(attestor.calls.withLockedValue { $0 } == 1)
     }
 
-    @Test("WEP-13: exec after connect is attested anew")
+    @Test("WEP-13: another program than the one that connected is refused")
     func exec() async throws {
+        let attestor = FakeAttestor { _ in ["uid:1"] }
+        let attestation = self.attestation(attestor)
+        let process = FakeProcess()
+        _ = try await attestation.selectors(of: process)
+        // It may be a victim's program, with the socket in another process that it has left behind.
+        process.changedProgram.withLockedValue { $0 = true }
+        await #expect(throws: WorkloadRefusal.attestationFailed) {
+            try await attestation.selectors(of: process)
+        }
+        #expect(attestor.calls.withLockedValue { $0 } == 1)
+    }
+
+    @Test("WEP-13: a program file that changed is attested anew")
+    func otherFile() async throws {
         let attestor = FakeAttestor { process in
             ["path:/\(process.fingerprint()?.executable?.inode ?? 0)"]
         }
