@@ -172,6 +172,27 @@ let package = Package(
                 logging, nioConcurrency,
             ],
             swiftSettings: settings),
+
+        // MARK: Tests of the agent
+        .testTarget(
+            name: "AgentCoreTests",
+            dependencies: [
+                "AgentCore", "PluginAPI", "SPIFFE", logging, nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "PluginsTests",
+            dependencies: ["Plugins", "PluginAPI", "SPIFFE", "CPeer", crypto],
+            swiftSettings: settings),
+        .testTarget(
+            name: "AgentEndpointsTests",
+            dependencies: [
+                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto",
+                "ControlPlaneProto", grpcCore, grpcTransport, protobuf, logging, nioConcurrency, x509,
+                asn1, crypto,
+            ],
+            swiftSettings: settings),
+
         // MARK: Tests of command line and configuration
         .testTarget(
             name: "ServiceRuntimeTests", dependencies: ["ServiceRuntime", logging],

@@ -4,16 +4,16 @@ package import PluginAPI
 package import SPIFFE
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
-/// The agent's own identity through its life: stored, attested, renewed, lost; and the session with the server that
-/// rests on it.
+/// The agent's own identity through its life: stored, attested, renewed, lost; and the session with
+/// the server that rests on it.
 ///
-/// Never ends for want of an identity: it keeps trying, says why, and the workloads go on with what the
-/// agent holds. Only a missing way to attest at all is an error, and only at the start.
+/// Never ends for want of an identity: it keeps trying, says why, and the workloads go on with what
+/// the agent holds. Only a missing way to attest at all is an error, and only at the start.
 package final class AgentLifecycle: Sendable {
     package struct Settings: Sendable {
         package var trustDomain: TrustDomain
@@ -42,8 +42,8 @@ package final class AgentLifecycle: Sendable {
         case cancelled
     }
 
-    /// The two names under which the agent's key is kept, used in turn, so that the old key is there until
-    /// the new SVID is.
+    /// The two names under which the agent's key is kept, used in turn, so that the old key is
+    /// there until the new SVID is.
     static let keyIDs = ["agent-svid-A", "agent-svid-B"]
 
     private let settings: Settings
@@ -88,15 +88,16 @@ package final class AgentLifecycle: Sendable {
 
     /// Runs until the task is cancelled.
     ///
-    /// - Throws: ``AgentError``: `noWayToAttest` when there is neither a usable stored identity nor a join
-    ///   token; `state` when the stored state cannot be read.
+    /// - Throws: ``AgentError``: `noWayToAttest` when there is neither a usable stored identity nor
+    ///   a join token; `state` when the stored state cannot be read.
     package func run() async throws {
         var identity = try await self.restore()
         if identity == nil, self.settings.joinToken() == nil {
             throw AgentError(
                 .noWayToAttest,
                 "agent has no stored SVID and no join token; "
-                    + "make one on the server with \"token generate\" and start again with -joinToken")
+                    + "make one on the server with \"token generate\" and start again with -joinToken"
+            )
         }
         var backOff = self.settings.reconnect
         while !Task.isCancelled {
@@ -191,7 +192,8 @@ package final class AgentLifecycle: Sendable {
         do {
             // In steps, because the wall clock may be set while we sleep.
             while due > self.now() {
-                try await Task.sleep(for: .seconds(min(due.timeIntervalSince(self.now()) + 0.01, 3600)))
+                try await Task.sleep(
+                    for: .seconds(min(due.timeIntervalSince(self.now()) + 0.01, 3600)))
             }
             while true {
                 do {
@@ -214,8 +216,9 @@ package final class AgentLifecycle: Sendable {
         }
     }
 
-    /// Gets an SVID for a new key. The new key is on disk before the server hears of it, and the new SVID is on disk
-    /// before the old one is forgotten; until its first use the server accepts the old one too.
+    /// Gets an SVID for a new key. The new key is on disk before the server hears of it, and the
+    /// new SVID is on disk before the old one is forgotten; until its first use the server accepts
+    /// the old one too.
     private func renew(_ identity: AgentIdentity) async throws -> AgentIdentity {
         let keyID = Self.keyIDs.first { $0 != identity.key.id } ?? Self.keyIDs[0]
         let key = try await self.keyManager.generateKey(id: keyID, type: .ecP256)
@@ -237,7 +240,9 @@ package final class AgentLifecycle: Sendable {
         while !Task.isCancelled {
             var problem: String
             do {
-                if let token = self.settings.joinToken() { return try await self.attest(with: token) }
+                if let token = self.settings.joinToken() {
+                    return try await self.attest(with: token)
+                }
                 problem = "there is no join token; make one with \"token generate\" on the server"
             } catch {
                 if Task.isCancelled { return nil }
@@ -259,7 +264,8 @@ package final class AgentLifecycle: Sendable {
         guard identity.id.trustDomain == self.settings.trustDomain else {
             throw AgentError(
                 .badIssuance,
-                "agent SVID refused: it is for \(identity.id), outside \(self.settings.trustDomain)")
+                "agent SVID refused: it is for \(identity.id), outside \(self.settings.trustDomain)"
+            )
         }
         guard result.bundle.trustDomain == self.settings.trustDomain,
             !result.bundle.x509Authorities.isEmpty
@@ -269,7 +275,9 @@ package final class AgentLifecycle: Sendable {
         self.identities.receive(.bundles(BundleChange(upserted: [result.bundle])))
         self.logger.info(
             "attested this node",
-            metadata: [LogKeys.agentID: "\(identity.id)", LogKeys.expiresAt: "\(identity.expiresAt)"])
+            metadata: [
+                LogKeys.agentID: "\(identity.id)", LogKeys.expiresAt: "\(identity.expiresAt)",
+            ])
         self.events?.record(.attested(agentID: identity.id, expiresAt: identity.expiresAt))
         return identity
     }
@@ -331,7 +339,8 @@ package final class AgentLifecycle: Sendable {
 
     private func save(_ state: AgentState) {
         do { try self.store.save(state) } catch {
-            self.logger.error("cannot store the agent's state", metadata: [LogKeys.error: "\(error)"])
+            self.logger.error(
+                "cannot store the agent's state", metadata: [LogKeys.error: "\(error)"])
         }
     }
 }

@@ -1,7 +1,8 @@
 package import PluginAPI
 package import SPIFFEGRPC
 
-/// The process behind a connection, in the form in which the rules and the attestors know processes.
+/// The process behind a connection, in the form in which the rules and the attestors know
+/// processes.
 package struct PeerProcess: ProcessReference {
     private let handle: PeerProcessHandle
     /// User ID when the process connected; for the log.

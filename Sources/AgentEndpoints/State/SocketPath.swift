@@ -3,9 +3,11 @@ import Foundation
 
 /// The place of a Unix socket in the file system.
 enum SocketPath {
-    /// Makes the folder (mode 0755) if it is missing and clears away the socket of an agent that is gone.
+    /// Makes the folder (mode 0755) if it is missing and clears away the socket of an agent that is
+    /// gone.
     ///
-    /// - Throws: ``AgentError`` `state` when something else lies there, or another process still listens.
+    /// - Throws: ``AgentError`` `state` when something else lies there, or another process still
+    ///   listens.
     static func prepare(_ path: String) throws {
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         do {
@@ -33,9 +35,9 @@ enum SocketPath {
 
     private static func isListening(_ path: String) -> Bool {
         #if canImport(Darwin)
-        let descriptor = socket(AF_UNIX, SOCK_STREAM, 0)
+            let descriptor = socket(AF_UNIX, SOCK_STREAM, 0)
         #else
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+            let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         #endif
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
