@@ -51,6 +51,9 @@ package final class ServerEndpoint: Sendable {
         }
     }
 
+    private let host: String
+    private let port: Int
+    private let socketPath: String
     private let tcp: GRPCServer<SPIFFEServerTransport>
     private let local: GRPCServer<SPIFFEServerTransport>
 
@@ -61,6 +64,9 @@ package final class ServerEndpoint: Sendable {
             @escaping @Sendable (@escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
             NIOSSLServerHandler
     ) {
+        self.host = settings.host
+        self.port = settings.port
+        self.socketPath = settings.socketPath
         let limits = RateLimits(
             attestation: settings.limitsAttestation, signing: settings.limitsSigning)
         let interceptor = AuthorizationInterceptor(
@@ -96,12 +102,24 @@ package final class ServerEndpoint: Sendable {
     /// Serves until ``shutDown()``.
     package func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.tcp.serve() }
-            group.addTask { try await self.local.serve() }
+            group.addTask { try await Self.serve(self.tcp, at: "\(self.host):\(self.port)") }
+            group.addTask { try await Self.serve(self.local, at: self.socketPath) }
             defer { self.shutDown() }
             try await group.next()
             self.shutDown()
             try await group.waitForAll()
+        }
+    }
+
+    /// - Throws: ``ServerError`` naming the place when it cannot be bound.
+    private static func serve(
+        _ server: GRPCServer<SPIFFEServerTransport>, at place: String
+    ) async throws {
+        do {
+            try await server.serve()
+        } catch let error as RuntimeError {
+            throw ServerError(
+                .unavailable, "cannot serve on \(place): \(error.cause.map { "\($0)" } ?? error.message)")
         }
     }
 
