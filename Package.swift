@@ -122,7 +122,7 @@ let package = Package(
             dependencies: [
                 "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
-                nioCore, nioSSL, nioConcurrency,
+                nioCore, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
@@ -143,7 +143,7 @@ let package = Package(
             name: "ServerProgram",
             dependencies: [
                 "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
-                "ServiceRuntime", "SPIFFE", "SPIFFEGRPC", "ControlPlaneProto", grpcCore,
+                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ControlPlaneProto", grpcCore,
                 grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1, crypto,
                 nioConcurrency,
             ],

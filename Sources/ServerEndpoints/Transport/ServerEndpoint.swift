@@ -2,8 +2,7 @@ import ControlPlaneProto
 import Foundation
 import GRPCCore
 package import Logging
-package import NIOSSL
-package import SPIFFE
+package import SPIFFETLS
 import SPIFFEGRPC
 package import ServerCore
 import ServiceRuntime
@@ -57,12 +56,9 @@ package final class ServerEndpoint: Sendable {
     private let tcp: GRPCServer<SPIFFEServerTransport>
     private let local: GRPCServer<SPIFFEServerTransport>
 
-    /// - Parameter makeTLSHandler: the handler of one connection (see ``PeerListener``).
+    /// - Parameter tls: for agents, which attest without a certificate, and for admins.
     package init(
-        _ plane: ControlPlane, settings: Settings, logger: Logger,
-        makeTLSHandler:
-            @escaping @Sendable (@escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
-            NIOSSLServerHandler
+        _ plane: ControlPlane, settings: Settings, logger: Logger, tls: MTLSServerConfiguration
     ) {
         self.host = settings.host
         self.port = settings.port
@@ -84,7 +80,7 @@ package final class ServerEndpoint: Sendable {
         // the SVID that opened it, and its calls find GOAWAY and reconnect.
         self.tcp = GRPCServer(
             transport: SPIFFEServerTransport(
-                listener: .tls(host: settings.host, port: settings.port, makeHandler: makeTLSHandler),
+                listener: .tls(host: settings.host, port: settings.port, makeHandler: { try tls.makeHandler(onVerified: $0) }),
                 settings: .init(
                     maxConnectionAge: .seconds(180), maxGraceTime: .seconds(86_400 * 7))),
             services: shared + [sync], interceptors: [interceptor])
