@@ -3,6 +3,7 @@ import json
 import os
 import random
 import socket
+import time
 
 import grpc
 from harness import Agent, Server, certificates, main, own_selectors, protos, wait_until
