@@ -5,6 +5,7 @@ package import Logging
 import NIOConcurrencyHelpers
 package import PluginAPI
 import SPIFFEGRPC
+import ServiceRuntime
 
 /// A whole agent: its identity, its session with the server, and the Workload API on a Unix socket.
 ///
@@ -98,7 +99,7 @@ package final class Agent: Sendable {
     }
 
     private func serve() async throws {
-        try SocketPath.prepare(self.settings.socketPath)
+        try UnixSocketPath(self.settings.socketPath).prepare(directoryMode: 0o755)
         let transport = SPIFFEServerTransport(
             listener: .unixSocket(path: self.settings.socketPath, mode: 0o777),
             settings: SPIFFEServerTransport.Settings(

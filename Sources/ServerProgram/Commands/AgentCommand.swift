@@ -83,7 +83,6 @@ struct AgentListCommand: AsyncParsableCommand {
         try self.report(agents)
     }
 
-    /// Apart from `run`: with this inside, the release compiler (Swift 6.3.1) crashes splitting the coroutine.
     private func report(_ agents: [Spire_Api_Types_Agent]) throws {
         let context = CommandContext.current
         if self.output.format == .json {
