@@ -188,8 +188,8 @@ let package = Package(
             name: "AgentEndpointsTests",
             dependencies: [
                 "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto",
-                "ControlPlaneProto", grpcCore, grpcTransport, protobuf, logging, nioConcurrency, x509,
-                asn1, crypto,
+                "ControlPlaneProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
+                nioConcurrency, x509, asn1, crypto,
             ],
             swiftSettings: settings),
 

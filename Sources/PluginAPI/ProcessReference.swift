@@ -9,7 +9,9 @@ package protocol ProcessReference: Sendable {
     var startTime: UInt64 { get }
     /// Whether it still runs. Once false, always false.
     var isAlive: Bool { get }
-    /// Whether it runs another program than the one that connected (`exec` after `connect`).
+    /// Whether it runs another program, or for another user, than when it connected (`exec` after
+    /// `connect`). Such a process must not speak for its connection: another process may hold the
+    /// socket.
     var hasChangedProgram: Bool { get }
     /// The facts that a process can change without becoming another process; nil when it has ended.
     ///
@@ -42,8 +44,8 @@ package struct ProcessFingerprint: Hashable, Sendable {
         self.ids = ids
     }
 
-    /// Whether the process runs the same program for the same user. Unlike equality this does not mind
-    /// that the program file was renamed or removed meanwhile.
+    /// Whether the process runs the same program for the same user. Unlike equality this does not
+    /// mind that the program file was renamed or removed meanwhile.
     package func isSameProgramAndUser(as other: ProcessFingerprint) -> Bool {
         self.ids == other.ids && self.executable?.device == other.executable?.device
             && self.executable?.inode == other.executable?.inode

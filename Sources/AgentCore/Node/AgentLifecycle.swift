@@ -22,7 +22,7 @@ package final class AgentLifecycle: Sendable {
         /// The join token, asked for at every attempt; nil when there is none.
         package var joinToken: @Sendable () -> String?
         package var rotation = RotationPolicy()
-        package var reconnect = BackOff(first: .milliseconds(200), longest: .seconds(15))
+        package var reconnect = BackOff(first: .milliseconds(200), longest: .seconds(5))
         package var attestation = BackOff(first: .seconds(1), longest: .seconds(60))
 
         package init(
@@ -100,6 +100,7 @@ package final class AgentLifecycle: Sendable {
             )
         }
         var backOff = self.settings.reconnect
+        var failures = 0
         while !Task.isCancelled {
             guard let current = identity else {
                 identity = await self.attest()
@@ -114,9 +115,15 @@ package final class AgentLifecycle: Sendable {
             }
             if case .cancelled = outcome { break }
             // A session that held for a while was a success: start over with short waits.
-            if started.duration(to: .now) > .seconds(10) { backOff.reset() }
+            if started.duration(to: .now) > .seconds(10) {
+                backOff.reset()
+                failures = 0
+            }
             let wait = backOff.next()
-            identity = self.afterSession(outcome, current, retryIn: wait)
+            // Said at once and then now and then: about once a minute.
+            let level: Logger.Level = failures % 15 == 0 ? .warning : .debug
+            failures += 1
+            identity = self.afterSession(outcome, current, retryIn: wait, level)
             try? await Task.sleep(for: wait)
         }
     }
@@ -147,7 +154,7 @@ package final class AgentLifecycle: Sendable {
 
     /// What a session's end means for the identity.
     private func afterSession(
-        _ outcome: Outcome, _ identity: AgentIdentity, retryIn wait: Duration
+        _ outcome: Outcome, _ identity: AgentIdentity, retryIn wait: Duration, _ level: Logger.Level
     ) -> AgentIdentity? {
         let failure: ServerFailure
         switch outcome {
@@ -157,10 +164,10 @@ package final class AgentLifecycle: Sendable {
         }
         self.identities.disconnected(reason: failure.message)
         let counts = self.identities.counts
-        self.logger.warning(
-            "no connection to the server; workloads are served what is held",
+        self.logger.log(
+            level: level, "no connection to the server; workloads are served what is held",
             metadata: [
-                LogKeys.reason: "\(failure.message)", LogKeys.retryIn: "\(wait)",
+                LogKeys.reason: "\(failure.message)", LogKeys.retryIn: "\(wait.logText)",
                 LogKeys.heldSVIDs: "\(counts.x509SVIDs)",
             ])
         switch failure.code {
@@ -207,7 +214,7 @@ package final class AgentLifecycle: Sendable {
                     let wait = backOff.next()
                     self.logger.warning(
                         "cannot renew the agent's SVID",
-                        metadata: [LogKeys.error: "\(error)", LogKeys.retryIn: "\(wait)"])
+                        metadata: [LogKeys.error: "\(error)", LogKeys.retryIn: "\(wait.logText)"])
                     try await Task.sleep(for: wait)
                 }
             }
@@ -251,7 +258,7 @@ package final class AgentLifecycle: Sendable {
             let wait = backOff.next()
             self.logger.error(
                 "agent is not attested",
-                metadata: [LogKeys.error: "\(problem)", LogKeys.retryIn: "\(wait)"])
+                metadata: [LogKeys.error: "\(problem)", LogKeys.retryIn: "\(wait.logText)"])
             do { try await Task.sleep(for: wait) } catch { return nil }
         }
         return nil

@@ -94,6 +94,12 @@ package enum SessionRequest: Sendable {
         package let requestID: UInt64
         package let entryID: String
         package let key: WorkloadKey
+
+        package init(requestID: UInt64, entryID: String, key: WorkloadKey) {
+            self.requestID = requestID
+            self.entryID = entryID
+            self.key = key
+        }
     }
 
     case x509([X509])

@@ -51,8 +51,8 @@ package final class WorkloadAttestation: Sendable {
         let key = ProcessKey(pid: process.pid, startTime: process.startTime)
         for _ in 0..<3 {
             guard let before = process.fingerprint(), process.isAlive else { break }
-            // The socket belongs to the program that connected; whoever else may hold a copy of it, the program
-            // that runs now must not vouch for it.
+            // The socket belongs to the program that connected; whoever else may hold a copy of it,
+            // the program that runs now must not vouch for it.
             if process.hasChangedProgram {
                 self.logger.warning(
                     "caller runs another program than the one that connected",
@@ -66,7 +66,8 @@ package final class WorkloadAttestation: Sendable {
             }
             let (selectors, isComplete) = try await self.ask(process)
             // What was read is about this process and this program only if both are still the same.
-            guard let after = process.fingerprint(), process.isAlive, !process.hasChangedProgram else { break }
+            guard let after = process.fingerprint(), process.isAlive, !process.hasChangedProgram
+            else { break }
             if after != before { continue }
             if isComplete {
                 self.remember(key, Attested(fingerprint: before, selectors: selectors, at: .now))

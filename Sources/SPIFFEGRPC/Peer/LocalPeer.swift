@@ -60,8 +60,9 @@ package final class PeerProcessHandle: Sendable {
     package let startTime: UInt64
     /// -1 where the system has no such thing.
     private let pidfd: CInt
-    /// The program that ran when this handle was made: at accept, before a byte was read. Nil when we may not see
-    /// it. A process that runs another program later connected as this one, so it must not be taken for the other.
+    /// The program that ran when this handle was made: at accept, before a byte was read. Nil when
+    /// we may not see it. A process that runs another program later connected as this one, so it
+    /// must not be taken for the other.
     package let initialExecutable: (device: UInt64, inode: UInt64)?
 
     /// - Parameters:
