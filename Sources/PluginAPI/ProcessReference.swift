@@ -9,10 +9,10 @@ package protocol ProcessReference: Sendable {
     var startTime: UInt64 { get }
     /// Whether it still runs. Once false, always false.
     var isAlive: Bool { get }
-    /// Whether it runs another program, or for another user, than when it connected (`exec` after
-    /// `connect`). Such a process must not speak for its connection: another process may hold the
-    /// socket.
-    var hasChangedProgram: Bool { get }
+    /// Whether a process with these facts is still what connected: the same program, for the same user.
+    /// Another one must not speak for the connection (`exec` after `connect`): some other process may
+    /// hold the socket.
+    func isConnector(_ now: ProcessFingerprint) -> Bool
     /// The facts that a process can change without becoming another process; nil when it has ended.
     ///
     /// Cheap: asked on every call of a workload.

@@ -53,9 +53,9 @@ package final class WorkloadAttestation: Sendable {
             guard let before = process.fingerprint(), process.isAlive else { break }
             // The socket belongs to the program that connected; whoever else may hold a copy of it,
             // the program that runs now must not vouch for it.
-            if process.hasChangedProgram {
+            if !process.isConnector(before) {
                 self.logger.warning(
-                    "caller runs another program than the one that connected",
+                    "caller is not the program or the user that connected",
                     metadata: [LogKeys.pid: "\(process.pid)"])
                 throw .attestationFailed
             }
@@ -66,7 +66,7 @@ package final class WorkloadAttestation: Sendable {
             }
             let (selectors, isComplete) = try await self.ask(process)
             // What was read is about this process and this program only if both are still the same.
-            guard let after = process.fingerprint(), process.isAlive, !process.hasChangedProgram
+            guard let after = process.fingerprint(), process.isAlive, process.isConnector(after)
             else { break }
             if after != before { continue }
             if isComplete {

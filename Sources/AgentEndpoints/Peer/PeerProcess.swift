@@ -20,18 +20,13 @@ package struct PeerProcess: ProcessReference {
     package var startTime: UInt64 { self.handle.startTime }
     package var isAlive: Bool { self.handle.isAlive }
 
-    /// Another program, or another user than the one that connected: a setuid program shows itself
-    /// this way also where we may not see which file runs. Root may become anybody: whatever it
-    /// then claims, it could have had.
-    package var hasChangedProgram: Bool {
-        if self.uid != 0, let ids = self.handle.currentIDs(),
-            ids[1] != self.uid || ids[5] != self.gid
-        {
-            return true
-        }
-        guard let initial = self.handle.initialExecutable else { return false }
-        guard let now = self.handle.executable() else { return true }
-        return initial != (now.device, now.inode)
+    /// A setuid program shows itself by its user also where we may not see which file runs. Root may
+    /// become anybody: whatever it then claims, it could have had.
+    package func isConnector(_ now: ProcessFingerprint) -> Bool {
+        if self.uid != 0, now.ids[1] != self.uid || now.ids[5] != self.gid { return false }
+        guard let initial = self.handle.initialExecutable else { return true }
+        guard let executable = now.executable else { return false }
+        return initial == (executable.device, executable.inode)
     }
 
     package func fingerprint() -> ProcessFingerprint? {

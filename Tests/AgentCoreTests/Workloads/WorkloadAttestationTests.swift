@@ -27,7 +27,9 @@ private final class FakeProcess: ProcessReference {
     }
 
     var isAlive: Bool { self.alive.withLockedValue { $0 } }
-    var hasChangedProgram: Bool { self.changedProgram.withLockedValue { $0 } }
+    func isConnector(_ now: ProcessFingerprint) -> Bool {
+        !self.changedProgram.withLockedValue { $0 }
+    }
     func fingerprint() -> ProcessFingerprint? { self.facts.withLockedValue { $0 } }
 }
 

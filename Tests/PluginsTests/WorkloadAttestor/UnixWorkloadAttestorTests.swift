@@ -15,7 +15,7 @@ private struct PlainProcess: ProcessReference {
         return cygnet_process_start_time(self.pid, &time) == 0 ? time : 0
     }
     var isAlive: Bool { cygnet_process_exists(self.pid) == 0 }
-    var hasChangedProgram: Bool { false }
+    func isConnector(_ now: ProcessFingerprint) -> Bool { true }
     func fingerprint() -> ProcessFingerprint? { nil }
 }
 
