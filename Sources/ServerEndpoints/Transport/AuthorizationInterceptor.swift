@@ -66,20 +66,37 @@ package struct AuthorizationInterceptor: ServerInterceptor {
             var context = context
             context.transportSpecific = CallContext(
                 caller: authorized, remoteIPAddress: peer.remoteIPAddress, requestID: requestID)
-            let response = try await next(request, context)
+            var response = try await next(request, context)
             if self.logsAccess { self.audit(method, requestID, authorized, nil) }
+            // A streaming method runs in the producer, after this function has returned.
+            if case .success(var contents) = response.accepted {
+                let produce = contents.producer
+                let caller = name
+                contents.producer = { writer in
+                    do { return try await produce(writer) } catch {
+                        throw self.rpcError(
+                            error, method: method, requestID: requestID, caller: caller)
+                    }
+                }
+                response.accepted = .success(contents)
+            }
             return response
-        } catch let error as ServerError {
-            self.log(error, method: method, requestID: requestID, caller: name)
-            throw error.rpcError(reference: requestID)
-        } catch let error as RPCError {
-            throw error
-        } catch is CancellationError {
-            throw RPCError(code: .cancelled, message: "call was cancelled")
         } catch {
-            let internalError = ServerError(.internal, "\(error)")
-            self.log(internalError, method: method, requestID: requestID, caller: name)
-            throw internalError.rpcError(reference: requestID)
+            throw self.rpcError(error, method: method, requestID: requestID, caller: name)
+        }
+    }
+
+    /// The status for an error that a call ended with; logs it.
+    private func rpcError(
+        _ error: any Error, method: String, requestID: String, caller: String
+    ) -> RPCError {
+        switch error {
+        case let error as RPCError: return error
+        case is CancellationError: return RPCError(code: .cancelled, message: "call was cancelled")
+        default:
+            let known = error as? ServerError ?? ServerError(.internal, "\(error)")
+            self.log(known, method: method, requestID: requestID, caller: caller)
+            return known.rpcError(reference: requestID)
         }
     }
 
