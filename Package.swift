@@ -206,6 +206,39 @@ let package = Package(
         .testTarget(
             name: "AgentProgramTests", dependencies: ["AgentProgram", "ServiceRuntime"],
             swiftSettings: settings),
+
+        // MARK: Tests
+        .target(
+            name: "ServerTestSupport",
+            dependencies: [
+                "ServerCore", "Plugins", "PluginAPI", "SPIFFE", x509, asn1, crypto, logging,
+                nioConcurrency,
+            ],
+            path: "Tests/ServerTestSupport",
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerCoreTests",
+            dependencies: [
+                "ServerTestSupport", "ServerCore", "Plugins", "PluginAPI", "SPIFFE", x509, asn1,
+                crypto, cryptoExtras, logging, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerStoreTests",
+            dependencies: [
+                "ServerTestSupport", "ServerStore", "ServerCore", "Plugins", "PluginAPI",
+                "SPIFFE", grdb, x509, asn1, crypto, cryptoExtras, logging, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerEndpointsTests",
+            dependencies: [
+                "ServerTestSupport", "ServerEndpoints", "ServerCore", "ServerStore",
+                "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "PluginAPI",
+                grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
+                nioCore, nioPosix, nioSSL, nioConcurrency,
+            ],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
