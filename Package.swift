@@ -200,7 +200,8 @@ let package = Package(
         .testTarget(
             name: "ServerProgramTests",
             dependencies: [
-                "ServerProgram", "ServiceRuntime", "ControlPlaneProto", protobuf, nioConcurrency,
+                "ServerProgram", "ServiceRuntime", "ControlPlaneProto", protobuf, logging,
+                argumentParser, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(

@@ -1,3 +1,4 @@
+import ArgumentParser
 import ControlPlaneProto
 import NIOConcurrencyHelpers
 import ServiceRuntime
@@ -203,7 +204,8 @@ struct Outcome: Sendable {
 
     private func check<Message: ShapedMessage>(_ type: Message.Type) throws {
         let line = try type.shape.complete(json: Array("{}".utf8))
-        #expect(try Message(jsonString: line) == Message(), "\(type)")
+        let message = try Message(jsonString: line)
+        #expect(message.isEqualTo(message: Message()), "\(type)")
     }
 
     @Test func printsPurgedAgents() {

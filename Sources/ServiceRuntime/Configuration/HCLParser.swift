@@ -141,16 +141,19 @@ struct HCLParser {
         var elements: [ConfigurationNode] = []
         while true {
             try self.skipTrivia()
-            if self.cursor.current == nil {
-                throw self.cursor.failure("list opened here is not closed with \"]\"", at: opening)
-            }
+            if self.cursor.current == nil { throw self.unclosedList(opening) }
             if self.cursor.consume(UInt8(ascii: "]")) { return elements }
             elements.append(try self.value(depth: depth))
             try self.skipTrivia()
             if self.cursor.consume(UInt8(ascii: ",")) { continue }
             if self.cursor.consume(UInt8(ascii: "]")) { return elements }
+            if self.cursor.current == nil { throw self.unclosedList(opening) }
             throw self.cursor.failure("expected \",\" or \"]\" in a list, found \(self.cursor.found)")
         }
+    }
+
+    private func unclosedList(_ opening: SourceLocation) -> ConfigurationError {
+        self.cursor.failure("list opened here is not closed with \"]\"", at: opening)
     }
 
     private mutating func number() throws(ConfigurationError) -> String {
