@@ -6,6 +6,7 @@ import GRPCNIOTransportHTTP2Posix
 import GRPCProtobuf
 import NIOConcurrencyHelpers
 import SPIFFE
+import SPIFFETLS
 import ServerCore
 import ServerEndpoints
 import ServerTestSupport
@@ -42,9 +43,10 @@ struct TestServer: Sendable {
         }
         let identity = ServerIdentity(issuer: plane.issuer, logger: TestPlane.logger)
         try await identity.rotate()
-        let tls = ServerTLS(
-            identity: identity, bundles: DirectoryBundleSource(directory: plane.directory),
-            trustDomain: plane.trustDomain, adminIDs: adminIDs)
+        let tls = MTLSServerConfiguration(
+            svid: identity, bundles: DirectoryBundleSource(directory: plane.directory),
+            authorizer: .anyOf([.member(of: plane.trustDomain), .oneOf(adminIDs)]),
+            applicationProtocols: ["h2"], clientCertificate: .optional)
         let endpoint = ServerEndpoint(
             ControlPlane(
                 directory: plane.directory, entries: plane.entries, nodes: plane.nodes,
@@ -55,8 +57,7 @@ struct TestServer: Sendable {
             settings: .init(
                 host: "127.0.0.1", port: 0, socketPath: socketPath, limitsAttestation: false,
                 limitsSigning: false),
-            logger: TestPlane.logger,
-            makeTLSHandler: { onVerified in try tls.makeHandler(onVerified: onVerified) })
+            logger: TestPlane.logger, tls: tls)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await endpoint.run() }
             group.addTask {

@@ -21,6 +21,12 @@ package enum GoArguments {
         var result: [String] = []
         for (index, argument) in arguments.enumerated() {
             if argument == "--" { return result + arguments[index...] }
+            // Only this spelling is the short help flag: as a short flag, the parser would also find it inside an
+            // unknown "-such".
+            if argument == "-h" {
+                result.append("-help")
+                continue
+            }
             guard let (name, value) = GoArguments.assignment(argument), switches.contains(name) else {
                 result.append(argument)
                 continue
@@ -45,8 +51,8 @@ package enum GoArguments {
 }
 
 extension NameSpecification? {
-    /// The names of the help flag: `-h`, `-help` and `--help`.
+    /// The names of the help flag: `-help` and `--help`; `-h` is rewritten to the first.
     package static var goHelp: NameSpecification? {
-        [.long, .customLong("help", withSingleDash: true), .customLong("h", withSingleDash: true)]
+        [.long, .customLong("help", withSingleDash: true)]
     }
 }
