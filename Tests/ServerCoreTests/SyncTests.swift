@@ -126,6 +126,18 @@ private let agentPath = "/spire/agent/join_token/"
         }
     }
 
+    @Test func `an entry that becomes the parent of its old place leaves the digest right`() async throws {
+        let feed = try Feed()
+        let one = try await feed.connect(1)
+        feed.apply(.entryUpserted(try .test("e", "/c", parent: "/a")))
+        #expect(one.settled != nil)
+        let moved = try Entry.test("e", "/a", parent: agentPath + "1")
+        feed.apply(.entryUpserted(moved))
+        var wanted = EntryDigest()
+        wanted.toggle(moved)
+        #expect(try await one.pending()?.digest == wanted)
+    }
+
     @Test func `other selectors of a node bring it other entries`() async throws {
         let feed = try Feed()
         let one = try await feed.connect(1, ["k8s:node:a"])
@@ -282,7 +294,7 @@ private let agentPath = "/spire/agent/join_token/"
         for number in 0..<4 {
             sessions.append(try await feed.connect(number, random.selectors(atLeast: 0)))
         }
-        for _ in 0..<600 {
+        for _ in 0..<250 {
             var changes: [Change] = []
             for _ in 0..<Int.random(in: 1...3, using: &random.generator) {
                 let id = "e\(Int.random(in: 0..<25, using: &random.generator))"

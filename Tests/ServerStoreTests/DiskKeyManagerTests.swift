@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import PluginAPI
 import Plugins
+import SPIFFE
 import SwiftASN1
 import Testing
 import X509
@@ -17,6 +18,12 @@ import X509
         try await TemporaryFolder.with { folder in
             let made = try await Self.open(folder).generateKey(id: "k", type: type)
             #expect(made.id == "k" && made.type == type)
+            let file = try JSONValue(parsing: try folder.read("keys.json"))
+            let text = try #require(file.objectValue?["keys"]?.objectValue?["k"]?.stringValue)
+            // PKCS#8 of any kind of key is a sequence that starts with version 0 and an algorithm.
+            let der = try #require(Data(base64Encoded: text))
+            let start = try #require(der.firstRange(of: Data([0x02, 0x01, 0x00, 0x30])))
+            #expect(start.lowerBound <= 4)
             let read = try #require(try await Self.open(folder).key(id: "k"))
             #expect(read.id == "k")
             #expect(read.type == type)

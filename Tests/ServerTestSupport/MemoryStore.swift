@@ -157,9 +157,10 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStor
     ) async throws -> TrustBundle {
         try self.write { state, changes in
             let old = state.bundles[trustDomain]
-            var new = old ?? TrustBundle(trustDomain: trustDomain)
+            let before = old ?? TrustBundle(trustDomain: trustDomain)
+            var new = before
             transform(&new)
-            if new == old { return new }
+            if new == before { return new }
             new.sequenceNumber = (old?.sequenceNumber ?? 0) + 1
             state.bundles[trustDomain] = new
             changes.append(.bundleUpserted(new))

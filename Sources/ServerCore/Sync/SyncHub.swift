@@ -102,7 +102,13 @@ struct SyncHub {
         let hasChildren = [old, new].contains { entry in
             entry.map { entries.hasChildren(path: $0.spiffeID.path) } ?? false
         }
-        if moved && hasChildren {
+        // Seen from the index after the change, an agent may reach the old place through the new one only.
+        var isEntangled = false
+        if let old, let new, moved {
+            isEntangled = entries.pathsAbove(parentPath: old.parentID.path)
+                .contains(new.spiffeID.path)
+        }
+        if moved && (hasChildren || isEntangled) {
             for key in before.union(after).subtracting(fresh) {
                 self.reset(key, entries: entries, knownDigest: [])
             }

@@ -65,9 +65,10 @@ extension SQLiteStore: BundleStore {
     ) async throws -> TrustBundle {
         try await self.writes.write { db, changes in
             let old = try BundleRows.fetch(trustDomain, db)
-            var new = old ?? TrustBundle(trustDomain: trustDomain)
+            let before = old ?? TrustBundle(trustDomain: trustDomain)
+            var new = before
             transform(&new)
-            if new == old { return new }
+            if new == before { return new }
             new.sequenceNumber = (old?.sequenceNumber ?? 0) + 1
             try BundleRows.save(new, db)
             changes.append(.bundleUpserted(new))
