@@ -1,6 +1,6 @@
 import ControlPlaneProto
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 import SwiftProtobuf
 
 /// The text form of a bundle as a SPIFFE bundle document.
@@ -20,7 +20,8 @@ enum SPIFFEBundleText {
                 sequenceNumber: bundle.sequenceNumber)
             return String(decoding: document.json(), as: UTF8.self)
         } catch {
-            throw CommandError("the server's bundle cannot be written: \(TerminalText.safe("\(error)"))")
+            throw CommandError(
+                "the server's bundle cannot be written: \(TerminalText.safe("\(error)"))")
         }
     }
 }

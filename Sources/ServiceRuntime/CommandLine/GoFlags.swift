@@ -21,7 +21,8 @@ package enum GoArguments {
         var result: [String] = []
         for (index, argument) in arguments.enumerated() {
             if argument == "--" { return result + arguments[index...] }
-            guard let (name, value) = GoArguments.assignment(argument), switches.contains(name) else {
+            guard let (name, value) = GoArguments.assignment(argument), switches.contains(name)
+            else {
                 result.append(argument)
                 continue
             }
@@ -30,7 +31,8 @@ package enum GoArguments {
             case "0", "f", "F", "false", "FALSE", "False": break
             default:
                 throw CommandError(
-                    "invalid value \(QuotedText.quoted(value)) for flag -\(name): expected true or false")
+                    "invalid value \(QuotedText.quoted(value)) for flag -\(name): expected true or false"
+                )
             }
         }
         return result
