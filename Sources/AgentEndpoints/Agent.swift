@@ -1,14 +1,16 @@
 package import AgentCore
+import Foundation
 import GRPCCore
 package import Logging
 import NIOConcurrencyHelpers
 package import PluginAPI
 import SPIFFEGRPC
+import ServiceRuntime
 
 /// A whole agent: its identity, its session with the server, and the Workload API on a Unix socket.
 ///
-/// The socket opens at once. Until the server has told the agent its entries, workloads hear UNAVAILABLE; from
-/// then on they are served what is held, whatever becomes of the server.
+/// The socket opens at once. Until the server has told the agent its entries, workloads hear
+/// UNAVAILABLE; from then on they are served what is held, whatever becomes of the server.
 package final class Agent: Sendable {
     /// What the agent knows and serves; for the debug and admin services.
     package let identities: WorkloadIdentities
@@ -17,7 +19,8 @@ package final class Agent: Sendable {
     private let settings: AgentSettings
     private let logger: Logger
     private let events: (any AgentEvents)?
-    /// The lifecycle, for the identities to report bundles to; emptied at the end, because each holds the other.
+    /// The lifecycle, for the identities to report bundles to; emptied at the end, because each
+    /// holds the other.
     private let bundleListener: NIOLockedValueBox<AgentLifecycle?>
 
     /// - Parameters:
@@ -35,13 +38,15 @@ package final class Agent: Sendable {
         settings.cache.maximumX509SVIDs = configuration.maximumX509SVIDs
         settings.cache.signsAhead = configuration.signsAhead
         settings.cache.allowsUnauthenticatedVerifiers = configuration.allowsUnauthenticatedVerifiers
-        settings.cache.rotation = RotationPolicy(availabilityTarget: configuration.availabilityTarget)
+        settings.cache.rotation = RotationPolicy(
+            availabilityTarget: configuration.availabilityTarget)
         settings.maximumJWTSVIDs = configuration.maximumJWTSVIDs
         settings.keyType = configuration.workloadKeyType
         let bundleListener = NIOLockedValueBox<AgentLifecycle?>(nil)
         self.bundleListener = bundleListener
         self.identities = WorkloadIdentities(
-            trustDomain: configuration.trustDomain, settings: settings, logger: logger, events: events,
+            trustDomain: configuration.trustDomain, settings: settings, logger: logger,
+            events: events,
             onOwnBundle: { bundle in bundleListener.withLockedValue { $0 }?.bundleChanged(bundle) })
         let bootstrap: ServerTrust
         switch configuration.bootstrap {
@@ -77,8 +82,8 @@ package final class Agent: Sendable {
 
     /// Runs until the task is cancelled; open streams then end with UNAVAILABLE.
     ///
-    /// - Throws: ``AgentError`` when the agent cannot start: no way to attest, unreadable state, a socket that cannot
-    ///   be bound. Never for what happens to its identity later.
+    /// - Throws: ``AgentError`` when the agent cannot start: no way to attest, unreadable state, a
+    ///   socket that cannot be bound. Never for what happens to its identity later.
     package func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if self.settings.servesWorkloadAPI { group.addTask { try await self.serve() } }
@@ -94,16 +99,19 @@ package final class Agent: Sendable {
     }
 
     private func serve() async throws {
-        try SocketPath.prepare(self.settings.socketPath)
+        try UnixSocketPath(self.settings.socketPath).prepare(directoryMode: 0o755)
         let transport = SPIFFEServerTransport(
             listener: .unixSocket(path: self.settings.socketPath, mode: 0o777),
             settings: SPIFFEServerTransport.Settings(
                 maxConcurrentStreams: 1_000, maxRequestBytes: 128 * 1024))
         let server = GRPCServer(
             transport: transport,
-            services: [WorkloadAPIService(self.api), AgentHealthService(identities: self.identities)])
+            services: [
+                WorkloadAPIService(self.api), AgentHealthService(identities: self.identities),
+            ])
         self.logger.info(
             "serving the Workload API", metadata: [LogKeys.path: "\(self.settings.socketPath)"])
+        defer { unlink(self.settings.socketPath) }
         try await withTaskCancellationHandler {
             try await server.serve()
         } onCancel: {

@@ -14,8 +14,9 @@ import X509
 
 /// The server over gRPC and mutual TLS.
 ///
-/// A session asks for push synchronisation first; a server that does not know it (SPIRE's) is polled with SPIRE's own
-/// methods from then on, until the next start of the agent or a failed poll.
+/// A session asks for push synchronisation first; a server that does not know it (SPIRE's) is
+/// polled with SPIRE's own methods from then on, until the next start of the agent or a failed
+/// poll.
 package struct GRPCServerConnection: ServerConnection {
     typealias Transport = HTTP2ClientTransport.Posix
     typealias Client = GRPCClient<Transport>
@@ -108,7 +109,8 @@ package struct GRPCServerConnection: ServerConnection {
             if !self.pollsOnly.withLockedValue({ $0 }) {
                 do {
                     let push = PushSession(
-                        client: client, agentVersion: self.settings.agentVersion, logger: self.logger)
+                        client: client, agentVersion: self.settings.agentVersion,
+                        logger: self.logger)
                     return try await push.run(session)
                 } catch let error as RPCError where error.code == .unimplemented {
                     self.logger.info(
@@ -122,7 +124,8 @@ package struct GRPCServerConnection: ServerConnection {
                 agentVersion: self.settings.agentVersion, interval: self.settings.syncInterval,
                 options: self.options, logger: self.logger)
             do { try await poll.run(session) } catch {
-                // The next session tries push again: the server may have been replaced by one that can.
+                // The next session tries push again: the server may have been replaced by one that
+                // can.
                 self.pollsOnly.withLockedValue { $0 = false }
                 throw error
             }
@@ -145,8 +148,8 @@ package struct GRPCServerConnection: ServerConnection {
         return options
     }
 
-    /// Connects, runs `body`, disconnects. Every connection has a context of its own, so that each one is verified:
-    /// nothing is resumed.
+    /// Connects, runs `body`, disconnects. Every connection has a context of its own, so that each
+    /// one is verified: nothing is resumed.
     private func withClient<Value: Sendable>(
         identity: AgentIdentity?, _ trust: ServerTrust,
         _ body: @Sendable (Client) async throws -> Value
@@ -154,7 +157,8 @@ package struct GRPCServerConnection: ServerConnection {
         let verification = ServerVerification(trustDomain: self.settings.trustDomain, trust: trust)
         do {
             let transport = try self.transport(identity, verification)
-            return try await withGRPCClient(transport: transport) { client in try await body(client) }
+            return try await withGRPCClient(transport: transport) { client in try await body(client)
+            }
         } catch let failure as ServerFailure {
             throw failure
         } catch let error as CancellationError {
@@ -178,7 +182,8 @@ package struct GRPCServerConnection: ServerConnection {
             security = .mTLS(
                 certificateChain: identity.chain.map { .bytes($0, format: .der) },
                 privateKey: .bytes(
-                    Array(try identity.key.privateKey.serializeAsPEM().pemString.utf8), format: .pem),
+                    Array(try identity.key.privateKey.serializeAsPEM().pemString.utf8), format: .pem
+                ),
                 configure: configure)
         } else {
             security = .tls(configure: configure)

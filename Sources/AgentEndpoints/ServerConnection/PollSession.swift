@@ -8,8 +8,8 @@ import NIOConcurrencyHelpers
 import SPIFFE
 import SwiftProtobuf
 
-/// A session with a server that only answers: entries and bundles are asked for every interval, SVIDs when they are
-/// needed, all with SPIRE's methods.
+/// A session with a server that only answers: entries and bundles are asked for every interval,
+/// SVIDs when they are needed, all with SPIRE's methods.
 struct PollSession {
     /// The most SPIRE's agents ask for in one call.
     private static let batchSize = 500
@@ -77,8 +77,8 @@ struct PollSession {
         }
     }
 
-    /// SPIRE's sparse synchronisation. Few entries come at once; of many the server first sends the revisions, and the
-    /// agent asks for those that it does not have.
+    /// SPIRE's sparse synchronisation. Few entries come at once; of many the server first sends the
+    /// revisions, and the agent asks for those that it does not have.
     private func syncEntries(_ session: any SyncSession) async throws -> EntryChange {
         let entries = Spire_Api_Server_Entry_V1_Entry.Client(wrapping: self.client)
         let (asks, askFeed) = AsyncStream.makeStream(of: [String].self)
@@ -89,7 +89,8 @@ struct PollSession {
             defer { askFeed.finish() }
             var messages = response.messages.makeAsyncIterator()
             guard var message = try await messages.next() else {
-                throw ServerFailure(.unavailable, "the server ended synchronisation without an answer")
+                throw ServerFailure(
+                    .unavailable, "the server ended synchronisation without an answer")
             }
             if message.entryRevisions.isEmpty {
                 var all = message.entries
@@ -115,7 +116,8 @@ struct PollSession {
                 askFeed.yield(Array(needed[start..<min(start + pageSize, needed.count)]))
                 repeat {
                     guard let next = try await messages.next() else {
-                        throw ServerFailure(.unavailable, "the server broke off its list of entries")
+                        throw ServerFailure(
+                            .unavailable, "the server broke off its list of entries")
                     }
                     found += next.entries
                     message = next
@@ -205,7 +207,8 @@ struct PollSession {
                 }, options: self.options)
             session.receive(
                 .jwt(
-                    requestID: requestID, WireParsing.token(.init(), response.svid, isSet: response.hasSvid)))
+                    requestID: requestID,
+                    WireParsing.token(.init(), response.svid, isSet: response.hasSvid)))
         } catch let error as RPCError
             where error.code != .unavailable && error.code != .permissionDenied
         {

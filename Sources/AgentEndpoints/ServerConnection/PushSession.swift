@@ -10,8 +10,8 @@ import SwiftProtobuf
 
 /// A session over `cygnet.sync.v1`: one stream that carries everything.
 struct PushSession {
-    /// SVIDs asked for in one message: small enough that the first answer of a burst does not wait for the last key
-    /// to be generated.
+    /// SVIDs asked for in one message: small enough that the first answer of a burst does not wait
+    /// for the last key to be generated.
     private static let batchSize = 64
     /// The server sends a heartbeat every 30 seconds; without a word for this long it is gone.
     private static let silenceLimit = Duration.seconds(100)
@@ -57,7 +57,8 @@ struct PushSession {
                     }
                 }
                 defer { group.cancelAll() }
-                // Whoever ends first ends the session: the stream, the silence, or the session's owner.
+                // Whoever ends first ends the session: the stream, the silence, or the session's
+                // owner.
                 try await group.next()
             }
         }

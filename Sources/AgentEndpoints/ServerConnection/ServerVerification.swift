@@ -24,10 +24,12 @@ final class ServerVerification: Sendable {
 
     /// For the TLS library, called once per handshake.
     var callback:
-        @Sendable ([NIOSSLCertificate], EventLoopPromise<NIOSSLVerificationResultWithMetadata>) -> Void
+        @Sendable ([NIOSSLCertificate], EventLoopPromise<NIOSSLVerificationResultWithMetadata>) ->
+            Void
     {
         { certificates, promise in
-            // Ends with the verification; the handshake waits for the promise, errors become a refusal.
+            // Ends with the verification; the handshake waits for the promise, errors become a
+            // refusal.
             promise.completeWithTask {
                 do {
                     try await self.verify(certificates.map { try $0.toDERBytes() })
@@ -63,7 +65,8 @@ final class ServerVerification: Sendable {
     }
 }
 
-/// A certificate signing request: nothing but a public key and the proof that we hold its private half.
+/// A certificate signing request: nothing but a public key and the proof that we hold its private
+/// half.
 enum SigningRequest {
     static func der(for key: Certificate.PrivateKey) throws -> [UInt8] {
         let request = try CertificateSigningRequest(

@@ -5,10 +5,11 @@ import Logging
 import SPIFFE
 import SwiftProtobuf
 
-/// From the server's messages to the agent's own types. What makes no sense is left out, with a line in the log: one
-/// bad entry must not cost the others.
+/// From the server's messages to the agent's own types. What makes no sense is left out, with a
+/// line in the log: one bad entry must not cost the others.
 enum WireParsing {
-    static func entries(_ messages: [Spire_Api_Types_Entry], _ logger: Logger) -> [AuthorizedEntry] {
+    static func entries(_ messages: [Spire_Api_Types_Entry], _ logger: Logger) -> [AuthorizedEntry]
+    {
         messages.compactMap { message in
             do { return try AuthorizedEntry(message) } catch {
                 logger.warning(
@@ -56,7 +57,8 @@ enum WireParsing {
     private static func refusal(_ status: Spire_Api_Types_Status) -> IssuanceRefusal {
         IssuanceRefusal(
             code: status.code == 0 ? 13 : Int(status.code),
-            message: status.message.isEmpty ? "no reason given" : String(status.message.prefix(200)))
+            message: status.message.isEmpty ? "no reason given" : String(status.message.prefix(200))
+        )
     }
 }
 

@@ -2,11 +2,11 @@ package import AgentCore
 import Foundation
 import SwiftASN1
 
-/// `agent-data.json`: the agent's SVID and its trust domain's authorities, in the form of SPIRE's agent, so that
-/// either can take over from the other.
+/// `agent-data.json`: the agent's SVID and its trust domain's authorities, in the form of SPIRE's
+/// agent, so that either can take over from the other.
 ///
-/// Members: `svid` and `bundle`, lists of base64 of one PEM certificate each, and `reattestable`. Mode 0600;
-/// replaced as a whole (written beside, synced, renamed, folder synced).
+/// Members: `svid` and `bundle`, lists of base64 of one PEM certificate each, and `reattestable`.
+/// Mode 0600; replaced as a whole (written beside, synced, renamed, folder synced).
 package struct AgentDataFile: AgentStateStore {
     private struct Contents: Codable {
         var svid: [String]?
@@ -18,12 +18,15 @@ package struct AgentDataFile: AgentStateStore {
 
     /// - Parameter directory: The agent's data directory; must exist.
     package init(directory: String) {
-        self.path = directory.hasSuffix("/") ? directory + "agent-data.json" : directory + "/agent-data.json"
+        self.path =
+            directory.hasSuffix("/")
+            ? directory + "agent-data.json" : directory + "/agent-data.json"
     }
 
     package func load() throws -> AgentState? {
         let data: Data
-        do { data = try Data(contentsOf: URL(fileURLWithPath: self.path)) } catch let error as CocoaError
+        do { data = try Data(contentsOf: URL(fileURLWithPath: self.path)) } catch let error
+            as CocoaError
             where error.code == .fileReadNoSuchFile
         {
             return nil
@@ -39,7 +42,8 @@ package struct AgentDataFile: AgentStateStore {
         } catch {
             throw AgentError(
                 .state,
-                "\(self.path) is not an agent's data file; restore it, or remove it and attest again")
+                "\(self.path) is not an agent's data file; restore it, or remove it and attest again"
+            )
         }
     }
 
@@ -87,12 +91,14 @@ package struct AgentDataFile: AgentStateStore {
         }
         let temporary = self.path + ".tmp"
         unlink(temporary)
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let descriptor = open(
+            temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw failure("create") }
         let isWritten = data.withUnsafeBytes { bytes in
             var rest = bytes[...]
             while !rest.isEmpty {
-                let count = write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                let count = write(
+                    descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
                 if count < 0, errno == EINTR { continue }
                 if count <= 0 { return false }
                 rest = rest.dropFirst(count)

@@ -30,7 +30,8 @@ struct AgentHealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {
             let now = self.response
             if now != last { try await response.write(now) }
             last = now
-            // Watchers of this service are rare; ends with the call, because writing or sleeping then throws.
+            // Watchers of this service are rare; ends with the call, because writing or sleeping
+            // then throws.
             try await Task.sleep(for: .seconds(1))
         }
     }

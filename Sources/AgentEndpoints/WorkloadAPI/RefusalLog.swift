@@ -4,10 +4,11 @@ import NIOConcurrencyHelpers
 import PluginAPI
 import SPIFFE
 
-/// Says in the log why a workload got no identity: what was attested, and the entry that came closest. The workload
-/// is never told.
+/// Says in the log why a workload got no identity: what was attested, and the entry that came
+/// closest. The workload is never told.
 ///
-/// Clients that are refused ask again and again, so each process is mentioned once a minute at most.
+/// Clients that are refused ask again and again, so each process is mentioned once a minute at
+/// most.
 final class RefusalLog: Sendable {
     private struct Caller: Hashable {
         let pid: Int32

@@ -33,12 +33,13 @@ package struct WorkloadCall: Sendable {
 
 /// The SPIFFE Workload API: a request and a process in, serialised messages out.
 ///
-/// Knows nothing of HTTP/2, so that the stack below it can be replaced. Errors are ``WorkloadRefusal`` and carry all
-/// a caller is told; what helps an operator goes to the log.
+/// Knows nothing of HTTP/2, so that the stack below it can be replaced. Errors are
+/// ``WorkloadRefusal`` and carry all a caller is told; what helps an operator goes to the log.
 package final class WorkloadAPI: Sendable {
     package struct Settings: Sendable {
         package var trustDomain: TrustDomain
-        /// Claims kept when a foreign trust domain's token is validated, beside `sub`, `aud` and `exp`.
+        /// Claims kept when a foreign trust domain's token is validated, beside `sub`, `aud` and
+        /// `exp`.
         package var allowedForeignJWTClaims: Set<String>
 
         package init(trustDomain: TrustDomain, allowedForeignJWTClaims: Set<String> = []) {
@@ -78,9 +79,12 @@ package final class WorkloadAPI: Sendable {
         case .fetchWITSVID, .fetchWITBundles, .fetchJWTSVID, .validateJWTSVID:
             throw Self.unimplemented
         }
+        // Before attestation, so that a change during or after it is noticed with the first message.
+        guard let attested = call.process.fingerprint() else { throw .attestationFailed }
         let selectors = try await self.attestation.selectors(of: call.process)
         return WorkloadStream(
-            kind: kind, process: call.process, selectors: selectors, identities: self.identities,
+            kind: kind, process: call.process, attested: attested, selectors: selectors,
+            identities: self.identities,
             encoder: WorkloadMessages(jwtBundles: self.jwtBundles),
             onServed: { [events] view in
                 events?.record(
@@ -108,7 +112,9 @@ package final class WorkloadAPI: Sendable {
     private func fetchJWTSVID(
         _ call: WorkloadCall, _ bytes: [UInt8]
     ) async throws(WorkloadRefusal) -> [UInt8] {
-        guard let request = try? JWTSVIDRequest(serializedBytes: bytes) else { throw Self.malformed }
+        guard let request = try? JWTSVIDRequest(serializedBytes: bytes) else {
+            throw Self.malformed
+        }
         let audience = request.audience.filter { !$0.isEmpty }
         if audience.isEmpty {
             throw WorkloadRefusal(.invalidArgument, "audience must be specified")
@@ -116,7 +122,8 @@ package final class WorkloadAPI: Sendable {
         var spiffeID: SPIFFEID?
         if !request.spiffeID.isEmpty {
             do { spiffeID = try SPIFFEID(request.spiffeID) } catch {
-                throw WorkloadRefusal(.invalidArgument, "invalid requested SPIFFE ID: \(error.message)")
+                throw WorkloadRefusal(
+                    .invalidArgument, "invalid requested SPIFFE ID: \(error.message)")
             }
         }
         let selectors = try await self.attestation.selectors(of: call.process)
@@ -153,13 +160,16 @@ package final class WorkloadAPI: Sendable {
         if request.audience.isEmpty {
             throw WorkloadRefusal(.invalidArgument, "audience must be specified")
         }
-        if request.svid.isEmpty { throw WorkloadRefusal(.invalidArgument, "svid must be specified") }
+        if request.svid.isEmpty {
+            throw WorkloadRefusal(.invalidArgument, "svid must be specified")
+        }
         let selectors = try await self.attestation.selectors(of: call.process)
         let bundles = JWTBundleSet(
             try self.identities.bundles(selectors).map { self.jwtBundles.bundle($0) })
         let svid: SPIFFE.JWTSVID
         do {
-            svid = try SPIFFE.JWTSVID.validate(request.svid, audience: request.audience, bundles: bundles)
+            svid = try SPIFFE.JWTSVID.validate(
+                request.svid, audience: request.audience, bundles: bundles)
         } catch {
             throw WorkloadRefusal(.invalidArgument, error.message)
         }

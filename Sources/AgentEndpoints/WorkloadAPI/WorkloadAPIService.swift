@@ -11,7 +11,9 @@ package struct WorkloadAPIService: RegistrableRPCService {
 
     package init(_ api: WorkloadAPI) { self.api = api }
 
-    package func registerMethods<Transport: ServerTransport>(with router: inout RPCRouter<Transport>) {
+    package func registerMethods<Transport: ServerTransport>(
+        with router: inout RPCRouter<Transport>
+    ) {
         for method in WorkloadMethod.allCases {
             router.registerHandler(
                 forMethod: MethodDescriptor(service: Self.service, method: method.rawValue),
@@ -29,7 +31,8 @@ package struct WorkloadAPIService: RegistrableRPCService {
     }
 
     private func answer(
-        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>, _ context: ServerContext
+        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>,
+        _ context: ServerContext
     ) async throws -> StreamingServerResponse<[UInt8]> {
         let call = try Self.call(method, request, context)
         var messages = request.messages.makeAsyncIterator()
@@ -46,7 +49,8 @@ package struct WorkloadAPIService: RegistrableRPCService {
     }
 
     private func stream(
-        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>, _ context: ServerContext
+        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>,
+        _ context: ServerContext
     ) async throws -> StreamingServerResponse<[UInt8]> {
         let stream: WorkloadStream
         do { stream = try await self.api.open(Self.call(method, request, context)) } catch {
@@ -68,7 +72,8 @@ package struct WorkloadAPIService: RegistrableRPCService {
     }
 
     private static func call(
-        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>, _ context: ServerContext
+        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>,
+        _ context: ServerContext
     ) throws -> WorkloadCall {
         guard case .local(let peer)? = context.peerContext?.peer else {
             throw RPCError(code: .unavailable, message: "caller cannot be identified")
@@ -97,9 +102,12 @@ extension RPCError {
 
 /// Passes bytes through: messages are serialised before they come here, once for all streams.
 private struct BytesCoding: MessageSerializer, MessageDeserializer {
-    func serialize<Bytes: GRPCContiguousBytes>(_ message: [UInt8]) throws -> Bytes { Bytes(message) }
+    func serialize<Bytes: GRPCContiguousBytes>(_ message: [UInt8]) throws -> Bytes {
+        Bytes(message)
+    }
 
-    func deserialize<Bytes: GRPCContiguousBytes>(_ serializedMessageBytes: Bytes) throws -> [UInt8] {
+    func deserialize<Bytes: GRPCContiguousBytes>(_ serializedMessageBytes: Bytes) throws -> [UInt8]
+    {
         serializedMessageBytes.withUnsafeBytes { Array($0) }
     }
 }

@@ -1,10 +1,13 @@
 import AgentCore
 import NIOConcurrencyHelpers
+import PluginAPI
 import SPIFFE
 
-/// An open stream of a workload: its messages, newest first in the sense that what was overtaken is never sent.
+/// An open stream of a workload: its messages, newest first in the sense that what was overtaken is
+/// never sent.
 ///
-/// One task reads it. ``close()`` may be called from anywhere, more than once, and ends the reading.
+/// One task reads it. ``close()`` may be called from anywhere, more than once, and ends the
+/// reading.
 package final class WorkloadStream: Sendable {
     private struct State {
         var subscription: SVIDCache.SubscriberID?
@@ -14,6 +17,8 @@ package final class WorkloadStream: Sendable {
     private let kind: SVIDCache.Kind
     private let process: PeerProcess
     private let selectors: Set<Selector>
+    /// What the process was when it was attested.
+    private let attested: ProcessFingerprint
     private let state = NIOLockedValueBox(State())
     private let identities: WorkloadIdentities
     private let encoder: WorkloadMessages
@@ -21,13 +26,15 @@ package final class WorkloadStream: Sendable {
     private let onRefused: @Sendable (WorkloadRefusal) -> Void
 
     init(
-        kind: SVIDCache.Kind, process: PeerProcess, selectors: Set<Selector>,
+        kind: SVIDCache.Kind, process: PeerProcess, attested: ProcessFingerprint,
+        selectors: Set<Selector>,
         identities: WorkloadIdentities, encoder: WorkloadMessages,
         onServed: @escaping @Sendable (X509View) -> Void,
         onRefused: @escaping @Sendable (WorkloadRefusal) -> Void
     ) {
         self.kind = kind
         self.process = process
+        self.attested = attested
         self.selectors = selectors
         self.identities = identities
         self.encoder = encoder
@@ -37,7 +44,8 @@ package final class WorkloadStream: Sendable {
 
     /// Hands every message to `send`, one at a time, until the stream is closed.
     ///
-    /// - Throws: ``WorkloadRefusal`` when the workload is entitled to nothing (any more); what `send` throws.
+    /// - Throws: ``WorkloadRefusal`` when the workload is entitled to nothing (any more); what
+    ///   `send` throws.
     package func forEach(_ send: (_ message: [UInt8]) async throws -> Void) async throws {
         let subscription = self.identities.subscribe(self.kind, self.selectors)
         defer { self.identities.unsubscribe(subscription.id) }
@@ -62,8 +70,11 @@ package final class WorkloadStream: Sendable {
                     ? try self.encoder.x509Bundles(view) : try self.encoder.jwtBundles(view)
             }
             if message == last { continue }
-            // The socket may have outlived the process that was attested.
-            guard self.process.isAlive else { throw WorkloadRefusal.attestationFailed }
+            // The socket may have outlived the process that was attested, or the process the program:
+            // what was attested of one is not told to the other.
+            guard let now = self.process.fingerprint(), now.isSameProgramAndUser(as: self.attested),
+                self.process.isAlive
+            else { throw WorkloadRefusal.attestationFailed }
             try await send(message)
             last = message
         }

@@ -46,7 +46,7 @@ struct AgentFilterFlags: ParsableArguments {
     var expiresBefore = ""
 
     /// The filter, or nil when no flag is given.
-    func filter() throws(CommandError) -> Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter? {
+    func filter() throws -> Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter? {
         var filter = Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter()
         if !self.selectors.isEmpty {
             filter.bySelectorMatch = try Spire_Api_Types_SelectorMatch(
@@ -85,7 +85,6 @@ struct AgentListCommand: AsyncParsableCommand {
         try self.report(agents)
     }
 
-    /// Apart from `run`: with this inside, the release compiler (Swift 6.3.1) crashes splitting the coroutine.
     private func report(_ agents: [Spire_Api_Types_Agent]) throws {
         let context = CommandContext.current
         if self.output.format == .json {

@@ -1,27 +1,28 @@
 import ControlPlaneProto
+import Foundation
 import SPIFFE
 import ServiceRuntime
-import SwiftProtobuf
 
-/// The text form of a bundle as a SPIFFE bundle document.
+/// The text form of a bundle as a SPIFFE bundle document (Trust Domain and Bundle §4).
 enum SPIFFEBundleText {
-    /// The document on one line.
-    ///
-    /// - Throws: ``CommandError`` when the server's bundle has a part that cannot be published.
-    static func json(_ bundle: Spire_Api_Types_Bundle) throws(CommandError) -> String {
+    /// - Throws: ``CommandError`` when the server sent something that is no bundle.
+    static func json(_ bundle: Spire_Api_Types_Bundle) throws -> String {
         do {
             let document = try SPIFFEBundle(
-                trustDomain: try TrustDomain(nameOrID: bundle.trustDomain),
-                x509Authorities: bundle.x509Authorities.map { Array($0.asn1) },
-                jwtAuthorities: bundle.jwtAuthorities.map {
-                    JWTAuthorityKey(keyID: $0.keyID, publicKeyDER: Array($0.publicKey))
+                trustDomain: TrustDomain(bundle.trustDomain),
+                x509Authorities: bundle.x509Authorities.map { [UInt8]($0.asn1) },
+                jwtAuthorities: bundle.jwtAuthorities.map { key in
+                    JWTAuthorityKey(
+                        keyID: key.keyID, publicKeyDER: [UInt8](key.publicKey),
+                        expiresAt: key.expiresAt > 0
+                            ? Date(timeIntervalSince1970: TimeInterval(key.expiresAt)) : nil)
                 },
                 refreshHint: bundle.refreshHint > 0 ? .seconds(bundle.refreshHint) : nil,
                 sequenceNumber: bundle.sequenceNumber)
             return String(decoding: document.json(), as: UTF8.self)
         } catch {
-            throw CommandError(
-                "the server's bundle cannot be written: \(TerminalText.safe("\(error)"))")
+            let reason = TerminalText.safe("\(error)")
+            throw CommandError("the server's bundle cannot be written as a SPIFFE bundle: \(reason)")
         }
     }
 }

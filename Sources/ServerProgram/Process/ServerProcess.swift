@@ -4,6 +4,7 @@ import NIOConcurrencyHelpers
 import PluginAPI
 import Plugins
 import SPIFFE
+import SPIFFETLS
 import ServerCore
 import ServerEndpoints
 import ServerStore
@@ -143,9 +144,6 @@ package final class ServerProcess: Sendable {
                 directory: directory, nodes: nodes))
         let socket = try UnixSocketPath(configuration.socketPath)
         try socket.prepare(directoryMode: 0o750)
-        let tls = ServerTLS(
-            identity: identity, bundles: DirectoryBundleSource(directory: directory),
-            trustDomain: trustDomain, adminIDs: adminIDs)
         let endpoint = ServerEndpoint(
             plane,
             settings: .init(
@@ -155,7 +153,10 @@ package final class ServerProcess: Sendable {
                 limitsSigning: configuration.ratelimitSigning,
                 logsAccess: configuration.auditLogEnabled),
             logger: self.logger,
-            makeTLSHandler: { onVerified in try tls.makeHandler(onVerified: onVerified) })
+            tls: MTLSServerConfiguration(
+                svid: identity, bundles: DirectoryBundleSource(directory: directory),
+                authorizer: .anyOf([.member(of: trustDomain), .oneOf(adminIDs)]),
+                applicationProtocols: ["h2"], clientCertificate: .optional))
         return Parts(
             plane: plane, endpoint: endpoint, authorities: authorities, identity: identity,
             upkeep: Upkeep(

@@ -123,23 +123,20 @@ extension SQLiteStore: SnapshotStore {
         let trustDomain = self.trustDomain
         return try await self.read { db in
             var batch: [Change] = []
-            func add(_ change: Change) {
-                batch.append(change)
-                if batch.count == 1_000 {
-                    body(batch)
-                    batch.removeAll(keepingCapacity: true)
-                }
-            }
             for name in try String.fetchAll(db, sql: "SELECT trust_domain FROM bundles") {
                 if let domain = try? TrustDomain(name), let bundle = try BundleRows.fetch(domain, db) {
-                    add(.bundleUpserted(bundle))
+                    batch.append(.bundleUpserted(bundle))
                 }
             }
             let nodes = try Row.fetchCursor(db, sql: "SELECT \(NodeRows.columns) FROM nodes")
-            while let row = try nodes.next() { add(.nodeUpserted(try NodeRows.node(row))) }
+            while let row = try nodes.next() { batch.append(.nodeUpserted(try NodeRows.node(row))) }
             let entries = try Row.fetchCursor(db, sql: "SELECT \(EntryRows.columns) FROM entries")
             while let row = try entries.next() {
-                add(.entryUpserted(try EntryRows.entry(row, trustDomain: trustDomain)))
+                batch.append(.entryUpserted(try EntryRows.entry(row, trustDomain: trustDomain)))
+                if batch.count >= 1_000 {
+                    body(batch)
+                    batch.removeAll(keepingCapacity: true)
+                }
             }
             body(batch)
             return UInt64(try Int64.fetchOne(db, sql: "SELECT seq FROM feed_head WHERE id = 1") ?? 0)

@@ -49,6 +49,6 @@ package enum GoArguments {
 extension NameSpecification? {
     /// The names of the help flag: `-h`, `-help` and `--help`.
     package static var goHelp: NameSpecification? {
-        [.short, .long, .customLong("help", withSingleDash: true)]
+        [.long, .customLong("help", withSingleDash: true), .customLong("h", withSingleDash: true)]
     }
 }

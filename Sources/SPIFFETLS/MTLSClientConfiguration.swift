@@ -1,0 +1,64 @@
+public import NIOSSL
+public import SPIFFE
+
+/// The client's side of mutual TLS between SPIFFE identities.
+///
+/// The server is known by its SPIFFE ID alone: host names are not compared and none is sent.
+public struct MTLSClientConfiguration: Sendable {
+    private let identity: TLSIdentity?
+    private let verifier: TLSPeerVerifier
+    private let applicationProtocols: [String]
+
+    /// - Parameters:
+    ///   - svid: Who this client is; asked at each connection.
+    ///   - bundles: Whose servers are believed; asked at each connection.
+    ///   - authorizer: Which servers this client means to talk to.
+    ///   - applicationProtocols: For ALPN, such as `h2`, the most wanted first.
+    public init(
+        svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
+        applicationProtocols: [String] = []
+    ) {
+        self.identity = TLSIdentity(svid)
+        self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: authorizer)
+        self.applicationProtocols = applicationProtocols
+    }
+
+    /// A client that has no identity yet and verifies the server only; what an agent is before it has
+    /// attested.
+    package init(
+        unauthenticatedWith bundles: any X509BundleSource, authorizer: Authorizer,
+        applicationProtocols: [String] = []
+    ) {
+        self.identity = nil
+        self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: authorizer)
+        self.applicationProtocols = applicationProtocols
+    }
+
+    /// The handler for one connection to be made.
+    ///
+    /// - Parameters:
+    ///   - onVerified: Told who the server is; see ``TLSPeerVerifier/callback(onVerified:onRefused:)`` for
+    ///     when to rely on it.
+    ///   - onRefused: Told why a server was refused.
+    /// - Throws: What the source throws when it has no X509-SVID.
+    public func makeHandler(
+        onVerified: (@Sendable (VerifiedX509SVID) -> Void)? = nil,
+        onRefused: (@Sendable (any Error) -> Void)? = nil
+    ) throws -> NIOSSLClientHandler {
+        try NIOSSLClientHandler(
+            context: try self.makeContext(), serverHostname: nil,
+            customVerificationCallback: self.verifier.callback(
+                onVerified: onVerified, onRefused: onRefused))
+    }
+
+    /// A context for one connection.
+    package func makeContext() throws -> NIOSSLContext {
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.setSPIFFEDefaults(self.applicationProtocols)
+        if let (chain, key) = try self.identity?.current() {
+            configuration.certificateChain = chain
+            configuration.privateKey = key
+        }
+        return try NIOSSLContext(configuration: configuration)
+    }
+}

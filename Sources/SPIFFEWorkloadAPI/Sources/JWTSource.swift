@@ -1,0 +1,107 @@
+public import SPIFFE
+
+/// JWT-SVIDs of this process and the bundles to verify those of others, always fresh.
+///
+/// Holds the stream of JWT bundles while ``run()`` runs; rules of withdrawal as ``X509Source``. Tokens
+/// are asked for one by one: the server keeps and renews them, so this keeps none.
+public final class JWTSource: JWTBundleSource, Sendable {
+    private let client: WorkloadAPIClient
+    private let ownsClient: Bool
+    private let latest = LatestValue<JWTBundleSet>(withdrawn: JWTBundleSet())
+
+    /// Makes a source with a connection of its own; does not connect.
+    ///
+    /// - Parameter address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
+    /// - Throws: ``WorkloadAPIError`` `noAddress` or `invalidAddress`.
+    public init(
+        address: WorkloadAPIAddress? = nil,
+        configuration: WorkloadAPIConfiguration = WorkloadAPIConfiguration()
+    ) throws(WorkloadAPIError) {
+        self.client = try WorkloadAPIClient(address: address, configuration: configuration)
+        self.ownsClient = true
+    }
+
+    /// Makes a source that shares a connection; the caller runs the client.
+    public init(client: WorkloadAPIClient) {
+        self.client = client
+        self.ownsClient = false
+    }
+
+    /// Keeps the bundles fresh until the task is cancelled; then returns. May be called once.
+    ///
+    /// - Throws: ``WorkloadAPIError`` for which waiting does not help, as ``X509Source/run()``.
+    public func run() async throws {
+        try self.latest.begin()
+        do throws(WorkloadAPIError) {
+            try await self.client.whileRunning(self.ownsClient) { () async throws(WorkloadAPIError) in
+                try await self.client.watchJWTBundles(
+                    onUpdate: { self.latest.update($0) },
+                    onError: { error in
+                        if error.code == .noIdentity {
+                            self.latest.withdraw(error)
+                        } else {
+                            self.latest.report(error)
+                        }
+                    })
+            }
+            self.latest.end(WorkloadAPIError(.stopped, "the JWT source has ended"))
+        } catch {
+            self.latest.end(error)
+            throw error
+        }
+    }
+
+    /// Returns as soon as the bundles are there; rules as ``X509Source/ready(within:)``.
+    public func ready(within limit: Duration? = nil) async throws {
+        try await self.latest.ready(within: limit)
+    }
+
+    /// The bundle of exactly this trust domain; nil when there is none, then no token of it is trusted.
+    public func jwtBundle(for trustDomain: TrustDomain) -> JWTBundle? {
+        try? self.latest.current().jwtBundle(for: trustDomain)
+    }
+
+    /// The bundles of this moment.
+    ///
+    /// - Throws: ``WorkloadAPIError`` with the reason why there are none.
+    public func bundles() throws(WorkloadAPIError) -> JWTBundleSet { try self.latest.current() }
+
+    /// The bundles from now on; rules as ``X509Source/updates``.
+    public var updates: AsyncStream<JWTBundleSet> { self.latest.follow { $0 } }
+
+    /// Asks for a token; rules as ``WorkloadAPIClient/fetchJWTSVID(audience:id:)``.
+    ///
+    /// - Throws: ``WorkloadAPIError``.
+    public func jwtSVID(
+        audience: [String], id: SPIFFEID? = nil
+    ) async throws(WorkloadAPIError) -> JWTSVID {
+        try await self.client.fetchJWTSVID(audience: audience, id: id)
+    }
+
+    /// Lets the server check a token that a peer presented, as the standard prefers. To check it in this
+    /// process pass the source to `JWTSVID.validate(_:audience:bundles:now:leeway:)`.
+    ///
+    /// - Throws: ``WorkloadAPIError`` `invalidRequest` when the token is refused.
+    public func validate(
+        _ token: String, audience: String
+    ) async throws(WorkloadAPIError) -> ValidatedJWTSVID {
+        try await self.client.validateJWTSVID(token, audience: audience)
+    }
+}
+
+/// Runs a source as long as the body, which begins when the bundles are there; rules as
+/// ``withX509Source(address:choosing:readyWithin:configuration:_:)``.
+public func withJWTSource<Result: Sendable>(
+    address: WorkloadAPIAddress? = nil, readyWithin limit: Duration? = .seconds(30),
+    configuration: WorkloadAPIConfiguration = WorkloadAPIConfiguration(),
+    _ body: (JWTSource) async throws -> Result
+) async throws -> Result {
+    let source = try JWTSource(address: address, configuration: configuration)
+    return try await withThrowingTaskGroup(of: Void.self) { group in
+        defer { group.cancelAll() }
+        // Its error reaches the body through the source.
+        group.addTask { try await source.run() }
+        try await source.ready(within: limit)
+        return try await body(source)
+    }
+}
