@@ -32,14 +32,18 @@ import Testing
         #expect(configuration.socketPath == "/tmp/spire-agent/public/api.sock")
         #expect(configuration.syncInterval == .seconds(5) && configuration.keyManager == .memory)
         #expect(configuration.unixAttestor.discoverWorkloadPath)
-        #expect(configuration.trustBundlePath == "/b.pem" && configuration.trustBundleFormat == .pem)
+        #expect(
+            configuration.trustBundlePath == "/b.pem" && configuration.trustBundleFormat == .pem)
     }
 
     @Test(arguments: [
         ("", "exactly one of"),
         ("insecure_bootstrap = true\ntrust_bundle_path = \"x\"", "exactly one of"),
         ("trust_bundle_url = \"http://x\"", "https://"),
-        ("insecure_bootstrap = true\njoin_token = \"a\"\njoin_token_file = \"b\"", "exclude each other"),
+        (
+            "insecure_bootstrap = true\njoin_token = \"a\"\njoin_token_file = \"b\"",
+            "exclude each other"
+        ),
         ("insecure_bootstrap = true\navailability_target = \"23h\"", "at least 24h0m0s"),
         ("insecure_bootstrap = true\nrebootstrap_mode = \"auto\"", "not supported yet"),
         ("insecure_bootstrap = true\nexperimental { sync_intervall = \"5s\" }", "did you mean"),
@@ -76,7 +80,8 @@ import Testing
     @Test func mapsExitCodes() async {
         let context = CommandContext(environment: [:], output: { _ in }, errorOutput: { _ in })
         for (arguments, code) in [
-            (["api", "bogus"], 127), (["api"], 1), (["api", "fetch", "-socketPath", "/nonexistent/s"], 1),
+            (["api", "bogus"], 127), (["api"], 1),
+            (["api", "fetch", "-socketPath", "/nonexistent/s"], 1),
             (["api", "fetch", "jwt"], 1), (["-version"], 0), (["api", "fetch", "jwt", "-h"], 0),
             (["healthcheck", "-socketPath", "/nonexistent/s"], 1),
         ] as [([String], Int32)] {

@@ -27,7 +27,8 @@ struct Outcome: Sendable {
             await ServerCommandLine.main(arguments: arguments, run: { _ in })
         }
         return Outcome(
-            code: code, output: output.withLockedValue { $0 }, errors: errors.withLockedValue { $0 })
+            code: code, output: output.withLockedValue { $0 }, errors: errors.withLockedValue { $0 }
+        )
     }
 
     @Test func mapsResultsToExitCodes() async {
@@ -50,16 +51,23 @@ struct Outcome: Sendable {
     @Test func saysHowToReachTheServer() async {
         let outcome = await self.run("bundle", "count", "-socketPath=/nonexistent/api.sock")
         #expect(outcome.code == 1)
-        #expect(outcome.errors.hasPrefix("Error: cannot reach the server at \"/nonexistent/api.sock\""))
+        #expect(
+            outcome.errors.hasPrefix("Error: cannot reach the server at \"/nonexistent/api.sock\""))
         #expect(outcome.errors.contains("hint: "))
     }
 
     @Test(arguments: [
         ["entry", "create", "-spiffeID", "spiffe://a/b"],
-        ["entry", "create", "-spiffeID", "spiffe://a/b", "-selector", "nocolon", "-parentID", "spiffe://a/c"],
+        [
+            "entry", "create", "-spiffeID", "spiffe://a/b", "-selector", "nocolon", "-parentID",
+            "spiffe://a/c",
+        ],
         ["entry", "create", "-spiffeID", "spiffe://a/b", "-selector", "a:b"],
         ["entry", "create", "-selector", "a:b", "-parentID", "spiffe://a/c"],
-        ["entry", "create", "-node", "-spiffeID", "spiffe://a/b", "-selector", "a:b", "-federatesWith", "x"],
+        [
+            "entry", "create", "-node", "-spiffeID", "spiffe://a/b", "-selector", "a:b",
+            "-federatesWith", "x",
+        ],
         ["entry", "update", "-spiffeID", "spiffe://a/b"],
         ["entry", "show", "-entryID", "x", "-spiffeID", "spiffe://a/b"],
         ["entry", "delete"], ["agent", "show"], ["agent", "list", "-expiresBefore", "today"],
@@ -78,7 +86,8 @@ struct Outcome: Sendable {
     @Test func takesGoSpellings() throws {
         let arguments = try GoArguments.normalised(
             [
-                "-spiffeID=spiffe://a/b", "--parentID", "spiffe://a/c", "-selector", "a:b", "-selector=c:d",
+                "-spiffeID=spiffe://a/b", "--parentID", "spiffe://a/c", "-selector", "a:b",
+                "-selector=c:d",
                 "-admin=true", "-downstream=false", "-x509SVIDTTL", "60", "-dns", "-odd", "-hint=",
             ], switches: ["admin", "downstream"])
         let flags = try EntryFlags.parse(arguments)
@@ -155,7 +164,9 @@ struct Outcome: Sendable {
             $0.prefix(24).trimmingPrefix(" ").split(separator: "  ").first.map(String.init) ?? ""
         }
         #expect(labels.contains("Downstream") && labels.contains("StoreSvid"))
-        #expect(EntryBlock.text(entry).contains("Expiration time         : 2023-11-14 22:13:20 +0000 UTC\n"))
+        #expect(
+            EntryBlock.text(entry).contains(
+                "Expiration time         : 2023-11-14 22:13:20 +0000 UTC\n"))
         #expect(EntryBlock.text(entry).contains("DisableX509SvidPrefetch : true\n"))
     }
 
@@ -166,7 +177,8 @@ struct Outcome: Sendable {
             $0.attestationType = "join_token"
             $0.x509SvidSerialNumber = "12"
         }
-        #expect(AgentBlock.text(agent).contains("Serial number     : 12\nCan re-attest     : false\n"))
+        #expect(
+            AgentBlock.text(agent).contains("Serial number     : 12\nCan re-attest     : false\n"))
         agent.banned = true
         #expect(AgentBlock.text(agent).contains("Banned            : true\n"))
         #expect(!AgentBlock.text(agent).contains("Serial"))
@@ -178,7 +190,8 @@ struct Outcome: Sendable {
         let json = try self.entry().jsonString(options: options)
         let line = try Spire_Api_Types_Entry.shape.complete(json: Array(json.utf8))
         #expect(
-            line == #"{"admin":false,"created_at":"0","dns_names":[],"downstream":false,"expires_at":"0","#
+            line
+                == #"{"admin":false,"created_at":"0","dns_names":[],"downstream":false,"expires_at":"0","#
                 + #""federates_with":[],"hint":"","id":"e1","jwt_svid_ttl":0,"parent_id":{"path":"/node","#
                 + #""trust_domain":"example.org"},"revision_number":"0","selectors":[{"type":"unix","#
                 + #""value":"uid:1000\nEntry ID: x"}],"spiffe_id":{"path":"/web","trust_domain":"#
@@ -216,6 +229,7 @@ struct Outcome: Sendable {
             }, deleted: false, error: "x\"y")
         #expect(
             AgentPurgeCommand.json([outcome])
-                == #"{"expired_agents":[{"agent_id":"spiffe://a/b","deleted":false,"error":"x\"y"}]}"#)
+                == #"{"expired_agents":[{"agent_id":"spiffe://a/b","deleted":false,"error":"x\"y"}]}"#
+        )
     }
 }

@@ -19,7 +19,9 @@ import Testing
         }
         """
 
-    private func load(_ text: String, _ flags: ServerFlags = ServerFlags()) throws -> ServerConfiguration {
+    private func load(_ text: String, _ flags: ServerFlags = ServerFlags()) throws
+        -> ServerConfiguration
+    {
         let document = try ConfigurationDocument(parsing: Array(text.utf8), file: "server.conf")
         return try ServerConfiguration(file: ServerFileConfiguration(document), flags: flags)
     }
@@ -28,7 +30,8 @@ import Testing
         let configuration = try self.load(Self.minimal)
         var want = ServerConfiguration(
             trustDomain: "example.org", dataDirectory: "/var/lib/cygnet",
-            keyManager: .disk(keysPath: "/var/lib/cygnet/keys.json"), sqlitePath: "/var/lib/cygnet/db")
+            keyManager: .disk(keysPath: "/var/lib/cygnet/keys.json"),
+            sqlitePath: "/var/lib/cygnet/db")
         #expect(configuration == want)
         want.bindPort = 1
         #expect(configuration != want)
@@ -65,7 +68,10 @@ import Testing
         ("server { experimental { feature_flag = [] } }", "did you mean \"feature_flags\"?"),
         ("server { experimental { feature_flags = [\"wit-svid\"] } }", "not supported yet"),
         ("server { federation { } bind_port = 1 bind_port = 2 }", "appeared before"),
-        ("server { federation { bundle_endpoint { } } }", "not supported yet: \"federation\" of server"),
+        (
+            "server { federation { bundle_endpoint { } } }",
+            "not supported yet: \"federation\" of server"
+        ),
         ("server { bind_port = 70000 }", "out of range"),
         ("server { trust_domain = \"Example.org\" }", "server.conf:1"),
         ("server { ca_key_type = \"ed25519\" }", "\"ec-p256\""),
@@ -81,10 +87,15 @@ import Testing
         ("plugins { KeyManager \"dsk\" {} }", "did you mean \"disk\"?"),
         ("plugins { KeyManager \"disk\" { plugin_cmd = \"x\" } }", "not supported yet"),
         ("plugins { UpstreamAuthority \"disk\" { } }", "not supported yet"),
-        ("plugins { DataStore \"sql\" { plugin_data { database_type = \"mysql\" } } }", "not supported yet"),
+        (
+            "plugins { DataStore \"sql\" { plugin_data { database_type = \"mysql\" } } }",
+            "not supported yet"
+        ),
     ])
     func refuses(_ text: String, _ part: String) {
-        let plugins = Self.minimal.split(separator: "plugins", maxSplits: 1).last.map { "\nplugins" + $0 } ?? ""
+        let plugins =
+            Self.minimal.split(separator: "plugins", maxSplits: 1).last.map { "\nplugins" + $0 }
+            ?? ""
         let whole = text.contains("plugins") ? text : text + plugins
         let error = #expect(throws: ConfigurationError.self) { try self.load(whole) }
         #expect(error?.message.contains(part) == true, "\(error as Any)")
@@ -102,6 +113,7 @@ import Testing
             with: "ca_ttl = \"1h\"\nexperimental { cache_reload_interval = \"1s\" }\ndata_dir")
         let advice = try self.load(text).advice
         #expect(advice.contains { $0.contains("cache_reload_interval") })
-        #expect(advice.contains { $0.contains("default_x509_svid_ttl 1h0m0s is longer than 10m0s") })
+        #expect(
+            advice.contains { $0.contains("default_x509_svid_ttl 1h0m0s is longer than 10m0s") })
     }
 }

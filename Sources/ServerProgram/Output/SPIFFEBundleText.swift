@@ -21,7 +21,8 @@ enum SPIFFEBundleText {
                 sequenceNumber: bundle.sequenceNumber)
             return String(decoding: document.json(), as: UTF8.self)
         } catch {
-            throw CommandError("the server's bundle cannot be written as a SPIFFE bundle: \(error)")
+            let reason = TerminalText.safe("\(error)")
+            throw CommandError("the server's bundle cannot be written as a SPIFFE bundle: \(reason)")
         }
     }
 }

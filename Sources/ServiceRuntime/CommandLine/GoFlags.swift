@@ -21,13 +21,8 @@ package enum GoArguments {
         var result: [String] = []
         for (index, argument) in arguments.enumerated() {
             if argument == "--" { return result + arguments[index...] }
-            // Only this spelling is the short help flag: as a short flag, the parser would also find it inside an
-            // unknown "-such".
-            if argument == "-h" {
-                result.append("-help")
-                continue
-            }
-            guard let (name, value) = GoArguments.assignment(argument), switches.contains(name) else {
+            guard let (name, value) = GoArguments.assignment(argument), switches.contains(name)
+            else {
                 result.append(argument)
                 continue
             }
@@ -36,7 +31,8 @@ package enum GoArguments {
             case "0", "f", "F", "false", "FALSE", "False": break
             default:
                 throw CommandError(
-                    "invalid value \(QuotedText.quoted(value)) for flag -\(name): expected true or false")
+                    "invalid value \(QuotedText.quoted(value)) for flag -\(name): expected true or false"
+                )
             }
         }
         return result
@@ -51,8 +47,8 @@ package enum GoArguments {
 }
 
 extension NameSpecification? {
-    /// The names of the help flag: `-help` and `--help`; `-h` is rewritten to the first.
+    /// The names of the help flag: `-h`, `-help` and `--help`.
     package static var goHelp: NameSpecification? {
-        [.long, .customLong("help", withSingleDash: true)]
+        [.long, .customLong("help", withSingleDash: true), .customLong("h", withSingleDash: true)]
     }
 }

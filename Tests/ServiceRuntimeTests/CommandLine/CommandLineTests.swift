@@ -19,7 +19,8 @@ import Testing
 
 @Suite struct SocketResolutionTests {
     private let environment = [
-        "SPIRE_SERVER_PRIVATE_SOCKET": "/env.sock", "SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE": "/run/%i/a.sock",
+        "SPIRE_SERVER_PRIVATE_SOCKET": "/env.sock",
+        "SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE": "/run/%i/a.sock",
     ]
 
     @Test func followsTheOrder() throws {
@@ -57,10 +58,19 @@ import Testing
         ])
         let line = try shape.complete(json: Array(#"{"one":{"n":5},"many":[{}],"big":null}"#.utf8))
         #expect(
-            line == #"{"flag":false,"list":[],"many":[{"n":0,"t":""}],"map":{},"one":{"n":5,"t":""},"text":""}"#)
+            line
+                == #"{"flag":false,"list":[],"many":[{"n":0,"t":""}],"map":{},"one":{"n":5,"t":""},"text":""}"#
+        )
     }
 
-    @Test(arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")])
+    @Test func writesWholeNumbersWithoutFraction() throws {
+        let line = try MessageShape.empty.complete(json: Array(#"{"b":1795265373.0,"a":1.50}"#.utf8))
+        #expect(line == #"{"a":1.50,"b":1795265373}"#)
+    }
+
+    @Test(arguments: [
+        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="),
+    ])
     func encodesBase64(_ text: String, _ want: String) {
         #expect(Base64Text.encode(Array(text.utf8)) == want)
     }

@@ -18,12 +18,18 @@ struct TreeCase: Sendable, CustomTestStringConvertible {
     static let accepted: [TreeCase] = [
         .init("empty file", "", "{}"),
         .init("attribute", "a = \"b\"", #"{"a":"b"}"#),
-        .init("numbers", "a = 8081\nb = -1\nc = 1.5e3\nd = 0x1F", #"{"a":8081,"b":-1,"c":1.5e3,"d":0x1F}"#),
+        .init(
+            "numbers", "a = 8081\nb = -1\nc = 1.5e3\nd = 0x1F",
+            #"{"a":8081,"b":-1,"c":1.5e3,"d":0x1F}"#),
         .init("booleans", "a = true\nb = false", #"{"a":true,"b":false}"#),
         .init("comments", "# x\n// y\n/* z\n */ a /* w */ = 1 # end", #"{"a":1}"#),
-        .init("nested blocks", "server {\n  ratelimit { signing = false }\n}", #"{"server":{"ratelimit":{"signing":false}}}"#),
+        .init(
+            "nested blocks", "server {\n  ratelimit { signing = false }\n}",
+            #"{"server":{"ratelimit":{"signing":false}}}"#),
         .init("block with equals", "a = { b = 1 }", #"{"a":{"b":1}}"#),
-        .init("label", "KeyManager \"disk\" { plugin_data { } }", #"{"KeyManager":{"disk":{"plugin_data":{}}}}"#),
+        .init(
+            "label", "KeyManager \"disk\" { plugin_data { } }",
+            #"{"KeyManager":{"disk":{"plugin_data":{}}}}"#),
         .init("two labels", "a \"b\" \"c\" { d = 1 }", #"{"a":{"b":{"c":{"d":1}}}}"#),
         .init("quoted key", "\"a b\" = 1", #"{"a b":1}"#),
         .init("list over lines", "a = [\n 1,\n \"x\",\n]", #"{"a":[1,"x"]}"#),
@@ -34,10 +40,14 @@ struct TreeCase: Sendable, CustomTestStringConvertible {
             #"{"a":"q\"b\\s\nn\tté😀AA"}"#),
         .init("interpolation stays", #"a = "x${b("c")}y""#, #"{"a":"x${b(\"c\")}y"}"#),
         .init("heredoc", "a = <<EOT\n one\n  two\nEOT\nb = 1", #"{"a":" one\n  two\n","b":1}"#),
-        .init("indented heredoc", "a = <<-EOT\n    one\n      two\n    EOT\n", #"{"a":"one\n  two\n"}"#),
+        .init(
+            "indented heredoc", "a = <<-EOT\n    one\n      two\n    EOT\n",
+            #"{"a":"one\n  two\n"}"#),
         .init("carriage returns", "a = 1\r\nb = <<E\r\nx\r\nE\r\n", #"{"a":1,"b":"x\n"}"#),
         .init("byte order mark", "\u{FEFF}a = 1", #"{"a":1}"#),
-        .init("JSON", #" {"a": {"b": [1, "x", true, null, {}]}}"#, #"{"a":{"b":[1,"x",true,null,{}]}}"#),
+        .init(
+            "JSON", #" {"a": {"b": [1, "x", true, null, {}]}}"#,
+            #"{"a":{"b":[1,"x",true,null,{}]}}"#),
         .init("JSON escapes", #"{"a": "\u00e9\ud83d\ude00\/\b"}"#, "{\"a\":\"é😀/\\u0008\"}"),
     ]
 }
@@ -51,7 +61,8 @@ struct RefusalCase: Sendable, CustomTestStringConvertible {
     var testDescription: String { self.name }
 
     init(
-        _ name: String, _ text: String, _ code: ConfigurationError.Code = .syntax, _ message: String = ""
+        _ name: String, _ text: String, _ code: ConfigurationError.Code = .syntax,
+        _ message: String = ""
     ) {
         self.name = name
         self.text = text
@@ -68,7 +79,8 @@ struct RefusalCase: Sendable, CustomTestStringConvertible {
         .init("list without comma", "a = [1 2]", .syntax, "expected \",\" or \"]\""),
         .init("word as value", "a = yes", .syntax, "text needs double quotes"),
         .init("key without value", "a\n", .syntax, "after key \"a\""),
-        .init("equals missing", "trust_domain \"x\"\nport = 1", .syntax, "after key \"trust_domain\""),
+        .init(
+            "equals missing", "trust_domain \"x\"\nport = 1", .syntax, "after key \"trust_domain\""),
         .init("value without key", "= 1", .syntax, "expected a key"),
         .init("block without key", "{}x", .syntax, "expected the end"),
         .init("number with letters", "a = 12ab", .syntax, "is not a number"),
@@ -109,13 +121,15 @@ struct RefusalCase: Sendable, CustomTestStringConvertible {
             try ConfigurationDocument(parsing: Array(row.text.utf8), file: "f")
         }
         #expect(error?.code == row.code)
-        #expect(error?.message.contains(row.message) == true || row.message.isEmpty, "\(error as Any)")
+        #expect(
+            error?.message.contains(row.message) == true || row.message.isEmpty, "\(error as Any)")
     }
 
     @Test func knowsLinesAndColumns() throws {
         let text = "# first\nserver {\n  a = 1\n  bc = \"x\"\n}\n"
         let document = try ConfigurationDocument(parsing: Array(text.utf8), file: "server.conf")
-        guard case .object(let top) = document.root.value, case .object(let inner) = top[0].node.value
+        guard case .object(let top) = document.root.value,
+            case .object(let inner) = top[0].node.value
         else {
             Issue.record("no blocks")
             return
@@ -144,7 +158,8 @@ struct RefusalCase: Sendable, CustomTestStringConvertible {
     /// Every byte at every place of a small file gives a tree or an error, and never a trap.
     @Test func survivesEveryByteEverywhere() {
         let samples = [
-            "a \"b\" { c = [1, \"\\u0041\", <<E\nx\nE\n] /* d */ }", #"{"a": [1, "\u0041", true], "b": {}}"#,
+            "a \"b\" { c = [1, \"\\u0041\", <<E\nx\nE\n] /* d */ }",
+            #"{"a": [1, "\u0041", true], "b": {}}"#,
         ]
         for sample in samples {
             let bytes = Array(sample.utf8)

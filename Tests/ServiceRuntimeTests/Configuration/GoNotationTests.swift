@@ -4,9 +4,11 @@ import Testing
 
 @Suite struct GoDurationTests {
     @Test(arguments: [
-        ("0", Duration.zero), ("10s", .seconds(10)), ("1h30m", .seconds(5400)), ("1.5h", .seconds(5400)),
+        ("0", Duration.zero), ("10s", .seconds(10)), ("1h30m", .seconds(5400)),
+        ("1.5h", .seconds(5400)),
         ("250ms", .milliseconds(250)), ("1us", .microseconds(1)), ("1µs", .microseconds(1)),
-        ("3ns", .nanoseconds(3)), ("-5m", .seconds(-300)), ("+1s", .seconds(1)), (".5s", .milliseconds(500)),
+        ("3ns", .nanoseconds(3)), ("-5m", .seconds(-300)), ("+1s", .seconds(1)),
+        (".5s", .milliseconds(500)),
         ("1.s", .seconds(1)), ("720h", .seconds(720 * 3600)),
     ])
     func parses(_ text: String, _ want: Duration) {
@@ -22,7 +24,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (Duration.zero, "0s"), (.seconds(10), "10s"), (.seconds(5400), "1h30m0s"), (.seconds(60), "1m0s"),
+        (Duration.zero, "0s"), (.seconds(10), "10s"), (.seconds(5400), "1h30m0s"),
+        (.seconds(60), "1m0s"),
         (.milliseconds(1500), "1.5s"), (.milliseconds(250), "250ms"), (.microseconds(1), "1µs"),
         (.nanoseconds(1500), "1.5µs"), (.nanoseconds(7), "7ns"), (.seconds(-5), "-5s"),
         (.seconds(720 * 3600), "720h0m0s"),
@@ -35,7 +38,8 @@ import Testing
 @Suite struct EnvironmentExpansionTests {
     @Test(arguments: [
         ("a=$A;b=${B}", "a=1;b=two"), ("$$A", "$A"), ("${UNSET}x$UNSET", "x"), ("$A_B", ""),
-        ("cost $ 5", "cost $ 5"), ("end$", "end$"), ("$1x", "x"), ("${A", "A"), ("${}x", "x"), ("${$}", "$"),
+        ("cost $ 5", "cost $ 5"), ("end$", "end$"), ("$1x", "x"), ("${A", "A"), ("${}x", "x"),
+        ("${$}", "$"),
     ])
     func expands(_ text: String, _ want: String) throws {
         let result = try EnvironmentExpansion.expand(

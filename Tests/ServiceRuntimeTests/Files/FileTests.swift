@@ -4,7 +4,7 @@ import Testing
 @testable import ServiceRuntime
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// A directory that goes away with the test.
