@@ -164,6 +164,18 @@ let package = Package(
                 "ServerProgram", "AgentProgram", "ServiceRuntime", argumentParser, logging,
             ],
             swiftSettings: settings),
+
+        // MARK: Tests
+        .testTarget(
+            name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
+            exclude: ["Vectors"], swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFETLSTests",
+            dependencies: [
+                "SPIFFE", "SPIFFETLS", nioSSL, nioCore, nioPosix, nioConcurrency, x509, asn1, crypto,
+                cryptoExtras,
+            ],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
