@@ -240,6 +240,18 @@ let package = Package(
                 nioCore, nioPosix, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
+
+        // MARK: Tests
+        .testTarget(
+            name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
+            exclude: ["Vectors"], swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFETLSTests",
+            dependencies: [
+                "SPIFFE", "SPIFFETLS", nioSSL, nioCore, nioPosix, nioConcurrency, x509, asn1, crypto,
+                cryptoExtras,
+            ],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
