@@ -15,6 +15,7 @@ let settings: [SwiftSetting] =
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
 let grpcTransport = Target.Dependency.product(
@@ -166,6 +167,26 @@ let package = Package(
                 "ServerProgram", "AgentProgram", "ServiceRuntime", argumentParser, logging,
             ],
             swiftSettings: settings),
+
+        // MARK: Examples
+        .target(
+            name: "SmartCityMessages",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", nioCore, nioTLS, nioSSL, nioConcurrency,
+            ],
+            path: "Examples/SmartCity/Messages", swiftSettings: settings),
+        .executableTarget(
+            name: "smartcity-sensor",
+            dependencies: [
+                "SmartCityMessages", "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", nioCore, nioPosix,
+            ],
+            path: "Examples/SmartCity/Sensor", swiftSettings: settings),
+        .executableTarget(
+            name: "smartcity-action",
+            dependencies: [
+                "SmartCityMessages", "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", nioCore, nioPosix,
+            ],
+            path: "Examples/SmartCity/ActionAgent", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
