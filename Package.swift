@@ -168,6 +168,15 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // MARK: Tests
+        .testTarget(
+            name: "SPIFFEWorkloadAPITests",
+            dependencies: [
+                "SPIFFEWorkloadAPI", "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport, protobuf,
+                nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+
         // MARK: Examples
         .target(
             name: "SmartCityMessages",
