@@ -12,6 +12,11 @@ let settings: [SwiftSetting] =
         .enableUpcomingFeature("MemberImportVisibility"),
     ] + (strict ? [.treatAllWarnings(as: .error)] : [])
 
+/// The release compiler (Swift 6.3.1) crashes while it splits some of the command line's async functions ("While
+/// splitting coroutine"). The two targets with the commands do no hot work, so they are built unoptimised until
+/// the compiler is mended. They are in no library product, so users of the SDK never meet the flag.
+let commandSettings = settings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
@@ -118,7 +123,7 @@ let package = Package(
             dependencies: [
                 "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
-                nioCore, nioSSL, nioConcurrency,
+                nioCore, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
@@ -132,18 +137,18 @@ let package = Package(
             dependencies: [
                 "AgentCore", "WorkloadAPIProto", "ControlPlaneProto", "SPIFFE", "SPIFFETLS",
                 "SPIFFEGRPC", "ServiceRuntime", "PluginAPI", grpcCore, grpcTransport, grpcProtobuf,
-                protobuf, logging, x509, asn1, crypto, nioCore, nioConcurrency,
+                protobuf, logging, x509, asn1, crypto, nioCore, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
             name: "ServerProgram",
             dependencies: [
                 "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
-                "ServiceRuntime", "SPIFFE", "SPIFFEGRPC", "ControlPlaneProto", grpcCore,
+                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ControlPlaneProto", grpcCore,
                 grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1, crypto,
                 nioConcurrency,
             ],
-            swiftSettings: settings),
+            swiftSettings: commandSettings),
         .target(
             name: "AgentProgram",
             dependencies: [
@@ -152,7 +157,7 @@ let package = Package(
                 grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1,
                 crypto, nioConcurrency,
             ],
-            swiftSettings: settings),
+            swiftSettings: commandSettings),
 
         // MARK: Programs
         .executableTarget(
@@ -164,7 +169,76 @@ let package = Package(
         .executableTarget(
             name: "cygnet",
             dependencies: [
-                "ServerProgram", "AgentProgram", "ServiceRuntime", argumentParser, logging,
+                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime", argumentParser,
+                logging, nioConcurrency,
+            ],
+            swiftSettings: settings),
+
+        // MARK: Tests of the agent
+        .testTarget(
+            name: "AgentCoreTests",
+            dependencies: [
+                "AgentCore", "PluginAPI", "SPIFFE", logging, nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "PluginsTests",
+            dependencies: ["Plugins", "PluginAPI", "SPIFFE", "CPeer", crypto],
+            swiftSettings: settings),
+        .testTarget(
+            name: "AgentEndpointsTests",
+            dependencies: [
+                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto",
+                "ControlPlaneProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
+                nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+
+        // MARK: Tests of command line and configuration
+        .testTarget(
+            name: "ServiceRuntimeTests", dependencies: ["ServiceRuntime", logging],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerProgramTests",
+            dependencies: [
+                "ServerProgram", "ServiceRuntime", "ControlPlaneProto", protobuf, logging,
+                argumentParser, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "AgentProgramTests", dependencies: ["AgentProgram", "ServiceRuntime"],
+            swiftSettings: settings),
+
+        // MARK: Tests
+        .target(
+            name: "ServerTestSupport",
+            dependencies: [
+                "ServerCore", "Plugins", "PluginAPI", "SPIFFE", x509, asn1, crypto, logging,
+                nioConcurrency,
+            ],
+            path: "Tests/ServerTestSupport",
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerCoreTests",
+            dependencies: [
+                "ServerTestSupport", "ServerCore", "Plugins", "PluginAPI", "SPIFFE", x509, asn1,
+                crypto, cryptoExtras, logging, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerStoreTests",
+            dependencies: [
+                "ServerTestSupport", "ServerStore", "ServerCore", "Plugins", "PluginAPI",
+                "SPIFFE", grdb, x509, asn1, crypto, cryptoExtras, logging, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerEndpointsTests",
+            dependencies: [
+                "ServerTestSupport", "ServerEndpoints", "ServerCore", "ServerStore",
+                "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "PluginAPI",
+                grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
+                nioCore, nioPosix, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
 

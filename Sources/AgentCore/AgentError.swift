@@ -1,4 +1,5 @@
-/// Why the agent could not do something. For the log; what a workload is told is a ``WorkloadRefusal``.
+/// Why the agent could not do something. For the log; what a workload is told is a
+/// ``WorkloadRefusal``.
 package struct AgentError: Error, Hashable, Sendable, CustomStringConvertible {
     package enum Code: String, Hashable, Sendable {
         /// There is neither a stored identity nor a way to get one.

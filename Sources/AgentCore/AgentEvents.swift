@@ -1,9 +1,9 @@
 package import SPIFFE
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
 /// Something a person who watches the agent wants to know.

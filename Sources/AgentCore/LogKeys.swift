@@ -21,3 +21,11 @@ package enum LogKeys {
     package static let spiffeID = "spiffe_id"
     package static let uid = "uid"
 }
+
+extension Duration {
+    /// Seconds with a fraction, such as `0.2s`, for the log.
+    var logText: String {
+        let tenths = Int64((RotationPolicy.seconds(self) * 10).rounded())
+        return "\(tenths / 10).\(tenths % 10)s"
+    }
+}

@@ -129,7 +129,8 @@ int cygnet_process_start_time(int32_t pid, uint64_t *start_time) {
         return failure == 0 ? -ESRCH : -failure;
     }
     text[count] = 0;
-    // The command name (field 2) may itself contain spaces and parentheses: count after the last one.
+    // The command name (field 2) may itself contain spaces and parentheses: count after the last
+    // one.
     char *cursor = strrchr(text, ')');
     if (cursor == NULL) {
         return -EINVAL;
@@ -183,8 +184,8 @@ int cygnet_process_executable(int32_t pid, cygnet_executable *file, char *path, 
     char link[48];
     snprintf(link, sizeof(link), "/proc/%d/exe", pid);
     struct statx facts;
-    // The link leads to the open file itself, so no directory is searched; DONT_SYNC keeps a network or user-space file
-    // system out of it.
+    // The link leads to the open file itself, so no directory is searched; DONT_SYNC keeps a
+    // network or user-space file system out of it.
     if (statx(AT_FDCWD, link, AT_STATX_DONT_SYNC, STATX_INO, &facts) != 0) {
         return errno == ENOENT ? -ESRCH : -errno;
     }
@@ -272,7 +273,8 @@ int64_t cygnet_process_ids(int32_t pid, char *buffer, uint64_t size) {
     if (descriptor < 0) {
         return errno == ENOENT ? -ESRCH : -errno;
     }
-    // 65,536 groups of ten digits are the most that Linux allows; the usual text has less than 2 KiB.
+    // 65,536 groups of ten digits are the most that Linux allows; the usual text has less than 2
+    // KiB.
     char small[4096];
     char *text = small;
     size_t capacity = sizeof(small), length = 0;

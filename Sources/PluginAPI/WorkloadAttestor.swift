@@ -2,9 +2,10 @@ package import SPIFFE
 
 /// Turns a process into selectors.
 ///
-/// Implementers read facts from outside the process (kernel, container runtime), never from the process
-/// itself, and may block only off the cooperative thread pool. They need not guard against the process
-/// ending or changing while they look: the caller compares fingerprints before and after.
+/// Implementers read facts from outside the process (kernel, container runtime), never from the
+/// process itself, and may block only off the cooperative thread pool. They need not guard against
+/// the process ending or changing while they look: the caller compares fingerprints before and
+/// after.
 package protocol WorkloadAttestor: Sendable {
     /// The attestor's name and the type of all its selectors, such as `unix`.
     var name: String { get }

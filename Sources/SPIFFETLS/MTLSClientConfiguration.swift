@@ -47,7 +47,8 @@ public struct MTLSClientConfiguration: Sendable {
     ) throws -> NIOSSLClientHandler {
         try NIOSSLClientHandler(
             context: try self.makeContext(), serverHostname: nil,
-            customVerificationCallback: self.verifier.callback(onVerified: onVerified, onRefused: onRefused))
+            customVerificationCallback: self.verifier.callback(
+                onVerified: onVerified, onRefused: onRefused))
     }
 
     /// A context for one connection.

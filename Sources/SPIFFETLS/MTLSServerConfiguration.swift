@@ -59,7 +59,8 @@ public struct MTLSServerConfiguration: Sendable {
     ) throws -> NIOSSLServerHandler {
         NIOSSLServerHandler(
             context: try self.makeContext(),
-            customVerificationCallback: self.verifier.callback(onVerified: onVerified, onRefused: onRefused))
+            customVerificationCallback: self.verifier.callback(
+                onVerified: onVerified, onRefused: onRefused))
     }
 
     /// A context for one connection; do not keep it for a second one.

@@ -35,7 +35,9 @@ def run_one(name):
     process = subprocess.Popen(
         [sys.executable, "-u", os.path.join(HERE, name, "run.py")], stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        env={**os.environ, "PYTHONPATH": HERE, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": HERE, "PYTHONDONTWRITEBYTECODE": "1",
+             # Programs are started after clients were used; grpcio's fork hooks would abort them.
+             "GRPC_ENABLE_FORK_SUPPORT": "0"},
         start_new_session=True)
     with lock:
         running[process.pid] = process

@@ -1,11 +1,11 @@
-import SwiftASN1
 package import SPIFFE
+import SwiftASN1
 import X509
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
 /// A trust domain's authorities as the server sends them, taint included.
@@ -47,7 +47,8 @@ package struct AgentBundle: Hashable, Sendable {
 
     package init(
         trustDomain: TrustDomain, x509Authorities: [X509Authority],
-        jwtAuthorities: [JWTAuthority] = [], refreshHint: Duration? = nil, sequenceNumber: UInt64 = 0
+        jwtAuthorities: [JWTAuthority] = [], refreshHint: Duration? = nil,
+        sequenceNumber: UInt64 = 0
     ) {
         self.trustDomain = trustDomain
         self.x509Authorities = x509Authorities
@@ -141,7 +142,8 @@ package struct BundleSet: Sendable {
             let x509Changed = old?.bundle.x509Authorities != bundle.x509Authorities
             let jwtChanged = old?.bundle.jwtAuthorities != bundle.jwtAuthorities
             var new = Held(
-                bundle: bundle, x509Version: old?.x509Version ?? 0, jwtVersion: old?.jwtVersion ?? 0,
+                bundle: bundle, x509Version: old?.x509Version ?? 0,
+                jwtVersion: old?.jwtVersion ?? 0,
                 taintedKeyIDs: old?.taintedKeyIDs ?? [])
             if x509Changed {
                 new.x509Version = self.nextVersion
@@ -149,7 +151,8 @@ package struct BundleSet: Sendable {
                 new.taintedKeyIDs = bundle.taintedKeyIDs
                 difference.x509Changed.insert(bundle.trustDomain)
                 if isOwn {
-                    difference.newlyTaintedX509 = new.taintedKeyIDs.subtracting(old?.taintedKeyIDs ?? [])
+                    difference.newlyTaintedX509 = new.taintedKeyIDs.subtracting(
+                        old?.taintedKeyIDs ?? [])
                 }
             }
             if jwtChanged {
@@ -157,7 +160,8 @@ package struct BundleSet: Sendable {
                 self.nextVersion += 1
                 difference.jwtChanged.insert(bundle.trustDomain)
                 if isOwn, let old {
-                    let usable = Set(bundle.jwtAuthorities.lazy.filter { !$0.isTainted }.map(\.keyID))
+                    let usable = Set(
+                        bundle.jwtAuthorities.lazy.filter { !$0.isTainted }.map(\.keyID))
                     difference.withdrawnJWT = Set(
                         old.bundle.jwtAuthorities.lazy.map(\.keyID).filter { !usable.contains($0) })
                 }

@@ -19,7 +19,8 @@ package struct AuthorizedEntry: Hashable, Sendable {
     package var hint: String
     /// Grows with every update on the server.
     package var revision: Int64
-    /// Unix seconds; tells an entry from an earlier one with the same ID. 0 when the server did not say.
+    /// Unix seconds; tells an entry from an earlier one with the same ID. 0 when the server did not
+    /// say.
     package var createdAt: Int64
     /// Not signed before a workload asks.
     package var isSignedOnDemand: Bool
@@ -28,7 +29,8 @@ package struct AuthorizedEntry: Hashable, Sendable {
 
     package init(
         id: String, spiffeID: SPIFFEID, selectors: [Selector], federatesWith: [TrustDomain] = [],
-        isAdmin: Bool = false, isDownstream: Bool = false, isStored: Bool = false, hint: String = "",
+        isAdmin: Bool = false, isDownstream: Bool = false, isStored: Bool = false,
+        hint: String = "",
         revision: Int64 = 0, createdAt: Int64 = 0, isSignedOnDemand: Bool = false,
         includesJTI: Bool = false
     ) {
@@ -46,8 +48,8 @@ package struct AuthorizedEntry: Hashable, Sendable {
         self.includesJTI = includesJTI
     }
 
-    /// The order in which a workload receives its identities: oldest entry first, then by ID. It does not
-    /// depend on rotation, so the default identity stays the same (Workload API §8).
+    /// The order in which a workload receives its identities: oldest entry first, then by ID. It
+    /// does not depend on rotation, so the default identity stays the same (Workload API §8).
     package static func precedes(_ left: AuthorizedEntry, _ right: AuthorizedEntry) -> Bool {
         (left.createdAt, left.id) < (right.createdAt, right.id)
     }

@@ -1,11 +1,11 @@
 package import SPIFFE
 
-/// The entries this agent is authorised for, arranged so that finding a workload's entries costs only
-/// what concerns that workload.
+/// The entries this agent is authorised for, arranged so that finding a workload's entries costs
+/// only what concerns that workload.
 ///
-/// Each entry is filed under one of its selectors, the one that the fewest entries were filed under when it
-/// came. A workload that matches the entry has that selector too, so looking under each of its selectors
-/// finds every entry that can match.
+/// Each entry is filed under one of its selectors, the one that the fewest entries were filed under
+/// when it came. A workload that matches the entry has that selector too, so looking under each of
+/// its selectors finds every entry that can match.
 package struct EntrySet: Sendable {
     /// What an update did.
     package struct Difference: Sendable {
@@ -101,7 +101,10 @@ package struct EntrySet: Sendable {
         guard let old = self.filed.removeValue(forKey: id) else { return nil }
         self.digest.toggle(old.entry)
         if var ids = self.anchors.removeValue(forKey: old.anchor) {
-            if let index = ids.firstIndex(of: id) { ids.swapAt(index, ids.count - 1); ids.removeLast() }
+            if let index = ids.firstIndex(of: id) {
+                ids.swapAt(index, ids.count - 1)
+                ids.removeLast()
+            }
             if !ids.isEmpty { self.anchors[old.anchor] = ids }
         }
         return old.entry
@@ -117,14 +120,16 @@ extension EntrySet {
         package let missing: [Selector]
     }
 
-    /// Looks for the entry that lacks the fewest selectors, among at most `limit` entries: for the log of a
-    /// refusal, never for a decision. Nil when none shares a selector with the workload.
+    /// Looks for the entry that lacks the fewest selectors, among at most `limit` entries: for the
+    /// log of a refusal, never for a decision. Nil when none shares a selector with the workload.
     package func nearest(to selectors: Set<Selector>, limit: Int = 10_000) -> NearMiss? {
         var best: NearMiss?
         for filed in self.filed.values.prefix(limit) {
             let missing = filed.entry.selectors.filter { !selectors.contains($0) }
             if missing.count == filed.entry.selectors.count || missing.isEmpty { continue }
-            if let best, (best.missing.count, best.entryID) <= (missing.count, filed.entry.id) { continue }
+            if let best, (best.missing.count, best.entryID) <= (missing.count, filed.entry.id) {
+                continue
+            }
             best = NearMiss(
                 entryID: filed.entry.id, spiffeID: filed.entry.spiffeID, missing: missing)
         }

@@ -4,16 +4,16 @@ package import PluginAPI
 package import SPIFFE
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
-/// The agent's own identity through its life: stored, attested, renewed, lost; and the session with the server that
-/// rests on it.
+/// The agent's own identity through its life: stored, attested, renewed, lost; and the session with
+/// the server that rests on it.
 ///
-/// Never ends for want of an identity: it keeps trying, says why, and the workloads go on with what the
-/// agent holds. Only a missing way to attest at all is an error, and only at the start.
+/// Never ends for want of an identity: it keeps trying, says why, and the workloads go on with what
+/// the agent holds. Only a missing way to attest at all is an error, and only at the start.
 package final class AgentLifecycle: Sendable {
     package struct Settings: Sendable {
         package var trustDomain: TrustDomain
@@ -22,7 +22,7 @@ package final class AgentLifecycle: Sendable {
         /// The join token, asked for at every attempt; nil when there is none.
         package var joinToken: @Sendable () -> String?
         package var rotation = RotationPolicy()
-        package var reconnect = BackOff(first: .milliseconds(200), longest: .seconds(15))
+        package var reconnect = BackOff(first: .milliseconds(200), longest: .seconds(5))
         package var attestation = BackOff(first: .seconds(1), longest: .seconds(60))
 
         package init(
@@ -42,8 +42,8 @@ package final class AgentLifecycle: Sendable {
         case cancelled
     }
 
-    /// The two names under which the agent's key is kept, used in turn, so that the old key is there until
-    /// the new SVID is.
+    /// The two names under which the agent's key is kept, used in turn, so that the old key is
+    /// there until the new SVID is.
     static let keyIDs = ["agent-svid-A", "agent-svid-B"]
 
     private let settings: Settings
@@ -88,17 +88,19 @@ package final class AgentLifecycle: Sendable {
 
     /// Runs until the task is cancelled.
     ///
-    /// - Throws: ``AgentError``: `noWayToAttest` when there is neither a usable stored identity nor a join
-    ///   token; `state` when the stored state cannot be read.
+    /// - Throws: ``AgentError``: `noWayToAttest` when there is neither a usable stored identity nor
+    ///   a join token; `state` when the stored state cannot be read.
     package func run() async throws {
         var identity = try await self.restore()
         if identity == nil, self.settings.joinToken() == nil {
             throw AgentError(
                 .noWayToAttest,
                 "agent has no stored SVID and no join token; "
-                    + "make one on the server with \"token generate\" and start again with -joinToken")
+                    + "make one on the server with \"token generate\" and start again with -joinToken"
+            )
         }
         var backOff = self.settings.reconnect
+        var failures = 0
         while !Task.isCancelled {
             guard let current = identity else {
                 identity = await self.attest()
@@ -113,9 +115,15 @@ package final class AgentLifecycle: Sendable {
             }
             if case .cancelled = outcome { break }
             // A session that held for a while was a success: start over with short waits.
-            if started.duration(to: .now) > .seconds(10) { backOff.reset() }
+            if started.duration(to: .now) > .seconds(10) {
+                backOff.reset()
+                failures = 0
+            }
             let wait = backOff.next()
-            identity = self.afterSession(outcome, current, retryIn: wait)
+            // Said at once and then now and then: about once a minute.
+            let level: Logger.Level = failures % 15 == 0 ? .warning : .debug
+            failures += 1
+            identity = self.afterSession(outcome, current, retryIn: wait, level)
             try? await Task.sleep(for: wait)
         }
     }
@@ -146,7 +154,7 @@ package final class AgentLifecycle: Sendable {
 
     /// What a session's end means for the identity.
     private func afterSession(
-        _ outcome: Outcome, _ identity: AgentIdentity, retryIn wait: Duration
+        _ outcome: Outcome, _ identity: AgentIdentity, retryIn wait: Duration, _ level: Logger.Level
     ) -> AgentIdentity? {
         let failure: ServerFailure
         switch outcome {
@@ -156,10 +164,10 @@ package final class AgentLifecycle: Sendable {
         }
         self.identities.disconnected(reason: failure.message)
         let counts = self.identities.counts
-        self.logger.warning(
-            "no connection to the server; workloads are served what is held",
+        self.logger.log(
+            level: level, "no connection to the server; workloads are served what is held",
             metadata: [
-                LogKeys.reason: "\(failure.message)", LogKeys.retryIn: "\(wait)",
+                LogKeys.reason: "\(failure.message)", LogKeys.retryIn: "\(wait.logText)",
                 LogKeys.heldSVIDs: "\(counts.x509SVIDs)",
             ])
         switch failure.code {
@@ -191,7 +199,8 @@ package final class AgentLifecycle: Sendable {
         do {
             // In steps, because the wall clock may be set while we sleep.
             while due > self.now() {
-                try await Task.sleep(for: .seconds(min(due.timeIntervalSince(self.now()) + 0.01, 3600)))
+                try await Task.sleep(
+                    for: .seconds(min(due.timeIntervalSince(self.now()) + 0.01, 3600)))
             }
             while true {
                 do {
@@ -205,7 +214,7 @@ package final class AgentLifecycle: Sendable {
                     let wait = backOff.next()
                     self.logger.warning(
                         "cannot renew the agent's SVID",
-                        metadata: [LogKeys.error: "\(error)", LogKeys.retryIn: "\(wait)"])
+                        metadata: [LogKeys.error: "\(error)", LogKeys.retryIn: "\(wait.logText)"])
                     try await Task.sleep(for: wait)
                 }
             }
@@ -214,8 +223,9 @@ package final class AgentLifecycle: Sendable {
         }
     }
 
-    /// Gets an SVID for a new key. The new key is on disk before the server hears of it, and the new SVID is on disk
-    /// before the old one is forgotten; until its first use the server accepts the old one too.
+    /// Gets an SVID for a new key. The new key is on disk before the server hears of it, and the
+    /// new SVID is on disk before the old one is forgotten; until its first use the server accepts
+    /// the old one too.
     private func renew(_ identity: AgentIdentity) async throws -> AgentIdentity {
         let keyID = Self.keyIDs.first { $0 != identity.key.id } ?? Self.keyIDs[0]
         let key = try await self.keyManager.generateKey(id: keyID, type: .ecP256)
@@ -237,7 +247,9 @@ package final class AgentLifecycle: Sendable {
         while !Task.isCancelled {
             var problem: String
             do {
-                if let token = self.settings.joinToken() { return try await self.attest(with: token) }
+                if let token = self.settings.joinToken() {
+                    return try await self.attest(with: token)
+                }
                 problem = "there is no join token; make one with \"token generate\" on the server"
             } catch {
                 if Task.isCancelled { return nil }
@@ -246,7 +258,7 @@ package final class AgentLifecycle: Sendable {
             let wait = backOff.next()
             self.logger.error(
                 "agent is not attested",
-                metadata: [LogKeys.error: "\(problem)", LogKeys.retryIn: "\(wait)"])
+                metadata: [LogKeys.error: "\(problem)", LogKeys.retryIn: "\(wait.logText)"])
             do { try await Task.sleep(for: wait) } catch { return nil }
         }
         return nil
@@ -259,7 +271,8 @@ package final class AgentLifecycle: Sendable {
         guard identity.id.trustDomain == self.settings.trustDomain else {
             throw AgentError(
                 .badIssuance,
-                "agent SVID refused: it is for \(identity.id), outside \(self.settings.trustDomain)")
+                "agent SVID refused: it is for \(identity.id), outside \(self.settings.trustDomain)"
+            )
         }
         guard result.bundle.trustDomain == self.settings.trustDomain,
             !result.bundle.x509Authorities.isEmpty
@@ -269,7 +282,9 @@ package final class AgentLifecycle: Sendable {
         self.identities.receive(.bundles(BundleChange(upserted: [result.bundle])))
         self.logger.info(
             "attested this node",
-            metadata: [LogKeys.agentID: "\(identity.id)", LogKeys.expiresAt: "\(identity.expiresAt)"])
+            metadata: [
+                LogKeys.agentID: "\(identity.id)", LogKeys.expiresAt: "\(identity.expiresAt)",
+            ])
         self.events?.record(.attested(agentID: identity.id, expiresAt: identity.expiresAt))
         return identity
     }
@@ -331,7 +346,8 @@ package final class AgentLifecycle: Sendable {
 
     private func save(_ state: AgentState) {
         do { try self.store.save(state) } catch {
-            self.logger.error("cannot store the agent's state", metadata: [LogKeys.error: "\(error)"])
+            self.logger.error(
+                "cannot store the agent's state", metadata: [LogKeys.error: "\(error)"])
         }
     }
 }

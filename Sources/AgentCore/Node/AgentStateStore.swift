@@ -16,8 +16,8 @@ package struct AgentState: Hashable, Sendable {
 
 /// Keeps the agent's state across restarts.
 ///
-/// Implementers replace the whole state atomically and durably: after a crash the earlier or the new state is
-/// there, never a mixture.
+/// Implementers replace the whole state atomically and durably: after a crash the earlier or the
+/// new state is there, never a mixture.
 package protocol AgentStateStore: Sendable {
     /// Nil when nothing was ever stored.
     ///

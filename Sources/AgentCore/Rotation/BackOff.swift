@@ -1,5 +1,5 @@
-/// How long to wait before the next attempt: doubles from `first` to `longest`, then takes a random value
-/// of the upper half, so that agents that lost one server do not come back in step.
+/// How long to wait before the next attempt: doubles from `first` to `longest`, then takes a random
+/// value of the upper half, so that agents that lost one server do not come back in step.
 package struct BackOff: Sendable {
     package var first: Duration
     package var longest: Duration

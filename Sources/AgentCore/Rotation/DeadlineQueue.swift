@@ -1,11 +1,11 @@
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
-/// Things to do at a time, soonest first: a binary heap. Nothing is ever taken out early; whoever takes
-/// a due item checks whether it still matters.
+/// Things to do at a time, soonest first: a binary heap. Nothing is ever taken out early; whoever
+/// takes a due item checks whether it still matters.
 struct DeadlineQueue<Item: Sendable>: Sendable {
     private var heap: [(at: Date, item: Item)] = []
 

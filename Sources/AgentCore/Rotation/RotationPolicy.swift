@@ -1,11 +1,11 @@
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
-/// When a certificate or token is replaced: at half its life, moved by up to a tenth of that half either way
-/// so that what was signed together is not renewed together.
+/// When a certificate or token is replaced: at half its life, moved by up to a tenth of that half
+/// either way so that what was signed together is not renewed together.
 package struct RotationPolicy: Sendable {
     /// How much life a certificate must have left at all times, at least a day; nil for half life.
     package var availabilityTarget: Duration?

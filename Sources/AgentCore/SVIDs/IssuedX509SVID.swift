@@ -1,11 +1,11 @@
-import SwiftASN1
 package import SPIFFE
-import X509
+import SwiftASN1
+package import X509
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
 /// An X509-SVID that the agent holds for workloads, in the form in which it is handed out.
@@ -29,7 +29,8 @@ package final class IssuedX509SVID: Sendable {
     /// - Parameters:
     ///   - chain: One certificate per element, leaf first.
     ///   - expectedID: The SPIFFE ID of the entry.
-    /// - Throws: ``AgentError`` `badIssuance` when the chain is malformed, for another identity or another key.
+    /// - Throws: ``AgentError`` `badIssuance` when the chain is malformed, for another identity or
+    ///   another key.
     package init(
         chain: [[UInt8]], key: WorkloadKey, expectedID: SPIFFEID
     ) throws(AgentError) {
@@ -65,7 +66,7 @@ package final class IssuedX509SVID: Sendable {
     }
 
     /// The URI names in the certificate's subject alternative name.
-    static func uriNames(of certificate: Certificate) -> [String] {
+    package static func uriNames(of certificate: Certificate) -> [String] {
         guard let names = try? certificate.extensions.subjectAlternativeNames else { return [] }
         return names.compactMap { name in
             if case .uniformResourceIdentifier(let uri) = name { uri } else { nil }

@@ -1,15 +1,15 @@
 import SPIFFE
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
 /// JWT-SVIDs held for workloads, one per entry and set of audiences, and the requests for more.
 ///
-/// A state machine without I/O, like ``SVIDCache``. A token past half of its life is replaced when it is asked for; if
-/// the server cannot be asked it is handed out until it expires.
+/// A state machine without I/O, like ``SVIDCache``. A token past half of its life is replaced when
+/// it is asked for; if the server cannot be asked it is handed out until it expires.
 package struct JWTSVIDCache: Sendable {
     package struct Key: Hashable, Sendable {
         package let entryID: String
@@ -25,7 +25,8 @@ package struct JWTSVIDCache: Sendable {
     /// What to do with a call for a token.
     package enum Answer: Sendable {
         case token(IssuedJWTSVID)
-        /// Wait for request `id`. `isNew`: it must be sent first. `fallback` may be handed out if it fails.
+        /// Wait for request `id`. `isNew`: it must be sent first. `fallback` may be handed out if
+        /// it fails.
         case wait(id: UInt64, isNew: Bool, fallback: IssuedJWTSVID?)
     }
 
@@ -64,12 +65,15 @@ package struct JWTSVIDCache: Sendable {
     ) -> Answer {
         let key = Key(entryID: entry.id, audience: audience)
         if entry.includesJTI {
-            // Each token is to be unique, so nothing is kept and nobody waits for another's request.
+            // Each token is to be unique, so nothing is kept and nobody waits for another's
+            // request.
             return self.start(key, entry, shared: false, fallback: nil)
         }
         self.useCounter += 1
         var fallback: IssuedJWTSVID?
-        if let held = self.held[key], held.svid.expiresAt > now, held.svid.spiffeID == entry.spiffeID {
+        if let held = self.held[key], held.svid.expiresAt > now,
+            held.svid.spiffeID == entry.spiffeID
+        {
             self.held[key]?.lastUse = self.useCounter
             if held.rotateAt > now || !isConnected { return .token(held.svid) }
             fallback = held.svid
@@ -96,7 +100,8 @@ package struct JWTSVIDCache: Sendable {
     /// The server signed; later calls are answered from here.
     package mutating func signed(_ id: UInt64, _ svid: IssuedJWTSVID) {
         guard let request = self.requests[id] else { return }
-        // False when the entry changed after the request was made: good for who waits, not for keeping.
+        // False when the entry changed after the request was made: good for who waits, not for
+        // keeping.
         let isCurrent = self.requestIDs[request.key] == id
         self.failed(id)
         guard isCurrent, svid.spiffeID == request.entry.spiffeID else { return }

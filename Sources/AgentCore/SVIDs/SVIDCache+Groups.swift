@@ -1,14 +1,14 @@
 package import SPIFFE
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
 extension SVIDCache {
-    /// All workloads with one and the same set of selectors. What concerns one concerns all of them, so matching and
-    /// views are worked out once per group.
+    /// All workloads with one and the same set of selectors. What concerns one concerns all of
+    /// them, so matching and views are worked out once per group.
     struct Group: Sendable {
         struct Subscriber: Sendable {
             let kind: Kind
@@ -32,12 +32,15 @@ extension SVIDCache {
         var jwtBundles: BundleView?
         var lastUse: UInt64 = 0
 
-        func isWaiting(_ id: SubscriberID) -> Bool { self.subscribers[id].map { !$0.isServed } ?? false }
+        func isWaiting(_ id: SubscriberID) -> Bool {
+            self.subscribers[id].map { !$0.isServed } ?? false
+        }
     }
 
     // MARK: From workloads
 
-    /// A workload opens a stream. The first message is among the effects when it can be given at once.
+    /// A workload opens a stream. The first message is among the effects when it can be given at
+    /// once.
     ///
     /// - Parameters:
     ///   - id: Never used before.
@@ -61,6 +64,12 @@ extension SVIDCache {
                 self.records[entry.id]?.lastUse = self.useCounter
                 self.records[entry.id]?.isUsed = true
             }
+            // What the group's other streams were told is all this one needs: nothing to work out.
+            if let view = self.groups[groupID]?.view {
+                self.groups[groupID]?.subscribers[id]?.x509Key = view.key
+                effects.deliveries.append((id, .x509(view)))
+                return effects
+            }
         }
         self.settle(groupID, now, &effects)
         if self.groups[groupID]?.isWaiting(id) == true {
@@ -83,8 +92,11 @@ extension SVIDCache {
     /// The identities of a workload, in order, whether or not an SVID is at hand.
     ///
     /// - Throws: ``WorkloadRefusal`` before the first synchronisation, and when there are none.
-    package func identities(_ selectors: Set<Selector>) throws(WorkloadRefusal) -> [AuthorizedEntry] {
-        if let refusal = self.suspension ?? (self.isSynchronised ? nil : .notReady) { throw refusal }
+    package func identities(_ selectors: Set<Selector>) throws(WorkloadRefusal) -> [AuthorizedEntry]
+    {
+        if let refusal = self.suspension ?? (self.isSynchronised ? nil : .notReady) {
+            throw refusal
+        }
         if let id = self.groupIDs[selectors], let group = self.groups[id] {
             if group.entries.isEmpty { throw .noIdentity }
             return group.entries
@@ -98,7 +110,9 @@ extension SVIDCache {
     ///
     /// - Throws: ``WorkloadRefusal`` before the first synchronisation.
     package func bundles(_ selectors: Set<Selector>) throws(WorkloadRefusal) -> [AgentBundle] {
-        if let refusal = self.suspension ?? (self.isSynchronised ? nil : .notReady) { throw refusal }
+        if let refusal = self.suspension ?? (self.isSynchronised ? nil : .notReady) {
+            throw refusal
+        }
         var federated = Set<TrustDomain>()
         for entry in Self.visible(self.entries.matches(selectors)) {
             federated.formUnion(entry.federatesWith)
@@ -109,8 +123,8 @@ extension SVIDCache {
 
     // MARK: Groups
 
-    /// Entries that give an identity on the Workload API: not those for SVID stores, and of several with one hint
-    /// the oldest (Workload API §5.2.1: hints are unique).
+    /// Entries that give an identity on the Workload API: not those for SVID stores, and of several
+    /// with one hint the oldest (Workload API §5.2.1: hints are unique).
     static func visible(_ matched: [AuthorizedEntry]) -> [AuthorizedEntry] {
         if matched.count == 1 { return matched[0].isStored ? [] : matched }
         var hints = Set<String>()
@@ -201,7 +215,9 @@ extension SVIDCache {
         self.idleGroupCount -= 1
         for selector in group.selectors {
             self.groupsBySelector[selector]?.remove(id)
-            if self.groupsBySelector[selector]?.isEmpty == true { self.groupsBySelector[selector] = nil }
+            if self.groupsBySelector[selector]?.isEmpty == true {
+                self.groupsBySelector[selector] = nil
+            }
         }
         for entryID in group.matched { self.unfile(entryID, from: id) }
     }
@@ -244,7 +260,9 @@ extension SVIDCache {
                 }
             }
             if ready.isEmpty {
-                if pending == 0 { self.endX509(id, group, .notIssuedYet, onlyWaiting: false, &effects) }
+                if pending == 0 {
+                    self.endX509(id, group, .notIssuedYet, onlyWaiting: false, &effects)
+                }
                 return
             }
             guard var view = self.makeView(group, ready) else { return }
@@ -258,10 +276,11 @@ extension SVIDCache {
         }
     }
 
-    /// - Parameter includingWaiting: False while identities are still being signed: who has nothing yet
-    ///   waits for all of them.
+    /// - Parameter includingWaiting: False while identities are still being signed: who has nothing
+    ///   yet waits for all of them.
     private mutating func tell(
-        _ view: X509View, _ id: Int, _ group: Group, includingWaiting: Bool, _ effects: inout Effects
+        _ view: X509View, _ id: Int, _ group: Group, includingWaiting: Bool,
+        _ effects: inout Effects
     ) {
         for (subscriber, state) in group.subscribers where state.kind == .x509SVIDs {
             if state.x509Key == view.key || (state.x509Key == nil && !includingWaiting) { continue }
@@ -310,7 +329,9 @@ extension SVIDCache {
             group.isWaiting(subscriber)
         else { return }
         let ready = group.entries.compactMap { entry in
-            self.records[entry.id].flatMap { $0.svid.expiresAt > now ? (entry: entry, record: $0) : nil }
+            self.records[entry.id].flatMap {
+                $0.svid.expiresAt > now ? (entry: entry, record: $0) : nil
+            }
         }
         if !ready.isEmpty, let view = self.makeView(group, ready) {
             self.groups[id]?.subscribers[subscriber]?.x509Key = view.key
@@ -339,7 +360,8 @@ extension SVIDCache {
             bundles: [own.x509Version] + held.map(\.x509Version))
         if let shared = self.views[key] { return shared.view }
         return X509View(
-            key: key, identities: ready.map { X509View.Identity(svid: $0.record.svid, entry: $0.entry) },
+            key: key,
+            identities: ready.map { X509View.Identity(svid: $0.record.svid, entry: $0.entry) },
             ownBundle: own.bundle, federatedBundles: held.map(\.bundle))
     }
 
@@ -362,8 +384,13 @@ extension SVIDCache {
         let domains = [self.trustDomain] + (group?.federated.sorted() ?? [])
         let held = domains.compactMap { self.bundles.entry($0) }
         let view = BundleView(
-            bundles: held.map(\.bundle), versions: held.map { isX509 ? $0.x509Version : $0.jwtVersion })
-        if isX509 { self.groups[id]?.x509Bundles = view } else { self.groups[id]?.jwtBundles = view }
+            bundles: held.map(\.bundle),
+            versions: held.map { isX509 ? $0.x509Version : $0.jwtVersion })
+        if isX509 {
+            self.groups[id]?.x509Bundles = view
+        } else {
+            self.groups[id]?.jwtBundles = view
+        }
         return view
     }
 }

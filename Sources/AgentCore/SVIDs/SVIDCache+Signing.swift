@@ -1,7 +1,7 @@
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
 extension SVIDCache {
@@ -23,7 +23,8 @@ extension SVIDCache {
     }
 
     /// The server signed. Streams that wait for it are told in the same step.
-    package mutating func signed(_ requestID: UInt64, _ svid: IssuedX509SVID, now: Date) -> Effects {
+    package mutating func signed(_ requestID: UInt64, _ svid: IssuedX509SVID, now: Date) -> Effects
+    {
         var effects = Effects()
         guard let (asked, outdated) = self.signing.succeeded(requestID),
             let entry = self.entries[id: asked.id], entry.spiffeID == svid.spiffeID, !entry.isStored
@@ -35,7 +36,8 @@ extension SVIDCache {
         let old = self.records[entry.id]
         self.records[entry.id] = Record(
             svid: svid, entry: asked, number: number, rotateAt: rotateAt,
-            isOutdated: outdated || entry.isNewVersion(of: asked), lastUse: old?.lastUse ?? self.useCounter)
+            isOutdated: outdated || entry.isNewVersion(of: asked),
+            lastUse: old?.lastUse ?? self.useCounter)
         self.deadlines.add(.rotate(entryID: entry.id, number: number), at: max(rotateAt, now))
         self.deadlines.add(.expire(entryID: entry.id, number: number), at: svid.expiresAt)
         for id in self.groupsByEntry[entry.id] ?? [] { self.groupChanged(id, now, &effects) }
@@ -85,8 +87,8 @@ extension SVIDCache {
         return effects
     }
 
-    /// The SVID's time to be replaced has come. Nobody uses it: it stays until it expires, and who asks for it then
-    /// has it replaced.
+    /// The SVID's time to be replaced has come. Nobody uses it: it stays until it expires, and who
+    /// asks for it then has it replaced.
     private mutating func rotate(_ entryID: String, _ number: UInt64) {
         guard let record = self.records[entryID], record.number == number else { return }
         let groups = self.groupsByEntry[entryID] ?? []
@@ -107,13 +109,17 @@ extension SVIDCache {
     private mutating func evict() {
         if self.records.count <= self.settings.maximumX509SVIDs { return }
         let idle = self.records.filter { id, _ in
-            !(self.groupsByEntry[id] ?? []).contains { self.groups[$0]?.subscribers.isEmpty == false }
+            !(self.groupsByEntry[id] ?? []).contains {
+                self.groups[$0]?.subscribers.isEmpty == false
+            }
         }
         let surplus = self.records.count - self.settings.maximumX509SVIDs * 9 / 10
         var none = Effects()
         for (id, _) in idle.sorted(by: { $0.value.lastUse < $1.value.lastUse }).prefix(surplus) {
             self.records[id] = nil
-            for group in self.groupsByEntry[id] ?? [] { self.groupChanged(group, .distantPast, &none) }
+            for group in self.groupsByEntry[id] ?? [] {
+                self.groupChanged(group, .distantPast, &none)
+            }
         }
     }
 }

@@ -1,19 +1,21 @@
 package import SPIFFE
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
-/// What the agent knows and whom it concerns: entries, bundles, SVIDs, and the workloads that listen.
+/// What the agent knows and whom it concerns: entries, bundles, SVIDs, and the workloads that
+/// listen.
 ///
-/// A state machine without I/O: every method takes what happened and the time, and returns what to do. It
-/// never waits and never looks at a clock. One lock around it is enough.
+/// A state machine without I/O: every method takes what happened and the time, and returns what to
+/// do. It never waits and never looks at a clock. One lock around it is enough.
 ///
-/// Invariants: a workload is only ever handed SVIDs of entries that match all its selectors now; an SVID is never
-/// handed out after it expired, nor for an entry that has since been given another SPIFFE ID; a
-/// stream that has had its first message gets another one only when the content differs.
+/// Invariants: a workload is only ever handed SVIDs of entries that match all its selectors now; an
+/// SVID is never handed out after it expired, nor for an entry that has since been given another
+/// SPIFFE ID; a stream that has had its first message gets another one only when the content
+/// differs.
 package struct SVIDCache: Sendable {
     /// Bounds and waits.
     package struct Settings: Sendable {

@@ -1,11 +1,11 @@
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
-/// Which entries need an X509-SVID from the server, and how far each request has come. At most one request
-/// per entry is under way.
+/// Which entries need an X509-SVID from the server, and how far each request has come. At most one
+/// request per entry is under way.
 package struct SigningQueue: Sendable {
     /// One thing to ask the server for.
     package struct Job: Hashable, Sendable {
@@ -62,12 +62,15 @@ package struct SigningQueue: Sendable {
 
     /// The entry is gone.
     mutating func forget(_ entryID: String) {
-        if case .inFlight(let requestID, _) = self.states[entryID] { self.inFlight[requestID] = nil }
+        if case .inFlight(let requestID, _) = self.states[entryID] {
+            self.inFlight[requestID] = nil
+        }
         self.states[entryID] = nil
         self.failures[entryID] = nil
     }
 
-    /// The entry has changed: what is under way is out of date, and an earlier refusal no longer counts.
+    /// The entry has changed: what is under way is out of date, and an earlier refusal no longer
+    /// counts.
     mutating func entryChanged(_ entryID: String) {
         switch self.states[entryID] {
         case .inFlight(let requestID, _):

@@ -4,17 +4,17 @@ package import PluginAPI
 package import SPIFFE
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
-/// The agent's working memory: joins the state machines to streams of workloads on one side and to the session with
-/// the server on the other.
+/// The agent's working memory: joins the state machines to streams of workloads on one side and to
+/// the session with the server on the other.
 ///
-/// One lock guards all state. Streams are fed while it is held, so that what a stream hears last is what was
-/// true last; feeding never waits and never calls back. Keys are made and certificates parsed
-/// outside it.
+/// One lock guards all state. Streams are fed while it is held, so that what a stream hears last is
+/// what was true last; feeding never waits and never calls back. Keys are made and certificates
+/// parsed outside it.
 package final class WorkloadIdentities: Sendable {
     package struct Settings: Sendable {
         package var cache = SVIDCache.Settings()
@@ -58,7 +58,8 @@ package final class WorkloadIdentities: Sendable {
     private let onOwnBundle: @Sendable (AgentBundle) -> Void
 
     /// - Parameters:
-    ///   - onOwnBundle: Called, outside any lock, whenever the own trust domain's X.509 authorities change.
+    ///   - onOwnBundle: Called, outside any lock, whenever the own trust domain's X.509 authorities
+    ///     change.
     package init(
         trustDomain: TrustDomain, settings: Settings = Settings(), logger: Logger,
         events: (any AgentEvents)? = nil, now: @escaping @Sendable () -> Date = { Date() },
@@ -113,8 +114,11 @@ package final class WorkloadIdentities: Sendable {
     package func jwtSVIDs(
         _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?
     ) async throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] {
-        let found: Result<[AuthorizedEntry], WorkloadRefusal> = self.state.withLockedValue { state in
-            do throws(WorkloadRefusal) { return .success(try state.cache.identities(selectors)) } catch {
+        let found: Result<[AuthorizedEntry], WorkloadRefusal> = self.state.withLockedValue {
+            state in
+            do throws(WorkloadRefusal) {
+                return .success(try state.cache.identities(selectors))
+            } catch {
                 return .failure(error)
             }
         }
@@ -156,7 +160,8 @@ package final class WorkloadIdentities: Sendable {
                         state.jwtQueue.append(id)
                         let wait =
                             state.cache.isConnected
-                            ? self.settings.jwtTimeout : self.settings.cache.disconnectedAnswerTimeout
+                            ? self.settings.jwtTimeout
+                            : self.settings.cache.disconnectedAnswerTimeout
                         state.jwtDeadlines.add(id, at: now.addingTimeInterval(wait))
                         state.work?.yield()
                     }
@@ -172,7 +177,8 @@ package final class WorkloadIdentities: Sendable {
     /// - Throws: ``WorkloadRefusal`` before the first synchronisation.
     package func bundles(_ selectors: Set<Selector>) throws(WorkloadRefusal) -> [AgentBundle] {
         let found: Result<[AgentBundle], WorkloadRefusal> = self.state.withLockedValue { state in
-            do throws(WorkloadRefusal) { return .success(try state.cache.bundles(selectors)) } catch {
+            do throws(WorkloadRefusal) { return .success(try state.cache.bundles(selectors)) } catch
+            {
                 return .failure(error)
             }
         }
@@ -218,7 +224,8 @@ package final class WorkloadIdentities: Sendable {
         if let held { self.events?.record(.disconnected(reason: reason, heldSVIDs: held)) }
     }
 
-    /// The server took the agent's own identity back: streams end, nothing is served until a new session.
+    /// The server took the agent's own identity back: streams end, nothing is served until a new
+    /// session.
     package func suspend(_ refusal: WorkloadRefusal) {
         self.mutate { state in ((), state.cache.suspend(refusal)) }
         self.events?.record(.suspended(reason: refusal.message))
@@ -280,8 +287,8 @@ package final class WorkloadIdentities: Sendable {
         guard let next = candidates.min() else { return }
         if let timer = state.timer, timer.at <= next { return }
         state.timer?.task.cancel()
-        // At most an hour: the wall clock may be set while we sleep. At least a moment: the dates of
-        // certificates have whole seconds, and a late tick is better than a loop of early ones.
+        // At most an hour: the wall clock may be set while we sleep. At least a moment: the dates
+        // of certificates have whole seconds, and a late tick is better than a loop of early ones.
         let wait = min(max(next.timeIntervalSince(self.now()), 0.001), 3600)
         // Owned by `state.timer`; ends when it fires or when another takes its place; cannot fail.
         let task = Task { [weak self] in
@@ -298,7 +305,8 @@ package final class WorkloadIdentities: Sendable {
             while let id = state.jwtDeadlines.takeDue(now) {
                 state.jwt.failed(id)
                 for (waiter, fallback) in state.jwtWaiters.removeValue(forKey: id) ?? [] {
-                    waiter.resume(returning: fallback.map { .success($0) } ?? .failure(.notIssuedYet))
+                    waiter.resume(
+                        returning: fallback.map { .success($0) } ?? .failure(.notIssuedYet))
                 }
             }
             return ((), state.cache.tick(now))
@@ -337,8 +345,8 @@ extension WorkloadIdentities: SyncSession {
         return stream
     }
 
-    package func takeRequests(limit: Int) -> [ServerRequest] {
-        var requests: [ServerRequest] = []
+    package func takeRequests(limit: Int) -> [SessionRequest] {
+        var requests: [SessionRequest] = []
         let jobs = self.mutate { state in
             if state.wantsResync {
                 state.wantsResync = false
@@ -349,15 +357,17 @@ extension WorkloadIdentities: SyncSession {
                 requests.append(.jwt(requestID: id, entryID: entry.id, audience: audience))
             }
             state.jwtQueue = []
-            return (state.cache.takeSigningBatch(limit: limit, now: self.now()), SVIDCache.Effects())
+            return (
+                state.cache.takeSigningBatch(limit: limit, now: self.now()), SVIDCache.Effects()
+            )
         }
         if jobs.isEmpty { return requests }
-        var batch: [ServerRequest.X509] = []
+        var batch: [SessionRequest.X509] = []
         var failed: [UInt64] = []
         for job in jobs {
             do {
                 batch.append(
-                    ServerRequest.X509(
+                    SessionRequest.X509(
                         requestID: job.requestID, entryID: job.entry.id,
                         key: try WorkloadKey(type: self.settings.keyType)))
             } catch {
@@ -383,7 +393,9 @@ extension WorkloadIdentities: SyncSession {
             self.mutate { state in ((), state.cache.apply(change, now: self.now())) }
             self.logger.debug(
                 "applied a change of entries",
-                metadata: ["upserted": "\(change.upserted.count)", "removed": "\(change.removedIDs.count)"])
+                metadata: [
+                    "upserted": "\(change.upserted.count)", "removed": "\(change.removedIDs.count)",
+                ])
         case .bundles(let change):
             self.mutate { state in ((), state.cache.apply(change, now: self.now())) }
         case .x509(let requestID, let result):
@@ -430,7 +442,8 @@ extension WorkloadIdentities: SyncSession {
     }
 
     private func receiveJWT(_ requestID: UInt64, _ result: Result<IssuedJWTSVID, IssuanceRefusal>) {
-        let (entry, audience) = self.mutate { state -> ((AuthorizedEntry?, [String]), SVIDCache.Effects) in
+        let (entry, audience) = self.mutate {
+            state -> ((AuthorizedEntry?, [String]), SVIDCache.Effects) in
             let request = state.jwt.request(requestID)
             let waiters = state.jwtWaiters.removeValue(forKey: requestID) ?? []
             switch result {
@@ -440,7 +453,8 @@ extension WorkloadIdentities: SyncSession {
             case .success, .failure:
                 state.jwt.failed(requestID)
                 for (waiter, fallback) in waiters {
-                    waiter.resume(returning: fallback.map { .success($0) } ?? .failure(.notIssuedYet))
+                    waiter.resume(
+                        returning: fallback.map { .success($0) } ?? .failure(.notIssuedYet))
                 }
             }
             return ((request?.entry, request?.audience ?? []), SVIDCache.Effects())

@@ -1,8 +1,8 @@
 import NIOConcurrencyHelpers
 import SPIFFE
 
-/// Everything an X.509 workload is told, as of one moment: its identities in order, its own trust domain's bundle
-/// and those it federates with.
+/// Everything an X.509 workload is told, as of one moment: its identities in order, its own trust
+/// domain's bundle and those it federates with.
 ///
 /// Workloads with the same entries share one view, and with it the bytes it is sent as.
 package final class X509View: Sendable {
@@ -38,7 +38,8 @@ package final class X509View: Sendable {
     }
 }
 
-/// The bundles a workload may verify others with, as of one moment; our own trust domain's comes first.
+/// The bundles a workload may verify others with, as of one moment; our own trust domain's comes
+/// first.
 package final class BundleView: Sendable {
     package let bundles: [AgentBundle]
     let versions: [UInt64]

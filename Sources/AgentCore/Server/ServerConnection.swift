@@ -4,9 +4,9 @@ import SwiftASN1
 import X509
 
 #if canImport(FoundationEssentials)
-package import FoundationEssentials
+    package import FoundationEssentials
 #else
-package import Foundation
+    package import Foundation
 #endif
 
 /// The agent's own identity, ready to be shown to the server.
@@ -29,7 +29,8 @@ package struct AgentIdentity: Sendable {
         }
         guard leaf.publicKey == key.privateKey.publicKey else {
             throw AgentError(
-                .badIssuance, "agent SVID of \(id) refused: it belongs to another key than \(key.id)")
+                .badIssuance,
+                "agent SVID of \(id) refused: it belongs to another key than \(key.id)")
         }
         self.id = id
         self.chain = chain
@@ -41,7 +42,8 @@ package struct AgentIdentity: Sendable {
 
 /// How the server is recognised.
 package enum ServerTrust: Sendable {
-    /// By a chain to one of these authorities, asked for at every handshake, and by its exact SPIFFE ID.
+    /// By a chain to one of these authorities, asked for at every handshake, and by its exact
+    /// SPIFFE ID.
     case authorities(@Sendable () -> [[UInt8]])
     /// By the name in its certificate alone, which anybody can forge: first contact only.
     case insecureNameOnly
@@ -87,11 +89,17 @@ package struct IssuanceRefusal: Error, Hashable, Sendable, CustomStringConvertib
 }
 
 /// What the agent asks for during a session.
-package enum ServerRequest: Sendable {
+package enum SessionRequest: Sendable {
     package struct X509: Sendable {
         package let requestID: UInt64
         package let entryID: String
         package let key: WorkloadKey
+
+        package init(requestID: UInt64, entryID: String, key: WorkloadKey) {
+            self.requestID = requestID
+            self.entryID = entryID
+            self.key = key
+        }
     }
 
     case x509([X509])
@@ -113,10 +121,11 @@ package protocol SyncSession: Sendable {
     /// The session carries requests from now on.
     ///
     /// - Parameter isPush: False when the server only answers polls.
-    /// - Returns: One element whenever ``takeRequests(limit:)`` has something to give; ends when the session is over.
+    /// - Returns: One element whenever ``takeRequests(limit:)`` has something to give; ends when
+    ///   the session is over.
     func begin(isPush: Bool) -> AsyncStream<Void>
     /// Takes what is to be sent; empty when there is nothing.
-    func takeRequests(limit: Int) -> [ServerRequest]
+    func takeRequests(limit: Int) -> [SessionRequest]
     /// In the order in which they came.
     func receive(_ event: ServerEvent)
 }
@@ -136,7 +145,8 @@ package protocol ServerConnection: Sendable {
         -> [[UInt8]]
     /// Carries a session until the connection ends or the task is cancelled.
     ///
-    /// - Throws: ``ServerFailure``; returning without an error means that the server ended the session in good order.
+    /// - Throws: ``ServerFailure``; returning without an error means that the server ended the
+    ///   session in good order.
     func synchronise(
         as identity: AgentIdentity, trust: ServerTrust, session: any SyncSession) async throws
 }

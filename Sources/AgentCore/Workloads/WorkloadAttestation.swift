@@ -5,9 +5,10 @@ package import SPIFFE
 
 /// Turns a connected process into the set of its selectors.
 ///
-/// The result is kept per process (number and start time) for as long as the process is what it was: every call
-/// compares the facts a process can change and asks whether it lives. So a number that is used again, an
-/// `exec` after connecting, or a change of user never get what was attested before.
+/// The result is kept per process (number and start time) for as long as the process is what it
+/// was: every call compares the facts a process can change and asks whether it lives. So a number
+/// that is used again, an `exec` after connecting, or a change of user never get what was attested
+/// before.
 package final class WorkloadAttestation: Sendable {
     private struct ProcessKey: Hashable {
         let pid: Int32
@@ -27,8 +28,8 @@ package final class WorkloadAttestation: Sendable {
     private let attested = NIOLockedValueBox<[ProcessKey: Attested]>([:])
 
     /// - Parameters:
-    ///   - maximumAge: After this time a process is attested anew, because facts outside it (names of users and
-    ///     groups, containers) change too.
+    ///   - maximumAge: After this time a process is attested anew, because facts outside it (names
+    ///     of users and groups, containers) change too.
     ///   - capacity: How many processes are remembered.
     package init(
         attestors: [any WorkloadAttestor], logger: Logger, maximumAge: Duration = .seconds(30),
@@ -42,14 +43,22 @@ package final class WorkloadAttestation: Sendable {
 
     /// What is attested about the process now.
     ///
-    /// - Throws: ``WorkloadRefusal`` `unavailable` when the process has ended or changes while it is looked at, or
-    ///   when no attestor could say anything.
+    /// - Throws: ``WorkloadRefusal`` `unavailable` when the process has ended or changes while it
+    ///   is looked at, or when no attestor could say anything.
     package func selectors(
         of process: any ProcessReference
     ) async throws(WorkloadRefusal) -> Set<Selector> {
         let key = ProcessKey(pid: process.pid, startTime: process.startTime)
         for _ in 0..<3 {
             guard let before = process.fingerprint(), process.isAlive else { break }
+            // The socket belongs to the program that connected; whoever else may hold a copy of it,
+            // the program that runs now must not vouch for it.
+            if !process.isConnector(before) {
+                self.logger.warning(
+                    "caller is not the program or the user that connected",
+                    metadata: [LogKeys.pid: "\(process.pid)"])
+                throw .attestationFailed
+            }
             if let known = self.attested.withLockedValue({ $0[key] }), known.fingerprint == before,
                 known.at.duration(to: .now) < self.maximumAge
             {
@@ -57,7 +66,8 @@ package final class WorkloadAttestation: Sendable {
             }
             let (selectors, isComplete) = try await self.ask(process)
             // What was read is about this process and this program only if both are still the same.
-            guard let after = process.fingerprint(), process.isAlive else { break }
+            guard let after = process.fingerprint(), process.isAlive, process.isConnector(after)
+            else { break }
             if after != before { continue }
             if isComplete {
                 self.remember(key, Attested(fingerprint: before, selectors: selectors, at: .now))
@@ -66,7 +76,8 @@ package final class WorkloadAttestation: Sendable {
         }
         self.attested.withLockedValue { $0[key] = nil }
         self.logger.debug(
-            "caller ended or changed while it was attested", metadata: [LogKeys.pid: "\(process.pid)"])
+            "caller ended or changed while it was attested",
+            metadata: [LogKeys.pid: "\(process.pid)"])
         throw .attestationFailed
     }
 
@@ -118,7 +129,8 @@ package final class WorkloadAttestation: Sendable {
     private func remember(_ key: ProcessKey, _ attested: Attested) {
         self.attested.withLockedValue { known in
             if known.count >= self.capacity, known[key] == nil {
-                // Half at a time, oldest first, so that the search is paid for once in many processes.
+                // Half at a time, oldest first, so that the search is paid for once in many
+                // processes.
                 let oldest = known.sorted { $0.value.at < $1.value.at }.prefix(self.capacity / 2)
                 for (key, _) in oldest { known[key] = nil }
             }

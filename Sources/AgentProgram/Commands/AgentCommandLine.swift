@@ -20,7 +20,8 @@ package enum AgentCommandLine {
         let runner = CommandRunner(
             program: program, version: ProgramVersion.current,
             switches: [
-                "expandEnv", "logSourceLocation", "shallow", "verbose", "silent", "insecureBootstrap",
+                "expandEnv", "logSourceLocation", "shallow", "verbose", "silent",
+                "insecureBootstrap",
                 "allowUnauthenticatedVerifiers", "disableWorkloadAPI", "disableSDSAPI",
             ])
         return await AgentCommandLine.$runAgent.withValue(run) {

@@ -12,10 +12,12 @@ struct AgentRunFlags: ParsableArguments {
     @Option(name: .go("serverPort"), parsing: .unconditional, help: "Port of the server.")
     var serverPort: Int?
 
-    @Option(name: .go("dataDir"), parsing: .unconditional, help: "Directory for files the agent keeps.")
+    @Option(
+        name: .go("dataDir"), parsing: .unconditional, help: "Directory for files the agent keeps.")
     var dataDir: String?
 
-    @Option(name: .go("socketPath"), parsing: .unconditional, help: "Path of the Workload API socket.")
+    @Option(
+        name: .go("socketPath"), parsing: .unconditional, help: "Path of the Workload API socket.")
     var socketPath: String?
 
     @Option(name: .go("trustDomain"), parsing: .unconditional, help: "The agent's trust domain.")
@@ -74,7 +76,8 @@ struct AgentRunFlags: ParsableArguments {
     /// The configuration that flags and file give.
     func configuration() throws -> AgentConfiguration {
         if self.rebootstrapMode != "never" {
-            throw CommandError("known to SPIRE but not supported yet: -rebootstrapMode other than never")
+            throw CommandError(
+                "known to SPIRE but not supported yet: -rebootstrapMode other than never")
         }
         if self.disableWorkloadAPI {
             throw CommandError("known to SPIRE but not supported yet: -disableWorkloadAPI")

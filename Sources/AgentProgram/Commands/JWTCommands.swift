@@ -67,7 +67,8 @@ struct FetchJWTCommand: AsyncParsableCommand {
 
 struct ValidateJWTCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "jwt", abstract: "Ask the agent whether a JWT-SVID is valid.", helpNames: .goHelp)
+        commandName: "jwt", abstract: "Ask the agent whether a JWT-SVID is valid.",
+        helpNames: .goHelp)
 
     @OptionGroup var socket: AgentSocketFlags
     @OptionGroup var timeout: TimeoutFlag
@@ -106,6 +107,7 @@ struct ValidateJWTCommand: AsyncParsableCommand {
         if self.output == .json { return context.print(try response.jsonLine()) }
         context.print("SVID is valid.")
         context.print("SPIFFE ID : \(TerminalText.safe(response.spiffeID))")
-        context.print("Claims    : \(TerminalText.safe(try response.claims.jsonString()))")
+        let claims = Array(try response.claims.jsonString().utf8)
+        context.print("Claims    : \(TerminalText.safe(try MessageShape.empty.complete(json: claims)))")
     }
 }

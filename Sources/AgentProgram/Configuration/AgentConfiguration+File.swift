@@ -1,5 +1,5 @@
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 
 /// What `run` and `validate` were told on the command line; nil, empty and false mean "not said".
 struct AgentFlags: Sendable, Hashable {
@@ -75,7 +75,8 @@ extension AgentConfiguration {
                 .missingKey, "\(file.file) needs a KeyManager in its plugins block")
         }
         self.init(
-            trustDomain: trustDomain, serverAddress: address, serverPort: port, keyManager: keyManager)
+            trustDomain: trustDomain, serverAddress: address, serverPort: port,
+            keyManager: keyManager)
         self.dataDirectory = flags.dataDirectory.nonEmpty ?? file.dataDirectory.nonEmpty ?? "."
         self.socketPath = flags.socketPath.nonEmpty ?? file.socketPath.nonEmpty ?? self.socketPath
         self.allowUnauthenticatedVerifiers =
@@ -116,7 +117,8 @@ extension AgentConfiguration {
             guard let format = TrustBundleFormat(rawValue: name.lowercased()) else {
                 throw ConfigurationError(
                     .invalidValue,
-                    "flag -trustBundleFormat: \(QuotedText.quoted(name)) is no format; expected pem or spiffe")
+                    "flag -trustBundleFormat: \(QuotedText.quoted(name)) is no format; expected pem or spiffe"
+                )
             }
             self.trustBundleFormat = format
         }
@@ -131,7 +133,8 @@ extension AgentConfiguration {
         }
         if let url = self.trustBundleURL, !url.hasPrefix("https://") {
             throw ConfigurationError(
-                .invalidValue, "trust_bundle_url \(QuotedText.quoted(url)) must begin with https://")
+                .invalidValue, "trust_bundle_url \(QuotedText.quoted(url)) must begin with https://"
+            )
         }
     }
 
@@ -139,6 +142,7 @@ extension AgentConfiguration {
         _ key: String, _ flag: String, _ file: AgentFileConfiguration
     ) -> ConfigurationError {
         ConfigurationError(
-            .missingKey, "key \"\(key)\" of agent is missing in \(file.file); add it or use the flag \(flag)")
+            .missingKey,
+            "key \"\(key)\" of agent is missing in \(file.file); add it or use the flag \(flag)")
     }
 }

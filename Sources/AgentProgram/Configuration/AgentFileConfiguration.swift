@@ -1,5 +1,5 @@
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 
 /// The content of an agent's configuration file: nil for every key that is absent.
 ///
@@ -76,9 +76,11 @@ struct AgentFileConfiguration: Sendable, Hashable {
         self.allowedForeignJWTClaims = try agent.strings("allowed_foreign_jwt_claims")
         self.workloadX509SVIDKeyType = try agent.choice(
             "workload_x509_svid_key_type", among: AgentConfiguration.keyTypes)
-        self.x509SVIDCacheMaxSize = try agent.integer("x509_svid_cache_max_size", in: 0...10_000_000)
+        self.x509SVIDCacheMaxSize = try agent.integer(
+            "x509_svid_cache_max_size", in: 0...10_000_000)
         self.jwtSVIDCacheMaxSize = try agent.integer("jwt_svid_cache_max_size", in: 0...10_000_000)
-        self.availabilityTarget = try agent.duration("availability_target", atLeast: .seconds(24 * 3600))
+        self.availabilityTarget = try agent.duration(
+            "availability_target", atLeast: .seconds(24 * 3600))
         self.log = try LogFileConfiguration(reading: &agent)
     }
 
@@ -98,7 +100,8 @@ struct AgentFileConfiguration: Sendable, Hashable {
         guard var experimental = try agent.section("experimental") else { return }
         self.syncInterval = try experimental.duration("sync_interval", atLeast: .seconds(1))
         experimental.withoutEffect(
-            "use_sync_authorized_entries", because: "the way to fetch entries is chosen by what the server has")
+            "use_sync_authorized_entries",
+            because: "the way to fetch entries is chosen by what the server has")
         try experimental.unsupported(
             "require_pq_kem", "jwt_svid_cache_hit_timeout", "ratelimit", "broker", "feature_flags",
             "named_pipe_name", "admin_named_pipe_name", unless: \.asksForNothing)
@@ -116,7 +119,8 @@ struct AgentFileConfiguration: Sendable, Hashable {
                 self.keyManager = .memory
             case ("KeyManager", "disk"):
                 guard let path = try data.string("directory"), !path.isEmpty else {
-                    throw data.missing("directory", "it names the directory that holds the private keys")
+                    throw data.missing(
+                        "directory", "it names the directory that holds the private keys")
                 }
                 self.keyManager = .disk(directory: path)
             case ("NodeAttestor", "join_token"):
@@ -133,7 +137,8 @@ struct AgentFileConfiguration: Sendable, Hashable {
             }
             try data.finish()
         }
-        _ = try PluginConfiguration.single("KeyManager", of: plugins, file: self.file, example: "memory")
+        _ = try PluginConfiguration.single(
+            "KeyManager", of: plugins, file: self.file, example: "memory")
         _ = try PluginConfiguration.single(
             "NodeAttestor", of: plugins, file: self.file, example: "join_token")
         _ = try PluginConfiguration.single(
@@ -141,12 +146,14 @@ struct AgentFileConfiguration: Sendable, Hashable {
     }
 
     private static let builtIn = [
-        "KeyManager": ["disk", "memory"], "NodeAttestor": ["join_token"], "WorkloadAttestor": ["unix"],
+        "KeyManager": ["disk", "memory"], "NodeAttestor": ["join_token"],
+        "WorkloadAttestor": ["unix"],
     ]
 
     private static let knownToSPIRE = [
         "NodeAttestor": [
-            "x509pop", "k8s_psat", "aws_iid", "gcp_iit", "azure_imds", "azure_msi", "sshpop", "tpm_devid",
+            "x509pop", "k8s_psat", "aws_iid", "gcp_iit", "azure_imds", "azure_msi", "sshpop",
+            "tpm_devid",
             "http_challenge",
         ],
         "WorkloadAttestor": ["k8s", "docker", "systemd", "slurm", "windows"],

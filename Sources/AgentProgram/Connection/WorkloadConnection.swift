@@ -8,7 +8,8 @@ import WorkloadAPIProto
 /// The flags that say where the agent's public socket is.
 struct AgentSocketFlags: ParsableArguments {
     @Option(
-        name: .go("socketPath"), parsing: .unconditional, help: "Path of the agent's public socket.")
+        name: .go("socketPath"), parsing: .unconditional, help: "Path of the agent's public socket."
+    )
     var socketPath = SocketResolution.agent.defaultPath
 
     @Option(

@@ -1,6 +1,6 @@
 import Foundation
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 import SwiftASN1
 import WorkloadAPIProto
 import X509
@@ -18,7 +18,8 @@ struct ReceivedIdentity: Sendable {
     static func all(in response: X509SVIDResponse) throws(CommandError) -> [ReceivedIdentity] {
         do {
             let federated = try response.federatedBundles.map { name, der in
-                try X509Bundle(trustDomain: try TrustDomain(nameOrID: name), concatenatedDER: Array(der))
+                try X509Bundle(
+                    trustDomain: try TrustDomain(nameOrID: name), concatenatedDER: Array(der))
             }.sorted { $0.trustDomain < $1.trustDomain }
             return try response.svids.map { message in
                 let svid = try SPIFFE.X509SVID(
@@ -29,7 +30,8 @@ struct ReceivedIdentity: Sendable {
                 return ReceivedIdentity(svid: svid, bundle: bundle, federated: federated)
             }
         } catch {
-            throw CommandError("the agent's answer cannot be read: \(TerminalText.safe("\(error)"))")
+            throw CommandError(
+                "the agent's answer cannot be read: \(TerminalText.safe("\(error)"))")
         }
     }
 
@@ -37,20 +39,26 @@ struct ReceivedIdentity: Sendable {
     func verify() async throws(CommandError) {
         let source = X509BundleSet([self.bundle])
         do {
-            _ = try await X509SVIDVerifier(bundles: source).verify(chainDER: self.svid.certificateChainDER)
+            _ = try await X509SVIDVerifier(bundles: source).verify(
+                chainDER: self.svid.certificateChainDER)
         } catch {
             throw CommandError(
-                "the X509-SVID of \(self.svid.id.string) does not verify: \(TerminalText.safe("\(error)"))")
+                "the X509-SVID of \(self.svid.id.string) does not verify: \(TerminalText.safe("\(error)"))"
+            )
         }
     }
 
     /// The text form: labels, tabs, times in UTC.
     var text: String {
         var lines = ["SPIFFE ID:\t\t\(self.svid.id.string)"]
-        if !self.svid.hint.isEmpty { lines.append("Hint:\t\t\t\(TerminalText.safe(self.svid.hint))") }
+        if !self.svid.hint.isEmpty {
+            lines.append("Hint:\t\t\t\(TerminalText.safe(self.svid.hint))")
+        }
         func add(_ label: String, _ certificate: Certificate) {
-            lines.append("\(label) Valid After:\t\(ReceivedIdentity.time(certificate.notValidBefore))")
-            lines.append("\(label) Valid Until:\t\(ReceivedIdentity.time(certificate.notValidAfter))")
+            lines.append(
+                "\(label) Valid After:\t\(ReceivedIdentity.time(certificate.notValidBefore))")
+            lines.append(
+                "\(label) Valid Until:\t\(ReceivedIdentity.time(certificate.notValidAfter))")
         }
         for (index, certificate) in self.svid.certificates.enumerated() {
             add(index == 0 ? "SVID" : "Intermediate #\(index)", certificate)
@@ -71,17 +79,25 @@ struct ReceivedIdentity: Sendable {
         func certificates(_ list: [[UInt8]]) -> String {
             list.map { PEMDocument(type: "CERTIFICATE", derBytes: $0).pemString + "\n" }.joined()
         }
-        let key = PEMDocument(type: "PRIVATE KEY", derBytes: self.svid.privateKeyDER).pemString + "\n"
+        let key =
+            PEMDocument(type: "PRIVATE KEY", derBytes: self.svid.privateKeyDER).pemString + "\n"
         var files: [(what: String, name: String, text: String, mode: UInt32)] = [
-            ("SVID #\(number)", "svid.\(number).pem", certificates(self.svid.certificateChainDER), 0o644),
+            (
+                "SVID #\(number)", "svid.\(number).pem",
+                certificates(self.svid.certificateChainDER), 0o644
+            ),
             ("key #\(number)", "svid.\(number).key", key, 0o600),
-            ("bundle #\(number)", "bundle.\(number).pem", certificates(self.bundle.authoritiesDER), 0o644),
+            (
+                "bundle #\(number)", "bundle.\(number).pem",
+                certificates(self.bundle.authoritiesDER), 0o644
+            ),
         ]
         for (index, bundle) in self.federated.enumerated() {
             files.append(
                 (
                     "federated bundle #\(index) for trust domain \(bundle.trustDomain.name)",
-                    "federated_bundle.\(number).\(index).pem", certificates(bundle.authoritiesDER), 0o644
+                    "federated_bundle.\(number).\(index).pem", certificates(bundle.authoritiesDER),
+                    0o644
                 ))
         }
         for file in files {

@@ -1,19 +1,21 @@
 #pragma once
 
-// What the kernel knows about the process at the other end of a Unix socket, and the few system calls
-// around it that Swift cannot reach. Every function that can fail returns a negative errno.
+// What the kernel knows about the process at the other end of a Unix socket, and the few system
+// calls around it that Swift cannot reach. Every function that can fail returns a negative errno.
 
 #include <stdint.h>
 
-/// Reads who connected the socket. The answer was fixed at `connect` and never changes, even when the
-/// process has died or handed the socket on. `pid` is 0 when it has no number in our PID namespace.
+/// Reads who connected the socket. The answer was fixed at `connect` and never changes, even when
+/// the process has died or handed the socket on. `pid` is 0 when it has no number in our PID
+/// namespace.
 int cygnet_peer_credentials(int socket, int32_t *pid, uint32_t *uid, uint32_t *gid);
 
-/// A new descriptor that stands for the very process that connected (SO_PEERPIDFD, Linux 6.5 and later),
-/// -ENOPROTOOPT where the kernel has none, -ESRCH when the process is gone.
+/// A new descriptor that stands for the very process that connected (SO_PEERPIDFD, Linux 6.5 and
+/// later), -ENOPROTOOPT where the kernel has none, -ESRCH when the process is gone.
 int cygnet_peer_pidfd(int socket);
 
-/// A new descriptor for the process that has the number now (pidfd_open), -ENOSYS where there is none.
+/// A new descriptor for the process that has the number now (pidfd_open), -ENOSYS where there is
+/// none.
 int cygnet_pidfd_open(int32_t pid);
 
 /// 1 when the process behind a pidfd has ended, 0 while it lives.
@@ -29,29 +31,30 @@ int cygnet_process_exists(int32_t pid);
 /// Makes stdout line-buffered, so that a reader at the other end of a pipe sees each line at once.
 void cygnet_line_buffer_stdout(void);
 
-/// Takes an exclusive advisory lock without waiting; -EWOULDBLOCK when somebody else holds it. The lock
-/// goes when the last copy of the descriptor is closed.
+/// Takes an exclusive advisory lock without waiting; -EWOULDBLOCK when somebody else holds it. The
+/// lock goes when the last copy of the descriptor is closed.
 int cygnet_flock_exclusive(int fd);
 
-/// What a running process's program file is. Never opens or waits for the file system it lies on, which
-/// the workload may control.
+/// What a running process's program file is. Never opens or waits for the file system it lies on,
+/// which the workload may control.
 typedef struct {
     uint64_t device;
     uint64_t inode;
 } cygnet_executable;
 
 /// Which file the process runs now; changes with `exec`. The path is written NUL-terminated into
-/// `path`, with " (deleted)" behind it when the file has no name any more. -ENAMETOOLONG when it does not fit.
+/// `path`, with " (deleted)" behind it when the file has no name any more. -ENAMETOOLONG when it
+/// does not fit.
 int cygnet_process_executable(int32_t pid, cygnet_executable *file, char *path, uint32_t path_size);
 
 /// Opens the program file of a running process for reading; close it after use. May block.
 int cygnet_open_process_executable(int32_t pid);
 
-/// The process's current user and group IDs as text, in the three lines `Uid:`, `Gid:` and `Groups:` of
-/// /proc/PID/status (numbers separated by blanks; real, effective, saved, file system). Returns the number of bytes
-/// written, or -ERANGE when they do not fit.
+/// The process's current user and group IDs as text, in the three lines `Uid:`, `Gid:` and
+/// `Groups:` of /proc/PID/status (numbers separated by blanks; real, effective, saved, file
+/// system). Returns the number of bytes written, or -ERANGE when they do not fit.
 int64_t cygnet_process_ids(int32_t pid, char *buffer, uint64_t size);
 
-/// The process's current IDs: real, effective, saved and file system user ID, then the same four group IDs.
-/// Cheap where the kernel answers on the pidfd itself (Linux 6.13); `pidfd` may be -1.
+/// The process's current IDs: real, effective, saved and file system user ID, then the same four
+/// group IDs. Cheap where the kernel answers on the pidfd itself (Linux 6.13); `pidfd` may be -1.
 int cygnet_current_ids(int pidfd, int32_t pid, uint32_t ids[8]);

@@ -62,14 +62,14 @@ package final class DiskKeyManager: KeyManager {
 
     package func generateKey(id: String, type: KeyType) async throws -> ManagedKey {
         let key = try ManagedKey(id: id, type: type, privateKey: type.generatePrivateKey())
-        let pem: [UInt8]
-        do { pem = try key.privateKey.serializeAsPEM().derBytes } catch {
+        let pkcs8: Data
+        do { pkcs8 = try Self.pkcs8(key) } catch {
             throw KeyManagerError(.generation, "cannot encode new key \(id): \(error)")
         }
         // The lock is held across the write, so that two new keys never overwrite each other's file.
         try self.state.withLockedValue { state in
             var encoded = state.encoded
-            encoded[id] = Data(pem).base64EncodedString()
+            encoded[id] = pkcs8.base64EncodedString()
             let json: Data
             do {
                 let encoder = JSONEncoder()
@@ -87,6 +87,16 @@ package final class DiskKeyManager: KeyManager {
 
     package func key(id: String) async throws -> ManagedKey? {
         self.state.withLockedValue { $0.keys[id] }
+    }
+
+    /// The key as PKCS#8; RSA keys come out of the certificate library as PKCS#1.
+    private static func pkcs8(_ key: ManagedKey) throws -> Data {
+        let der = Data(try key.privateKey.serializeAsPEM().derBytes)
+        switch key.type {
+        case .ecP256, .ecP384: return der
+        case .rsa2048, .rsa4096:
+            return try _RSA.Signing.PrivateKey(derRepresentation: der).pkcs8DERRepresentation
+        }
     }
 
     private static func key(id: String, der: [UInt8]) throws -> ManagedKey {

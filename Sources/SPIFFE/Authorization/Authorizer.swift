@@ -48,7 +48,9 @@ public struct Authorizer: Sendable, CustomStringConvertible {
     }
 
     /// Whoever one of the rules lets in; without rules nobody.
-    public static func anyOf(_ rules: [Authorizer]) -> Authorizer { Authorizer(.anyOf(rules.map(\.rule))) }
+    public static func anyOf(_ rules: [Authorizer]) -> Authorizer {
+        Authorizer(.anyOf(rules.map(\.rule)))
+    }
 
     /// Whoever all of the rules let in; without rules nobody.
     public static func allOf(_ rules: [Authorizer]) -> Authorizer {
@@ -81,7 +83,8 @@ public struct Authorizer: Sendable, CustomStringConvertible {
         case .any: true
         case .oneOf(let ids): ids.contains(id)
         case .member(let trustDomain): id.isMember(of: trustDomain)
-        case .path(let pattern, let trustDomain): id.isMember(of: trustDomain) && pattern.matches(id)
+        case .path(let pattern, let trustDomain):
+            id.isMember(of: trustDomain) && pattern.matches(id)
         case .anyOf(let rules): rules.contains { self.allows($0, id) }
         case .allOf(let rules): rules.allSatisfy { self.allows($0, id) }
         case .not(let rule): !self.allows(rule, id)
@@ -102,7 +105,8 @@ public struct Authorizer: Sendable, CustomStringConvertible {
         case .member(let trustDomain): "any member of \(trustDomain)"
         case .path(let pattern, let trustDomain): "spiffe://\(trustDomain)\(pattern)"
         case .anyOf(let rules):
-            rules.isEmpty ? "nobody" : "(" + rules.map(self.describe).joined(separator: " or ") + ")"
+            rules.isEmpty
+                ? "nobody" : "(" + rules.map(self.describe).joined(separator: " or ") + ")"
         case .allOf(let rules): "(" + rules.map(self.describe).joined(separator: " and ") + ")"
         case .not(let rule): "not " + self.describe(rule)
         }
@@ -116,7 +120,8 @@ private struct PathPattern: Sendable, CustomStringConvertible {
     let description: String
 
     init(_ pattern: String) throws(AuthorizationError) {
-        var segments = pattern.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        var segments = pattern.split(separator: "/", omittingEmptySubsequences: false).map(
+            String.init)
         guard segments.first == "", segments.count > 1 else {
             throw AuthorizationError(
                 .pattern, "path pattern \(SPIFFEIDError.quoted(pattern)) does not start with \"/\"")
@@ -142,7 +147,9 @@ private struct PathPattern: Sendable, CustomStringConvertible {
 
     func matches(_ id: SPIFFEID) -> Bool {
         let path = id.pathSegments
-        guard self.matchesRest ? path.count > self.segments.count : path.count == self.segments.count else {
+        guard
+            self.matchesRest ? path.count > self.segments.count : path.count == self.segments.count
+        else {
             return false
         }
         return zip(self.segments, path).allSatisfy { $0 == "*" || $0 == $1 }

@@ -45,7 +45,9 @@ public struct X509BundleSet: X509BundleSource, Sendable, Equatable {
     /// Forgets a trust domain.
     public mutating func remove(_ trustDomain: TrustDomain) { self.bundles[trustDomain] = nil }
 
-    public func x509Bundle(for trustDomain: TrustDomain) -> X509Bundle? { self.bundles[trustDomain] }
+    public func x509Bundle(for trustDomain: TrustDomain) -> X509Bundle? {
+        self.bundles[trustDomain]
+    }
 }
 
 /// JWT bundles by trust domain; rules as ``X509BundleSet``.

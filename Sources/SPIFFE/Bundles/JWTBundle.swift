@@ -24,9 +24,13 @@ public struct JWTBundle: Sendable, Equatable {
         let document = try KeySetDocument(trustDomain, jwks)
         var authorities: [String: JWTVerificationKey] = [:]
         document.forEachKey(onIgnoredKey) { members throws(JOSEError) in
-            if let use = members["use"], use.stringValue != "jwt-svid" { return "use is not jwt-svid" }
+            if let use = members["use"], use.stringValue != "jwt-svid" {
+                return "use is not jwt-svid"
+            }
             let (keyID, key) = try KeySetDocument.jwtAuthority(members)
-            if authorities[keyID] != nil { return "kid \(SPIFFEIDError.quoted(keyID)) occurs twice" }
+            if authorities[keyID] != nil {
+                return "kid \(SPIFFEIDError.quoted(keyID)) occurs twice"
+            }
             authorities[keyID] = key
             return nil
         }

@@ -62,13 +62,16 @@ public struct SPIFFEBundle: Sendable, Equatable {
             }
             for authority in jwtAuthorities {
                 let key = try JWTVerificationKey(publicKeyDER: authority.publicKeyDER)
-                guard !authority.keyID.isEmpty, keys.updateValue(key, forKey: authority.keyID) == nil else {
+                guard !authority.keyID.isEmpty,
+                    keys.updateValue(key, forKey: authority.keyID) == nil
+                else {
                     throw JOSEError(.malformedKey, "")
                 }
             }
         } catch {
             if error.message.isEmpty {
-                throw BundleError(.keyID, trustDomain, "the key ID of a JWT authority is empty or occurs twice")
+                throw BundleError(
+                    .keyID, trustDomain, "the key ID of a JWT authority is empty or occurs twice")
             }
             throw BundleError(.malformedAuthority, trustDomain, error.message)
         }
@@ -101,7 +104,9 @@ public struct SPIFFEBundle: Sendable, Equatable {
             switch members["use"]?.stringValue {
             case "x509-svid":
                 let der = try KeySetDocument.x509Authority(members)
-                guard let certificate = try? X509SVIDVerifier.parse(der) else { return "x5c is no certificate" }
+                guard let certificate = try? X509SVIDVerifier.parse(der) else {
+                    return "x5c is no certificate"
+                }
                 _ = try JSONWebKey.members(of: certificate.publicKey)
                 x509Authorities.append(der)
             case "jwt-svid":
@@ -119,17 +124,21 @@ public struct SPIFFEBundle: Sendable, Equatable {
         if let value = document.members["spiffe_sequence"] {
             // Not dropped silently: it guards against an older bundle being served again.
             guard let number = value.unsignedValue else {
-                throw BundleError(.sequence, trustDomain, "spiffe_sequence is no whole number of 64 bits")
+                throw BundleError(
+                    .sequence, trustDomain, "spiffe_sequence is no whole number of 64 bits")
             }
             sequence = number
         }
         try self.init(
-            trustDomain: trustDomain, x509Authorities: x509Authorities, jwtAuthorities: jwtAuthorities,
-            refreshHint: SPIFFEBundle.refreshHint(document.members["spiffe_refresh_hint"], onIgnoredKey),
+            trustDomain: trustDomain, x509Authorities: x509Authorities,
+            jwtAuthorities: jwtAuthorities,
+            refreshHint: SPIFFEBundle.refreshHint(
+                document.members["spiffe_refresh_hint"], onIgnoredKey),
             sequenceNumber: sequence)
     }
 
-    private static func refreshHint(_ value: JSONValue?, _ onIgnored: (String) -> Void) -> Duration? {
+    private static func refreshHint(_ value: JSONValue?, _ onIgnored: (String) -> Void) -> Duration?
+    {
         switch value {
         case nil: return nil
         case .int(let seconds): return .seconds(seconds)

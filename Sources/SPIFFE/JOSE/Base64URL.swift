@@ -71,7 +71,8 @@ private struct Base64Alphabet: Sendable {
     private let values: [UInt8]
 
     private init(_ first: Int, _ firstCharacter: UInt8, _ last: Int, _ lastCharacter: UInt8) {
-        var characters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789++".utf8)
+        var characters = Array(
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789++".utf8)
         characters[first] = firstCharacter
         characters[last] = lastCharacter
         var values = [UInt8](repeating: 255, count: 256)
@@ -123,7 +124,8 @@ private struct Base64Alphabet: Sendable {
         }
         var invalid: Int?
         var leftover: UInt32 = 0
-        let decoded = [UInt8](unsafeUninitializedCapacity: text.count / 4 * 3 + 2) { output, count in
+        let decoded = [UInt8](unsafeUninitializedCapacity: text.count / 4 * 3 + 2) {
+            output, count in
             self.values.withUnsafeBufferPointer { values in
                 text.withUnsafeBufferPointer { text in
                     var block: UInt32 = 0

@@ -58,7 +58,8 @@ struct JSONParser {
             // Readers that keep the first and readers that keep the last see two different documents.
             if members.updateValue(value, forKey: name) != nil {
                 throw JOSEError(
-                    .duplicateName, "JSON has the name \(SPIFFEIDError.quoted(name)) again at byte \(start)")
+                    .duplicateName,
+                    "JSON has the name \(SPIFFEIDError.quoted(name)) again at byte \(start)")
             }
             self.skipSpace()
             if self.take(UInt8(ascii: "}")) { break }
@@ -81,7 +82,9 @@ struct JSONParser {
             elements.append(try self.parseValue())
             self.skipSpace()
             if self.take(UInt8(ascii: "]")) { break }
-            guard self.take(UInt8(ascii: ",")) else { throw self.syntax("neither comma nor bracket") }
+            guard self.take(UInt8(ascii: ",")) else {
+                throw self.syntax("neither comma nor bracket")
+            }
         }
         self.depth -= 1
         return .array(elements)
@@ -91,7 +94,8 @@ struct JSONParser {
     private mutating func enter() throws(JOSEError) {
         guard self.depth < JSONValue.maximumDepth else {
             throw JOSEError(
-                .tooDeep, "JSON is nested deeper than \(JSONValue.maximumDepth) levels at byte \(self.index)")
+                .tooDeep,
+                "JSON is nested deeper than \(JSONValue.maximumDepth) levels at byte \(self.index)")
         }
         self.depth += 1
         self.index += 1

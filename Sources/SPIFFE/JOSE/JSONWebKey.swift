@@ -11,7 +11,8 @@ enum JSONWebKey {
     static func members(of key: Certificate.PublicKey) throws(JOSEError) -> [String: JSONValue] {
         if let key = Curve25519.Signing.PublicKey(key) {
             return [
-                "kty": "OKP", "crv": "Ed25519", "x": .string(Base64URL.encode(Array(key.rawRepresentation))),
+                "kty": "OKP", "crv": "Ed25519",
+                "x": .string(Base64URL.encode(Array(key.rawRepresentation))),
             ]
         }
         return self.members(of: try JWTVerificationKey(key))
@@ -47,7 +48,9 @@ enum JSONWebKey {
     /// Reads the key of a JWK; private members are never looked at.
     ///
     /// - Throws: ``JOSEError`` `unsupportedKeyType`, `malformedKey`, `keySize` or `base64`.
-    static func verificationKey(from members: [String: JSONValue]) throws(JOSEError) -> JWTVerificationKey {
+    static func verificationKey(from members: [String: JSONValue]) throws(JOSEError)
+        -> JWTVerificationKey
+    {
         guard let type = members["kty"]?.stringValue else {
             throw JOSEError(.malformedKey, "JWK has no kty")
         }
@@ -69,22 +72,28 @@ enum JSONWebKey {
             return try JWTVerificationKey(rsa: key)
         default:
             throw JOSEError(
-                .unsupportedKeyType, "JWK has kty \(SPIFFEIDError.quoted(type)); known are EC and RSA")
+                .unsupportedKeyType,
+                "JWK has kty \(SPIFFEIDError.quoted(type)); known are EC and RSA")
         }
     }
 
-    private static func ellipticKey(_ members: [String: JSONValue]) throws(JOSEError) -> JWTVerificationKey {
+    private static func ellipticKey(_ members: [String: JSONValue]) throws(JOSEError)
+        -> JWTVerificationKey
+    {
         let curve = members["crv"]?.stringValue ?? ""
         let x = try self.bytes("x", members)
         let y = try self.bytes("y", members)
         do {
             switch curve {
             case "P-256" where x.count == 32 && y.count == 32:
-                return JWTVerificationKey(.p256(try P256.Signing.PublicKey(rawRepresentation: x + y)))
+                return JWTVerificationKey(
+                    .p256(try P256.Signing.PublicKey(rawRepresentation: x + y)))
             case "P-384" where x.count == 48 && y.count == 48:
-                return JWTVerificationKey(.p384(try P384.Signing.PublicKey(rawRepresentation: x + y)))
+                return JWTVerificationKey(
+                    .p384(try P384.Signing.PublicKey(rawRepresentation: x + y)))
             case "P-521" where x.count == 66 && y.count == 66:
-                return JWTVerificationKey(.p521(try P521.Signing.PublicKey(rawRepresentation: x + y)))
+                return JWTVerificationKey(
+                    .p521(try P521.Signing.PublicKey(rawRepresentation: x + y)))
             default:
                 break
             }
@@ -99,7 +108,9 @@ enum JSONWebKey {
         throw JOSEError(.malformedKey, "x and y do not have the full width of \(curve)")
     }
 
-    private static func bytes(_ name: String, _ members: [String: JSONValue]) throws(JOSEError) -> [UInt8] {
+    private static func bytes(_ name: String, _ members: [String: JSONValue]) throws(JOSEError)
+        -> [UInt8]
+    {
         guard let text = members[name]?.stringValue else {
             throw JOSEError(.malformedKey, "JWK has no \(name)")
         }

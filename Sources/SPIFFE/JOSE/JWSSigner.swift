@@ -49,7 +49,8 @@ package struct JWSSigner: Sendable {
         let input = self.signingInput(claims)
         let signature: Certificate.Signature
         do {
-            signature = try self.privateKey.sign(bytes: input, signatureAlgorithm: self.signatureAlgorithm)
+            signature = try self.privateKey.sign(
+                bytes: input, signatureAlgorithm: self.signatureAlgorithm)
         } catch {
             throw JOSEError(.signing, "key \(self.keyID) could not sign: \(error)")
         }
@@ -88,8 +89,12 @@ package struct JWSSigner: Sendable {
     ) throws(JOSEError) -> String {
         let raw: [UInt8]
         if let width = self.coordinateWidth {
-            guard let converted = JWSSigner.rawSignature(der: signature.rawRepresentation, width: width)
-            else { throw JOSEError(.signing, "key \(self.keyID) gave a signature that is no ECDSA one") }
+            guard
+                let converted = JWSSigner.rawSignature(
+                    der: signature.rawRepresentation, width: width)
+            else {
+                throw JOSEError(.signing, "key \(self.keyID) gave a signature that is no ECDSA one")
+            }
             raw = converted
         } else {
             raw = signature.rawRepresentation
@@ -101,7 +106,10 @@ package struct JWSSigner: Sendable {
 
     /// Turns `SEQUENCE { r INTEGER, s INTEGER }` into both numbers at full width (RFC 7518 §3.4).
     static func rawSignature(der: [UInt8], width: Int) -> [UInt8]? {
-        guard var rest = DERElement(der[...]).flatMap({ $0.tag == 0x30 && $0.rest.isEmpty ? $0.content : nil })
+        guard
+            var rest = DERElement(der[...]).flatMap({
+                $0.tag == 0x30 && $0.rest.isEmpty ? $0.content : nil
+            })
         else { return nil }
         var raw = [UInt8](repeating: 0, count: width * 2)
         for end in [width, width * 2] {

@@ -75,10 +75,10 @@ public struct JWTVerificationKey: Sendable, Hashable {
     /// The algorithms whose signatures this key can check.
     public var algorithms: [JWSAlgorithm] {
         switch self.kind {
-        case .p256: [.ES256]
-        case .p384: [.ES384]
-        case .p521: [.ES512]
-        case .rsa: [.RS256, .RS384, .RS512, .PS256, .PS384, .PS512]
+        case .p256: [.es256]
+        case .p384: [.es384]
+        case .p521: [.es512]
+        case .rsa: [.rs256, .rs384, .rs512, .ps256, .ps384, .ps512]
         }
     }
 
@@ -90,32 +90,38 @@ public struct JWTVerificationKey: Sendable, Hashable {
         _ signature: [UInt8], for bytes: [UInt8], algorithm: JWSAlgorithm
     ) -> Bool {
         switch (self.kind, algorithm) {
-        case (.p256(let key), .ES256):
-            guard let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature) else {
+        case (.p256(let key), .es256):
+            guard let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature)
+            else {
                 return false
             }
             return key.isValidSignature(signature, for: SHA256.hash(data: bytes))
-        case (.p384(let key), .ES384):
-            guard let signature = try? P384.Signing.ECDSASignature(rawRepresentation: signature) else {
+        case (.p384(let key), .es384):
+            guard let signature = try? P384.Signing.ECDSASignature(rawRepresentation: signature)
+            else {
                 return false
             }
             return key.isValidSignature(signature, for: SHA384.hash(data: bytes))
-        case (.p521(let key), .ES512):
-            guard let signature = try? P521.Signing.ECDSASignature(rawRepresentation: signature) else {
+        case (.p521(let key), .es512):
+            guard let signature = try? P521.Signing.ECDSASignature(rawRepresentation: signature)
+            else {
                 return false
             }
             return key.isValidSignature(signature, for: SHA512.hash(data: bytes))
-        case (.rsa(let key), .RS256):
-            return JWTVerificationKey.check(key, signature, SHA256.hash(data: bytes), .insecurePKCS1v1_5)
-        case (.rsa(let key), .RS384):
-            return JWTVerificationKey.check(key, signature, SHA384.hash(data: bytes), .insecurePKCS1v1_5)
-        case (.rsa(let key), .RS512):
-            return JWTVerificationKey.check(key, signature, SHA512.hash(data: bytes), .insecurePKCS1v1_5)
-        case (.rsa(let key), .PS256):
+        case (.rsa(let key), .rs256):
+            return JWTVerificationKey.check(
+                key, signature, SHA256.hash(data: bytes), .insecurePKCS1v1_5)
+        case (.rsa(let key), .rs384):
+            return JWTVerificationKey.check(
+                key, signature, SHA384.hash(data: bytes), .insecurePKCS1v1_5)
+        case (.rsa(let key), .rs512):
+            return JWTVerificationKey.check(
+                key, signature, SHA512.hash(data: bytes), .insecurePKCS1v1_5)
+        case (.rsa(let key), .ps256):
             return JWTVerificationKey.check(key, signature, SHA256.hash(data: bytes), .PSS)
-        case (.rsa(let key), .PS384):
+        case (.rsa(let key), .ps384):
             return JWTVerificationKey.check(key, signature, SHA384.hash(data: bytes), .PSS)
-        case (.rsa(let key), .PS512):
+        case (.rsa(let key), .ps512):
             return JWTVerificationKey.check(key, signature, SHA512.hash(data: bytes), .PSS)
         default:
             return false

@@ -40,7 +40,8 @@ public struct JWTSVID: Sendable, Equatable {
         leeway: Duration = .seconds(60)
     ) throws(JWTSVIDError) -> JWTSVID {
         guard !audience.isEmpty else {
-            throw JWTSVIDError(.noExpectedAudience, "the validator has no audience of its own to compare")
+            throw JWTSVIDError(
+                .noExpectedAudience, "the validator has no audience of its own to compare")
         }
         let parsed = try ParsedToken(token)
         let svid = try JWTSVID(parsed, token, hint: "")
@@ -48,7 +49,8 @@ public struct JWTSVID: Sendable, Equatable {
         try svid.checkTime(now, leeway)
         guard svid.audience.contains(where: { $0.utf8.elementsEqual(audience.utf8) }) else {
             throw JWTSVIDError(
-                .audience, "it is for \(SPIFFEIDError.quoted(svid.audience.joined(separator: " "))), not for "
+                .audience,
+                "it is for \(SPIFFEIDError.quoted(svid.audience.joined(separator: " "))), not for "
                     + SPIFFEIDError.quoted(audience))
         }
         return svid
@@ -57,7 +59,9 @@ public struct JWTSVID: Sendable, Equatable {
     /// Reads a token without checking signature, time or audience. Proves nothing about who sent it.
     ///
     /// - Throws: ``JWTSVIDError`` when it has not the form of a JWT-SVID.
-    public static func unverified(_ token: String, hint: String = "") throws(JWTSVIDError) -> JWTSVID {
+    public static func unverified(_ token: String, hint: String = "") throws(JWTSVIDError)
+        -> JWTSVID
+    {
         try JWTSVID(try ParsedToken(token), token, hint: hint)
     }
 
@@ -102,7 +106,9 @@ public struct JWTSVID: Sendable, Equatable {
     }
 
     /// A NumericDate (RFC 7519 §2); a boolean or a string of digits is none.
-    private static func date(_ name: String, _ claims: [String: JSONValue]) throws(JWTSVIDError) -> Date? {
+    private static func date(_ name: String, _ claims: [String: JSONValue]) throws(JWTSVIDError)
+        -> Date?
+    {
         guard let claim = claims[name] else { return nil }
         // The end of year 9999. Milliseconds in place of seconds would make a token for ever.
         guard let seconds = claim.numberValue, abs(seconds) <= 253_402_300_799 else {
@@ -141,17 +147,21 @@ private struct ParsedToken {
     init(_ token: String) throws(JWTSVIDError) {
         let bytes = Array(token.utf8)
         guard bytes.count <= JWTSVID.maximumLength else {
-            throw JWTSVIDError(.malformed, "it has \(bytes.count) bytes; at most \(JWTSVID.maximumLength)")
+            throw JWTSVIDError(
+                .malformed, "it has \(bytes.count) bytes; at most \(JWTSVID.maximumLength)")
         }
         let parts = bytes.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 3, parts.allSatisfy({ !$0.isEmpty }) else {
-            throw JWTSVIDError(.malformed, "it is not in JWS compact form: three parts with dots between")
+        guard parts.count == 3 else {
+            throw JWTSVIDError(
+                .malformed, "it is not in JWS compact form: three parts with dots between")
         }
         let header = try ParsedToken.object(parts[0], "header")
         // The algorithm comes before anything else (JWT-SVID §2.1).
-        guard let name = header["alg"]?.stringValue, let algorithm = JWSAlgorithm(rawValue: name) else {
+        guard let name = header["alg"]?.stringValue, let algorithm = JWSAlgorithm(rawValue: name)
+        else {
             let name = header["alg"]?.stringValue ?? ""
-            throw JWTSVIDError(.algorithm, "alg \(SPIFFEIDError.quoted(name)) is none of the nine allowed")
+            throw JWTSVIDError(
+                .algorithm, "alg \(SPIFFEIDError.quoted(name)) is none of the nine allowed")
         }
         if let type = header["typ"] {
             guard let type = type.stringValue, type == "JWT" || type == "JOSE" else {
@@ -167,6 +177,7 @@ private struct ParsedToken {
         self.algorithm = algorithm
         self.keyID = header["kid"]?.stringValue
         self.claims = try ParsedToken.object(parts[1], "payload")
+        guard !parts[2].isEmpty else { throw JWTSVIDError(.malformed, "it has no signature") }
         do throws(JOSEError) {
             self.signature = try Base64URL.decode(utf8: parts[2])
         } catch {
@@ -191,7 +202,8 @@ private struct ParsedToken {
     /// header are never used.
     func checkSignature(of id: SPIFFEID, _ bundles: any JWTBundleSource) throws(JWTSVIDError) {
         let trustDomain = id.trustDomain
-        guard let bundle = bundles.jwtBundle(for: trustDomain), bundle.trustDomain == trustDomain else {
+        guard let bundle = bundles.jwtBundle(for: trustDomain), bundle.trustDomain == trustDomain
+        else {
             throw JWTSVIDError(.noBundle, "there is no JWT bundle of \(trustDomain)")
         }
         let keys: [JWTVerificationKey]
@@ -209,7 +221,8 @@ private struct ParsedToken {
             $0.isValidSignature(self.signature, for: self.signingInput, algorithm: self.algorithm)
         }
         guard isValid else {
-            throw JWTSVIDError(.signature, "its signature does not verify with a key of \(trustDomain)")
+            throw JWTSVIDError(
+                .signature, "its signature does not verify with a key of \(trustDomain)")
         }
     }
 }

@@ -52,7 +52,8 @@ struct CertificateProfile {
                 }
             }
         } catch {
-            throw X509SVIDError(.malformedCertificate, "certificate has an extension that cannot be read")
+            throw X509SVIDError(
+                .malformedCertificate, "certificate has an extension that cannot be read")
         }
         self.certificate = certificate
         self.basicConstraints = basicConstraints
@@ -72,7 +73,8 @@ struct CertificateProfile {
             X509SVIDError(code, "X509-SVID of \(id) rejected: \(reason)")
         }
         if case .isCertificateAuthority = self.basicConstraints {
-            throw refuse(.certificateAuthority, "it is a signing certificate, which authenticates nobody")
+            throw refuse(
+                .certificateAuthority, "it is a signing certificate, which authenticates nobody")
         }
         if id.hasEmptyPath {
             throw refuse(.noPath, "the SPIFFE ID of a workload has a path")
@@ -90,10 +92,13 @@ struct CertificateProfile {
             !usages.contains(.serverAuth) || !usages.contains(.clientAuth)
         {
             throw refuse(
-                .extendedKeyUsage, "extended key usage lacks serverAuth or clientAuth; expected both or none")
+                .extendedKeyUsage,
+                "extended key usage lacks serverAuth or clientAuth; expected both or none")
         }
         // Name constraints are for signing certificates only (RFC 5280 §4.2.1.10).
-        if let unhandled = self.unhandled ?? (self.hasNameConstraints ? .X509ExtensionID.nameConstraints : nil) {
+        if let unhandled = self.unhandled
+            ?? (self.hasNameConstraints ? .X509ExtensionID.nameConstraints : nil)
+        {
             throw refuse(.unhandledCriticalExtension, "extension \(unhandled) is not understood")
         }
         try CertificateProfile.checkSignatureAlgorithm(self.certificate)
@@ -114,7 +119,8 @@ struct CertificateProfile {
             uri = text
         }
         guard let uri else {
-            throw X509SVIDError(.noURIName, "certificate has no URI name; expected exactly one SPIFFE ID")
+            throw X509SVIDError(
+                .noURIName, "certificate has no URI name; expected exactly one SPIFFE ID")
         }
         do {
             return try SPIFFEID(uri)
@@ -128,31 +134,39 @@ struct CertificateProfile {
     ///
     /// - Returns: How many more signing certificates may follow below it, nil for any number.
     func checkSigner() throws(X509SVIDError) -> Int? {
-        let name = SPIFFEIDError.quoted(String(describing: self.certificate.subject))
         guard case .isCertificateAuthority(let maximum) = self.basicConstraints else {
-            throw X509SVIDError(.notAnAuthority, "issuer \(name) is no certificate authority (cA is false)")
+            throw X509SVIDError(
+                .notAnAuthority, "issuer \(self.subject) is no certificate authority (cA is false)")
         }
         if let keyUsage = self.keyUsage, !keyUsage.keyCertSign {
-            throw X509SVIDError(.notAnAuthority, "issuer \(name) may not sign certificates (keyCertSign)")
+            throw X509SVIDError(
+                .notAnAuthority, "issuer \(self.subject) may not sign certificates (keyCertSign)")
         }
         // A purpose on an issuer bounds what is below it, in most implementations and in this one.
         if let usages = self.extendedKeyUsage, !usages.contains(.any),
             !usages.contains(.serverAuth) || !usages.contains(.clientAuth)
         {
             throw X509SVIDError(
-                .extendedKeyUsage, "issuer \(name) is not for both serverAuth and clientAuth")
+                .extendedKeyUsage,
+                "issuer \(self.subject) is not for both serverAuth and clientAuth")
         }
         if let unhandled = self.unhandled {
             throw X509SVIDError(
-                .unhandledCriticalExtension, "issuer \(name) has critical extension \(unhandled)")
+                .unhandledCriticalExtension,
+                "issuer \(self.subject) has critical extension \(unhandled)")
         }
         return maximum
+    }
+
+    private var subject: String {
+        SPIFFEIDError.quoted(String(describing: self.certificate.subject))
     }
 
     private static func checkKey(_ key: Certificate.PublicKey) throws(X509SVIDError) {
         if let rsa = _RSA.Signing.PublicKey(key), !(2048...8192).contains(rsa.keySizeInBits) {
             throw X509SVIDError(
-                .unsupportedKey, "certificate has an RSA key of \(rsa.keySizeInBits) bits; allowed are 2048 to 8192")
+                .unsupportedKey,
+                "certificate has an RSA key of \(rsa.keySizeInBits) bits; allowed are 2048 to 8192")
         }
     }
 
@@ -165,7 +179,8 @@ struct CertificateProfile {
         default:
             throw X509SVIDError(
                 .unsupportedSignatureAlgorithm,
-                "certificate is signed with \(certificate.signatureAlgorithm); expected SHA-256 or better")
+                "certificate is signed with \(certificate.signatureAlgorithm); expected SHA-256 or better"
+            )
         }
     }
 

@@ -37,10 +37,12 @@ struct PathSearch {
             return .verified(VerifiedX509SVID(id: self.id, leaf: self.leaf, chain: chain))
         }
         if !self.constrained.isEmpty {
-            return .namesToCheck(NameConstrainedPaths(id: self.id, leaf: self.leaf, paths: self.constrained))
+            return .namesToCheck(
+                NameConstrainedPaths(id: self.id, leaf: self.leaf, paths: self.constrained))
         }
         if let refusal = self.refusal {
-            throw X509SVIDError(refusal.code, "X509-SVID of \(self.id) rejected: \(refusal.message)")
+            throw X509SVIDError(
+                refusal.code, "X509-SVID of \(self.id) rejected: \(refusal.message)")
         }
         throw X509SVIDError(
             .untrusted,
@@ -61,13 +63,15 @@ struct PathSearch {
         for anchor in PathSearch.candidates(self.anchors, issuing: tip, named: issuer) {
             guard try self.issued(anchor, tip, path, signersBelow) else { continue }
             if anchor.hasNameConstraints || path.contains(where: \.hasNameConstraints) {
-                self.constrained.append(.init(intermediates: path.map(\.certificate), root: anchor.certificate))
+                self.constrained.append(
+                    .init(intermediates: path.map(\.certificate), root: anchor.certificate))
                 continue
             }
             return [self.leaf] + path.map(\.certificate) + [anchor.certificate]
         }
         guard !self.others.isEmpty else { return nil }
-        for signer in PathSearch.candidates(self.parsedIntermediates(), issuing: tip, named: issuer) {
+        for signer in PathSearch.candidates(self.parsedIntermediates(), issuing: tip, named: issuer)
+        {
             guard try self.issued(signer, tip, path, signersBelow) else { continue }
             let chain = try self.search(
                 above: signer.certificate, path: path + [signer],
@@ -79,15 +83,19 @@ struct PathSearch {
 
     /// Whether the signer may issue, is not on the path yet, and has signed the tip.
     private mutating func issued(
-        _ signer: SigningCertificate, _ tip: Certificate, _ path: [SigningCertificate], _ signersBelow: Int
+        _ signer: SigningCertificate, _ tip: Certificate, _ path: [SigningCertificate],
+        _ signersBelow: Int
     ) throws(X509SVIDError) -> Bool {
         if path.contains(where: { $0.isSameEntity(as: signer.certificate) }) { return false }
         guard self.checksLeft > 0 else {
             throw X509SVIDError(
-                .chainTooLong, "X509-SVID of \(self.id) rejected: its certificates combine in too many ways")
+                .chainTooLong,
+                "X509-SVID of \(self.id) rejected: its certificates combine in too many ways")
         }
         self.checksLeft -= 1
-        guard signer.certificate.publicKey.isValidSignature(tip.signature, for: tip) else { return false }
+        guard signer.certificate.publicKey.isValidSignature(tip.signature, for: tip) else {
+            return false
+        }
         // Only now: why a stranger of the same name may not sign says nothing about this chain.
         do throws(X509SVIDError) {
             try signer.check(at: self.now, signersBelow: signersBelow)
@@ -107,7 +115,8 @@ struct PathSearch {
         guard named.count > 1,
             let wanted = (try? tip.extensions.authorityKeyIdentifier)?.keyIdentifier
         else { return named }
-        return named.filter { $0.keyIdentifier == wanted } + named.filter { $0.keyIdentifier != wanted }
+        return named.filter { $0.keyIdentifier == wanted }
+            + named.filter { $0.keyIdentifier != wanted }
     }
 
     /// The certificates beside the leaf. One that cannot be read or is signed with SHA-1 is left out: it
@@ -150,7 +159,9 @@ package struct NameConstrainedPaths: Sendable {
                 RFC5280Policy()
                 ProfileExtensions()
             }
-            switch await verifier.validate(leaf: self.leaf, intermediates: CertificateStore(path.intermediates)) {
+            switch await verifier.validate(
+                leaf: self.leaf, intermediates: CertificateStore(path.intermediates))
+            {
             case .validCertificate(let chain):
                 return VerifiedX509SVID(id: self.id, leaf: self.leaf, chain: Array(chain))
             case .couldNotValidate(let failures):
@@ -159,14 +170,19 @@ package struct NameConstrainedPaths: Sendable {
         }
         throw X509SVIDError(
             .nameConstraints,
-            "X509-SVID of \(self.id) rejected by name constraints: \(reasons.joined(separator: "; "))")
+            "X509-SVID of \(self.id) rejected by name constraints: \(reasons.joined(separator: "; "))"
+        )
     }
 
     /// Tells the verifier which critical extensions ``CertificateProfile`` has dealt with.
     private struct ProfileExtensions: VerifierPolicy {
-        var verifyingCriticalExtensions: [ASN1ObjectIdentifier] { CertificateProfile.handledExtensions }
+        var verifyingCriticalExtensions: [ASN1ObjectIdentifier] {
+            CertificateProfile.handledExtensions
+        }
 
-        func chainMeetsPolicyRequirements(chain: UnverifiedCertificateChain) -> PolicyEvaluationResult {
+        func chainMeetsPolicyRequirements(chain: UnverifiedCertificateChain)
+            -> PolicyEvaluationResult
+        {
             .meetsPolicy
         }
     }

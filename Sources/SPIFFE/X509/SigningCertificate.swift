@@ -55,7 +55,8 @@ struct SigningCertificate: Sendable {
         if let maximum = self.maximumPathLength, signersBelow > maximum {
             throw X509SVIDError(
                 .pathLength,
-                "issuer \(self.name) allows \(maximum) signing certificates below it; the chain has \(signersBelow)")
+                "issuer \(self.name) allows \(maximum) signing certificates below it; the chain has \(signersBelow)"
+            )
         }
     }
 

@@ -48,11 +48,13 @@ public struct X509SVID: Sendable, Equatable {
             // The cause may quote key bytes; it is left out.
             throw X509SVIDError(
                 .malformedPrivateKey,
-                "private key of X509-SVID \(self.id) cannot be read; expected unencrypted PKCS#8 in DER")
+                "private key of X509-SVID \(self.id) cannot be read; expected unencrypted PKCS#8 in DER"
+            )
         }
         guard self.privateKey.publicKey == chain[0].publicKey else {
             throw X509SVIDError(
-                .privateKeyMismatch, "private key of X509-SVID \(self.id) does not belong to its leaf")
+                .privateKeyMismatch,
+                "private key of X509-SVID \(self.id) does not belong to its leaf")
         }
         self.certificates = chain
         self.certificateChainDER = certificates
@@ -74,7 +76,8 @@ public struct X509SVID: Sendable, Equatable {
 
     public static func == (left: X509SVID, right: X509SVID) -> Bool {
         left.certificateChainDER == right.certificateChainDER
-            && left.privateKeyDER == right.privateKeyDER && left.hint.utf8.elementsEqual(right.hint.utf8)
+            && left.privateKeyDER == right.privateKeyDER
+            && left.hint.utf8.elementsEqual(right.hint.utf8)
     }
 }
 

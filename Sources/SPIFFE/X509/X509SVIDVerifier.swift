@@ -65,9 +65,11 @@ public struct X509SVIDVerifier: Sendable {
             bundle.trustDomain == id.trustDomain
         else {
             throw X509SVIDError(
-                .noBundle, "X509-SVID of \(id) rejected: there is no X.509 bundle of its trust domain")
+                .noBundle,
+                "X509-SVID of \(id) rejected: there is no X.509 bundle of its trust domain")
         }
-        var search = PathSearch(id: id, leaf: leaf, bundle: bundle, others: chainDER.dropFirst(), now: now)
+        var search = PathSearch(
+            id: id, leaf: leaf, bundle: bundle, others: chainDER.dropFirst(), now: now)
         return try search.run()
     }
 
@@ -97,7 +99,9 @@ public struct X509SVIDVerifier: Sendable {
             return try Certificate(derEncoded: der)
         } catch {
             throw X509SVIDError(
-                .malformedCertificate, "certificate of \(der.count) bytes cannot be read: \(error)")
+                .malformedCertificate,
+                "certificate of \(der.count) bytes cannot be read: "
+                    + SPIFFEIDError.quoted(String(describing: error)))
         }
     }
 }

@@ -1,15 +1,15 @@
 import CPeer
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// The process at the other end of a Unix socket, as the kernel names it.
 ///
-/// Made once per connection, at accept. Copies share one ``PeerProcessHandle``, so a connection costs
-/// one descriptor beside its socket.
+/// Made once per connection, at accept. Copies share one ``PeerProcessHandle``, so a connection
+/// costs one descriptor beside its socket.
 public struct LocalPeer: Sendable {
     /// The number of the process that called `connect`, in our PID namespace.
     public let pid: Int32
@@ -23,7 +23,8 @@ public struct LocalPeer: Sendable {
     /// Asks the kernel who connected.
     ///
     /// - Parameter socketDescriptor: An accepted Unix socket; only read from, never kept.
-    /// - Throws: ``LocalPeerError`` when the socket names no process or the process has already ended.
+    /// - Throws: ``LocalPeerError`` when the socket names no process or the process has already
+    ///   ended.
     package init(socketDescriptor: CInt) throws(LocalPeerError) {
         var pid: Int32 = 0
         var uid: UInt32 = 0
@@ -59,6 +60,10 @@ package final class PeerProcessHandle: Sendable {
     package let startTime: UInt64
     /// -1 where the system has no such thing.
     private let pidfd: CInt
+    /// The program that ran when this handle was made: at accept, before a byte was read. Nil when
+    /// we may not see it. A process that runs another program later connected as this one, so it
+    /// must not be taken for the other.
+    package let initialExecutable: (device: UInt64, inode: UInt64)?
 
     /// - Parameters:
     ///   - socketDescriptor: The accepted socket, or nil to take hold of a process by its number
@@ -87,14 +92,15 @@ package final class PeerProcessHandle: Sendable {
         self.pid = pid
         self.startTime = startTime
         self.pidfd = descriptor >= 0 ? descriptor : -1
+        self.initialExecutable = Self.executable(of: pid).map { ($0.device, $0.inode) }
     }
 
     deinit {
         if self.pidfd >= 0 { close(self.pidfd) }
     }
 
-    /// The user and group IDs the process has now: real, effective, saved and file system user ID, then
-    /// the same four group IDs. Nil when it has ended.
+    /// The user and group IDs the process has now: real, effective, saved and file system user ID,
+    /// then the same four group IDs. Nil when it has ended.
     package func currentIDs() -> [UInt32]? {
         let ids = [UInt32](unsafeUninitializedCapacity: 8) { buffer, count in
             let result = cygnet_current_ids(self.pidfd, self.pid, buffer.baseAddress)
@@ -103,7 +109,26 @@ package final class PeerProcessHandle: Sendable {
         return ids.isEmpty ? nil : ids
     }
 
-    /// Whether the process still runs; a zombie does not. A process that has ended never comes back.
+    /// The file that the process runs now, with the path the kernel knows it by; nil when it has
+    /// ended or we may not see it.
+    package func executable() -> (device: UInt64, inode: UInt64, path: String)? {
+        Self.executable(of: self.pid)
+    }
+
+    private static func executable(
+        of pid: Int32
+    ) -> (device: UInt64, inode: UInt64, path: String)? {
+        var file = cygnet_executable()
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4097) { path in
+            guard let base = path.baseAddress,
+                cygnet_process_executable(pid, &file, base, UInt32(path.count)) == 0
+            else { return nil }
+            return (file.device, file.inode, String(cString: base))
+        }
+    }
+
+    /// Whether the process still runs; a zombie does not. A process that has ended never comes
+    /// back.
     package var isAlive: Bool {
         if self.pidfd >= 0 { return cygnet_pidfd_has_ended(self.pidfd) == 0 }
         var now: UInt64 = 0

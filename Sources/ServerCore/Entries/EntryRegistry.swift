@@ -39,7 +39,7 @@ package struct EntryRegistry: Sendable {
         for draft in drafts {
             do {
                 var entry = try draft.get()
-                if entry.id.isEmpty { entry.id = UUID().uuidString.lowercased() }
+                if entry.id.isEmpty { entry.id = EntryID.random(at: createdAt) }
                 entry.revision = 0
                 entry.createdAt = createdAt
                 entry = Self.canonical(entry)

@@ -101,9 +101,11 @@ package enum DNSNames {
     ///   covers another name of the list.
     package static func check(_ names: [String]) throws(ServerError) {
         for name in names { try self.check(name) }
-        for wildcard in names where wildcard.hasPrefix("*.") {
+        // Names are the same in any case.
+        let folded = names.map { $0.lowercased() }
+        for wildcard in folded where wildcard.hasPrefix("*.") {
             let suffix = wildcard.dropFirst(1)
-            for name in names where name != wildcard && name.hasSuffix(suffix) {
+            for name in folded where name != wildcard && name.hasSuffix(suffix) {
                 if !name.dropLast(suffix.count).contains(".") {
                     throw ServerError(
                         .invalidArgument,

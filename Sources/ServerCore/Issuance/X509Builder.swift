@@ -121,8 +121,10 @@ package struct X509Builder: Sendable {
     }
 
     private func subject(of leaf: Leaf) throws -> DistinguishedName {
-        guard let commonName = leaf.dnsNames.first else { return leaf.subject ?? self.leafSubject }
-        if let subject = leaf.subject {
+        // Never an empty subject: with one the alternative names would have to be critical.
+        let wanted = leaf.subject.flatMap { $0.isEmpty ? nil : $0 }
+        guard let commonName = leaf.dnsNames.first else { return wanted ?? self.leafSubject }
+        if let subject = wanted {
             var parts = subject.filter { relative in
                 !relative.contains { $0.type == .RDNAttributeType.commonName }
             }

@@ -164,7 +164,8 @@ package struct NodeRegistry: Sendable {
             throw ServerError(.permissionDenied, "agent \(id) SVID is expired", agentReason: .expired)
         }
         if node.serial == serial { return }
-        guard node.preparedSerial == serial else {
+        // Without a renewed SVID the prepared serial is empty; nothing equals that.
+        guard !serial.isEmpty, node.preparedSerial == serial else {
             throw ServerError(
                 .permissionDenied, "agent \(id) SVID is not the active one", agentReason: .notActive)
         }

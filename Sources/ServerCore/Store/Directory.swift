@@ -94,7 +94,8 @@ package final class Directory: ChangeFeedConsumer {
             state.nodes = loaded.nodes
             state.bundles = loaded.bundles
             state.seq = seq
-            state.hub.resetAll(entries: state.entries)
+            state.hub.resetAll(
+                entries: state.entries, nodes: state.nodes, bundles: state.bundles)
             state.hub.flush(seq: seq, entries: state.entries)
         }
     }

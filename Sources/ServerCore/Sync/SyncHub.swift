@@ -65,9 +65,19 @@ struct SyncHub {
     }
 
     /// Gives every session a snapshot, after the directory was filled anew.
-    mutating func resetAll(entries: EntryIndex) {
-        for key in Array(self.members.keys) {
+    mutating func resetAll(
+        entries: EntryIndex, nodes: [SPIFFEID: AttestedNode], bundles: [TrustDomain: TrustBundle]
+    ) {
+        self.bundles = bundles
+        for (key, member) in self.members {
+            let agent = member.session.agent
+            if let refusal = Self.refusal(of: nodes[agent], id: agent) {
+                member.session.finish(refusal)
+                continue
+            }
+            self.members[key]?.nodeSelectors = Set(nodes[agent]?.selectors ?? [])
             self.relinkAliases(key, entries: entries)
+            if let own = bundles[self.trustDomain] { member.session.upsert(own) }
             self.reset(key, entries: entries, knownDigest: [])
         }
     }
@@ -78,9 +88,12 @@ struct SyncHub {
     mutating func entryChanged(old: Entry?, new: Entry?, entries: EntryIndex) {
         guard !self.members.isEmpty else { return }
         let isAlias = [old, new].contains { $0?.parentID.path == EntryIndex.serverPath }
+        // Those that get a snapshot have the change in it already.
+        var fresh: Set<ObjectIdentifier> = []
         if isAlias {
             for key in Array(self.members.keys) where self.relinkAliases(key, entries: entries) {
                 self.reset(key, entries: entries, knownDigest: [])
+                fresh.insert(key)
             }
         }
         let before = old.map { self.concerned(byParent: $0.parentID.path, entries: entries) } ?? []
@@ -89,15 +102,23 @@ struct SyncHub {
         let hasChildren = [old, new].contains { entry in
             entry.map { entries.hasChildren(path: $0.spiffeID.path) } ?? false
         }
-        if moved && hasChildren {
-            for key in before.union(after) { self.reset(key, entries: entries, knownDigest: []) }
+        // Seen from the index after the change, an agent may reach the old place through the new one only.
+        var isEntangled = false
+        if let old, let new, moved {
+            isEntangled = entries.pathsAbove(parentPath: old.parentID.path)
+                .contains(new.spiffeID.path)
+        }
+        if moved && (hasChildren || isEntangled) {
+            for key in before.union(after).subtracting(fresh) {
+                self.reset(key, entries: entries, knownDigest: [])
+            }
             return
         }
         if let old {
-            for key in before.subtracting(after) { self.take(old, from: key) }
+            for key in before.subtracting(after).subtracting(fresh) { self.take(old, from: key) }
         }
         if let new {
-            for key in after {
+            for key in after.subtracting(fresh) {
                 self.give(new, replacing: before.contains(key) ? old : nil, to: key)
             }
         }
@@ -106,18 +127,11 @@ struct SyncHub {
     mutating func nodeChanged(old: AttestedNode?, new: AttestedNode?, id: SPIFFEID, entries: EntryIndex) {
         for key in self.byPath[id.path] ?? [] {
             guard let member = self.members[key], member.agentPath == id.path else { continue }
-            guard let new else {
-                member.session.finish(
-                    ServerError(
-                        .permissionDenied, "agent \(id) is not attested", agentReason: .notAttested))
+            if let refusal = Self.refusal(of: new, id: id) {
+                member.session.finish(refusal)
                 continue
             }
-            if new.isBanned {
-                member.session.finish(
-                    ServerError(.permissionDenied, "agent \(id) is banned", agentReason: .banned))
-                continue
-            }
-            let selectors = Set(new.selectors)
+            let selectors = Set(new?.selectors ?? [])
             if selectors != member.nodeSelectors {
                 self.members[key]?.nodeSelectors = selectors
                 if self.relinkAliases(key, entries: entries) {
@@ -155,6 +169,16 @@ struct SyncHub {
     }
 
     // MARK: Inside
+
+    /// Why an agent may have no session; nil when it may.
+    private static func refusal(of node: AttestedNode?, id: SPIFFEID) -> ServerError? {
+        guard let node else {
+            return ServerError(
+                .permissionDenied, "agent \(id) is not attested", agentReason: .notAttested)
+        }
+        guard node.isBanned else { return nil }
+        return ServerError(.permissionDenied, "agent \(id) is banned", agentReason: .banned)
+    }
 
     private func concerned(byParent path: String, entries: EntryIndex) -> Set<ObjectIdentifier> {
         if path == EntryIndex.serverPath { return [] }

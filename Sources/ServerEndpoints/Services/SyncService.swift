@@ -57,7 +57,14 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
                             let slot = inFlight.slot
                             signing.addTask {
                                 defer { slot.release() }
-                                try await self.handle(message, agent: agent, session, outbox, call)
+                                do {
+                                    try await self.handle(
+                                        message, agent: agent, session, outbox, call)
+                                } catch {
+                                    // The loop above waits for the agent and would not notice; the session's
+                                    // end ends the stream, with the reason or, if writing failed, without.
+                                    session.finish(error as? ServerError)
+                                }
                             }
                         }
                     }

@@ -66,20 +66,41 @@ package struct AuthorizationInterceptor: ServerInterceptor {
             var context = context
             context.transportSpecific = CallContext(
                 caller: authorized, remoteIPAddress: peer.remoteIPAddress, requestID: requestID)
-            let response = try await next(request, context)
-            if self.logsAccess { self.audit(method, requestID, authorized, nil) }
+            if self.logsAccess { self.audit(method, requestID, authorized) }
+            var response = try await next(request, context)
+            // A streaming method does its work while the response is written, after this function has returned.
+            if case .success(var contents) = response.accepted {
+                let produce = contents.producer
+                let caller = name
+                contents.producer = { writer in
+                    do {
+                        return try await produce(writer)
+                    } catch {
+                        throw self.rpcError(error, method: method, requestID: requestID, caller: caller)
+                    }
+                }
+                response.accepted = .success(contents)
+            }
             return response
-        } catch let error as ServerError {
-            self.log(error, method: method, requestID: requestID, caller: name)
-            throw error.rpcError(reference: requestID)
-        } catch let error as RPCError {
-            throw error
-        } catch is CancellationError {
-            throw RPCError(code: .cancelled, message: "call was cancelled")
         } catch {
+            throw self.rpcError(error, method: method, requestID: requestID, caller: name)
+        }
+    }
+
+    /// The status for an error, which is logged when it is ours to explain.
+    private func rpcError(
+        _ error: any Error, method: String, requestID: String, caller: String
+    ) -> any Error {
+        switch error {
+        case let error as ServerError:
+            self.log(error, method: method, requestID: requestID, caller: caller)
+            return error.rpcError(reference: requestID)
+        case is any RPCErrorConvertible: return error
+        case is CancellationError: return RPCError(code: .cancelled, message: "call was cancelled")
+        default:
             let internalError = ServerError(.internal, "\(error)")
-            self.log(internalError, method: method, requestID: requestID, caller: name)
-            throw internalError.rpcError(reference: requestID)
+            self.log(internalError, method: method, requestID: requestID, caller: caller)
+            return internalError.rpcError(reference: requestID)
         }
     }
 
@@ -110,14 +131,13 @@ package struct AuthorizationInterceptor: ServerInterceptor {
     }
 
     private func audit(
-        _ method: String, _ requestID: String, _ caller: AuthorizedCaller, _ error: ServerError?
+        _ method: String, _ requestID: String, _ caller: AuthorizedCaller
     ) {
         self.logger.info(
             "API accessed",
             metadata: [
                 "type": "audit", LogKeys.method: "\(method)", LogKeys.requestID: "\(requestID)",
                 LogKeys.caller: "\(caller.caller.name)", "authorized_as": "\(caller.authorizedAs.rawValue)",
-                "status": "success",
             ])
     }
 }

@@ -2,8 +2,7 @@ import ControlPlaneProto
 import Foundation
 import GRPCCore
 package import Logging
-package import NIOSSL
-package import SPIFFE
+package import SPIFFETLS
 import SPIFFEGRPC
 package import ServerCore
 import ServiceRuntime
@@ -51,16 +50,19 @@ package final class ServerEndpoint: Sendable {
         }
     }
 
+    private let host: String
+    private let port: Int
+    private let socketPath: String
     private let tcp: GRPCServer<SPIFFEServerTransport>
     private let local: GRPCServer<SPIFFEServerTransport>
 
-    /// - Parameter makeTLSHandler: the handler of one connection (see ``PeerListener``).
+    /// - Parameter tls: for agents, which attest without a certificate, and for admins.
     package init(
-        _ plane: ControlPlane, settings: Settings, logger: Logger,
-        makeTLSHandler:
-            @escaping @Sendable (@escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
-            NIOSSLServerHandler
+        _ plane: ControlPlane, settings: Settings, logger: Logger, tls: MTLSServerConfiguration
     ) {
+        self.host = settings.host
+        self.port = settings.port
+        self.socketPath = settings.socketPath
         let limits = RateLimits(
             attestation: settings.limitsAttestation, signing: settings.limitsSigning)
         let interceptor = AuthorizationInterceptor(
@@ -78,7 +80,7 @@ package final class ServerEndpoint: Sendable {
         // the SVID that opened it, and its calls find GOAWAY and reconnect.
         self.tcp = GRPCServer(
             transport: SPIFFEServerTransport(
-                listener: .tls(host: settings.host, port: settings.port, makeHandler: makeTLSHandler),
+                listener: .tls(host: settings.host, port: settings.port, makeHandler: { try tls.makeHandler(onVerified: $0) }),
                 settings: .init(
                     maxConnectionAge: .seconds(180), maxGraceTime: .seconds(86_400 * 7))),
             services: shared + [sync], interceptors: [interceptor])
@@ -96,12 +98,24 @@ package final class ServerEndpoint: Sendable {
     /// Serves until ``shutDown()``.
     package func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.tcp.serve() }
-            group.addTask { try await self.local.serve() }
+            group.addTask { try await Self.serve(self.tcp, at: "\(self.host):\(self.port)") }
+            group.addTask { try await Self.serve(self.local, at: self.socketPath) }
             defer { self.shutDown() }
             try await group.next()
             self.shutDown()
             try await group.waitForAll()
+        }
+    }
+
+    /// - Throws: ``ServerError`` naming the place when it cannot be bound.
+    private static func serve(
+        _ server: GRPCServer<SPIFFEServerTransport>, at place: String
+    ) async throws {
+        do {
+            try await server.serve()
+        } catch let error as RuntimeError {
+            throw ServerError(
+                .unavailable, "cannot serve on \(place): \(error.cause.map { "\($0)" } ?? error.message)")
         }
     }
 

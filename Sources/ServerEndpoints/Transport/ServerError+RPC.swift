@@ -7,7 +7,7 @@ import SwiftProtobuf
 /// The one table from the control plane's errors to gRPC status (docs/errors.md).
 extension ServerError {
     /// The status that a caller sees. Internal errors lose their text: `reference` leads to the log.
-    func rpcError(reference: String) -> RPCError {
+    func rpcError(reference: String) -> any Error {
         let code = self.rpcCode
         if code == .internalError {
             return RPCError(code: code, message: "internal error; the server log has it under request \(reference)")
@@ -16,7 +16,7 @@ extension ServerError {
             let detail = try? Google_Protobuf_Any(
                 message: Spire_Api_Types_PermissionDeniedDetails.with { $0.reason = reason.wire })
         else { return RPCError(code: code, message: self.message) }
-        return RPCError(GoogleRPCStatus(code: code, message: self.message, details: [.any(detail)]))
+        return GoogleRPCStatus(code: code, message: self.message, details: [.any(detail)])
     }
 
     /// The status of one item of a batch.

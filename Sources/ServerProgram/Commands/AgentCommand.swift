@@ -46,14 +46,16 @@ struct AgentFilterFlags: ParsableArguments {
     var expiresBefore = ""
 
     /// The filter, or nil when no flag is given.
-    func filter() throws(CommandError) -> Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter? {
+    func filter() throws -> Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter? {
         var filter = Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter()
         if !self.selectors.isEmpty {
             filter.bySelectorMatch = try Spire_Api_Types_SelectorMatch(
                 self.selectors, self.matchSelectorsOn)
         }
         filter.byAttestationType = self.attestationType
-        if let value = Bool(self.canReattest) { filter.byCanReattest = Google_Protobuf_BoolValue(value) }
+        if let value = Bool(self.canReattest) {
+            filter.byCanReattest = Google_Protobuf_BoolValue(value)
+        }
         if let value = Bool(self.banned) { filter.byBanned = Google_Protobuf_BoolValue(value) }
         if !self.expiresBefore.isEmpty {
             guard GoTime.isFilterTime(self.expiresBefore) else {
@@ -80,6 +82,10 @@ struct AgentListCommand: AsyncParsableCommand {
         let agents = try await ServerConnection.with(self.socket) { server in
             try await AgentListCommand.list(filter, server)
         }
+        try self.report(agents)
+    }
+
+    private func report(_ agents: [Spire_Api_Types_Agent]) throws {
         let context = CommandContext.current
         if self.output.format == .json {
             return try context.printJSON(
@@ -87,7 +93,8 @@ struct AgentListCommand: AsyncParsableCommand {
         }
         if agents.isEmpty { return context.print("No attested agents found") }
         context.print(
-            "Found " + TerminalText.counted(agents.count, "attested agent", "attested agents") + ":\n")
+            "Found " + TerminalText.counted(agents.count, "attested agent", "attested agents")
+                + ":\n")
         for agent in agents { context.output(AgentBlock.text(agent) + "\n") }
     }
 
@@ -100,7 +107,8 @@ struct AgentListCommand: AsyncParsableCommand {
         if let filter { request.filter = filter }
         request.pageSize = 1000
         while true {
-            let page = try await server.agents.listAgents(request, options: ServerConnection.options)
+            let page = try await server.agents.listAgents(
+                request, options: ServerConnection.options)
             agents += page.agents
             if page.nextPageToken.isEmpty || page.agents.isEmpty { return agents }
             request.pageToken = page.nextPageToken
@@ -131,7 +139,8 @@ struct AgentCountCommand: AsyncParsableCommand {
         }
         let context = CommandContext.current
         if self.output.format == .json { return try context.printJSON(response) }
-        context.print(TerminalText.counted(Int(response.count), "attested agent", "attested agents"))
+        context.print(
+            TerminalText.counted(Int(response.count), "attested agent", "attested agents"))
     }
 }
 
@@ -144,7 +153,9 @@ struct AgentShowCommand: AsyncParsableCommand {
     @OptionGroup var target: AgentIDFlag
 
     func run() async throws {
-        let request = try Spire_Api_Server_Agent_V1_GetAgentRequest.with { $0.id = try self.target.id() }
+        let request = try Spire_Api_Server_Agent_V1_GetAgentRequest.with {
+            $0.id = try self.target.id()
+        }
         let agent = try await ServerConnection.with(self.socket) { server in
             try await server.agents.getAgent(request, options: ServerConnection.options)
         }
@@ -166,7 +177,8 @@ struct AgentIDFlag: ParsableArguments {
     /// The ID.
     func id() throws(CommandError) -> Spire_Api_Types_SPIFFEID {
         if self.spiffeID.isEmpty {
-            throw CommandError("a SPIFFE ID is required", hints: ["find it: cygnet-server agent list"])
+            throw CommandError(
+                "a SPIFFE ID is required", hints: ["find it: cygnet-server agent list"])
         }
         return try .parse(self.spiffeID, flag: "spiffeID")
     }
@@ -181,7 +193,9 @@ struct AgentBanCommand: AsyncParsableCommand {
     @OptionGroup var target: AgentIDFlag
 
     func run() async throws {
-        let request = try Spire_Api_Server_Agent_V1_BanAgentRequest.with { $0.id = try self.target.id() }
+        let request = try Spire_Api_Server_Agent_V1_BanAgentRequest.with {
+            $0.id = try self.target.id()
+        }
         let response = try await ServerConnection.with(self.socket) { server in
             try await server.agents.banAgent(request, options: ServerConnection.options)
         }

@@ -69,7 +69,8 @@ struct AgentPurgeCommand: AsyncParsableCommand {
 
     private func printPretty(_ outcomes: [Outcome], _ context: CommandContext) {
         if outcomes.isEmpty { return context.print("No agents to purge.") }
-        context.print("Found " + TerminalText.counted(outcomes.count, "expired agent", "expired agents"))
+        context.print(
+            "Found " + TerminalText.counted(outcomes.count, "expired agent", "expired agents"))
         func list(_ title: String, _ outcomes: [Outcome]) {
             if outcomes.isEmpty { return }
             context.print("\n\(title):")

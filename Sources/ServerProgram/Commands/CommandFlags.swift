@@ -1,7 +1,7 @@
 import ArgumentParser
 import ControlPlaneProto
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 import SwiftProtobuf
 
 /// The flag `-output`.
@@ -17,7 +17,8 @@ enum SetMatch: String, CaseIterable, ExpressibleByArgument, Sendable {
 
 extension Spire_Api_Types_SPIFFEID {
     /// Parses the value of a flag or of a key in an input file.
-    static func parse(_ text: String, flag: String) throws(CommandError) -> Spire_Api_Types_SPIFFEID {
+    static func parse(_ text: String, flag: String) throws(CommandError) -> Spire_Api_Types_SPIFFEID
+    {
         do {
             return Spire_Api_Types_SPIFFEID(try SPIFFEID(text))
         } catch {

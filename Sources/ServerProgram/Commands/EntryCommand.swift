@@ -95,7 +95,8 @@ struct EntryUpdateCommand: AsyncParsableCommand {
         request.id = id
         request.outputMask.additionalAttributes = true
         do {
-            let entry = try await server.entries.getEntry(request, options: ServerConnection.options)
+            let entry = try await server.entries.getEntry(
+                request, options: ServerConnection.options)
             return entry.hasAdditionalAttributes ? entry.additionalAttributes : nil
         } catch let error as RPCError where error.code == .notFound {
             return nil  // The update itself reports it for this entry and still updates the others.
@@ -129,7 +130,9 @@ struct EntryDeleteCommand: AsyncParsableCommand {
         if self.output.format == .json { return try context.printJSON(response) }
         let deleted = response.results.filter { $0.status.code == 0 }
         let failed = response.results.filter { $0.status.code != 0 }
-        for result in deleted { context.print("Deleted entry with ID: \(TerminalText.safe(result.id))") }
+        for result in deleted {
+            context.print("Deleted entry with ID: \(TerminalText.safe(result.id))")
+        }
         for result in failed {
             context.printError(
                 "Failed to delete entry with ID \(TerminalText.safe(result.id)) "

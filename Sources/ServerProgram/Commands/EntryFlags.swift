@@ -1,7 +1,7 @@
 import ArgumentParser
 import ControlPlaneProto
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 import SwiftProtobuf
 
 /// The flags that `entry create` and `entry update` share.
@@ -9,7 +9,8 @@ struct EntryFlags: ParsableArguments {
     @Option(name: .go("entryID"), parsing: .unconditional, help: "The entry's ID.")
     var entryID = ""
 
-    @Option(name: .go("parentID"), parsing: .unconditional, help: "SPIFFE ID of the entry's parent.")
+    @Option(
+        name: .go("parentID"), parsing: .unconditional, help: "SPIFFE ID of the entry's parent.")
     var parentID = ""
 
     @Option(name: .go("spiffeID"), parsing: .unconditional, help: "SPIFFE ID the entry gives.")
@@ -57,7 +58,8 @@ struct EntryFlags: ParsableArguments {
     @Option(name: .go("hint"), parsing: .unconditional, help: "Tells several identities apart.")
     var hint = ""
 
-    @Flag(name: .go("disableX509SVIDPrefetch"), help: "Sign X509-SVIDs only when they are asked for.")
+    @Flag(
+        name: .go("disableX509SVIDPrefetch"), help: "Sign X509-SVIDs only when they are asked for.")
     var disableX509SVIDPrefetch = false
 
     @Flag(name: .go("jwtSVIDIncludeJTI"), help: "Give each JWT-SVID an ID of its own.")
@@ -77,7 +79,8 @@ struct EntryFlags: ParsableArguments {
         if !self.data.isEmpty {
             let inputs = try EntryInput.read(try InputFile.document(self.data))
             if needsID, let index = inputs.firstIndex(where: { $0.entry.id.isEmpty }) {
-                throw CommandError("entry \(index + 1) of \(QuotedText.quoted(self.data)) has no entry_id")
+                throw CommandError(
+                    "entry \(index + 1) of \(QuotedText.quoted(self.data)) has no entry_id")
             }
             return inputs
         }
@@ -88,10 +91,14 @@ struct EntryFlags: ParsableArguments {
             throw CommandError(
                 "at least one selector is required", hints: ["add -selector unix:uid:$(id -u)"])
         }
-        if self.spiffeID.isEmpty { throw CommandError("a SPIFFE ID is required", hints: ["add -spiffeID"]) }
+        if self.spiffeID.isEmpty {
+            throw CommandError("a SPIFFE ID is required", hints: ["add -spiffeID"])
+        }
         if self.parentID.isEmpty, !isNode {
             throw CommandError(
-                needsID ? "a parent ID is required" : "a parent ID is required if the node flag is not set",
+                needsID
+                    ? "a parent ID is required"
+                    : "a parent ID is required if the node flag is not set",
                 hints: ["list nodes that can be parents: cygnet-server agent list"])
         }
         if isNode, !self.federatesWith.isEmpty {
@@ -99,7 +106,8 @@ struct EntryFlags: ParsableArguments {
         }
         for (flag, value) in [("x509SVIDTTL", self.x509SVIDTTL), ("jwtSVIDTTL", self.jwtSVIDTTL)]
         where value < 0 {
-            throw CommandError("-\(flag) \(value) is negative; expected seconds, or 0 for the default")
+            throw CommandError(
+                "-\(flag) \(value) is negative; expected seconds, or 0 for the default")
         }
         return [try self.input(isNode: isNode)]
     }

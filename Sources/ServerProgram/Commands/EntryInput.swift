@@ -18,7 +18,8 @@ struct EntryInput: Sendable, Hashable {
     func entryForUpdate(
         _ current: Spire_Api_Types_Entry.AdditionalAttributes?
     ) -> Spire_Api_Types_Entry {
-        guard self.disableX509SVIDPrefetch != nil || self.jwtSVIDIncludeJTI != nil || current != nil else {
+        guard self.disableX509SVIDPrefetch != nil || self.jwtSVIDIncludeJTI != nil || current != nil
+        else {
             return self.entry
         }
         var entry = self.entry

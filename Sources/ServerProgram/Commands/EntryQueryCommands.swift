@@ -41,10 +41,15 @@ struct EntryFilterFlags: ParsableArguments {
     /// The filter, or nil when no flag is given.
     func filter() throws(CommandError) -> Spire_Api_Server_Entry_V1_ListEntriesRequest.Filter? {
         var filter = Spire_Api_Server_Entry_V1_ListEntriesRequest.Filter()
-        if !self.parentID.isEmpty { filter.byParentID = try .parse(self.parentID, flag: "parentID") }
-        if !self.spiffeID.isEmpty { filter.bySpiffeID = try .parse(self.spiffeID, flag: "spiffeID") }
+        if !self.parentID.isEmpty {
+            filter.byParentID = try .parse(self.parentID, flag: "parentID")
+        }
+        if !self.spiffeID.isEmpty {
+            filter.bySpiffeID = try .parse(self.spiffeID, flag: "spiffeID")
+        }
         if !self.selectors.isEmpty {
-            filter.bySelectors = try Spire_Api_Types_SelectorMatch(self.selectors, self.matchSelectorsOn)
+            filter.bySelectors = try Spire_Api_Types_SelectorMatch(
+                self.selectors, self.matchSelectorsOn)
         }
         if !self.federatesWith.isEmpty {
             filter.byFederatesWith = Spire_Api_Types_FederatesWithMatch(
@@ -69,7 +74,8 @@ struct EntryShowCommand: AsyncParsableCommand {
 
     func run() async throws {
         let filters = self.filters
-        let excluded = !filters.parentID.isEmpty || !filters.spiffeID.isEmpty || !filters.selectors.isEmpty
+        let excluded =
+            !filters.parentID.isEmpty || !filters.spiffeID.isEmpty || !filters.selectors.isEmpty
         if !self.entryID.isEmpty, excluded {
             throw CommandError("the -entryID flag can't be combined with others")
         }
@@ -79,11 +85,15 @@ struct EntryShowCommand: AsyncParsableCommand {
             if !id.isEmpty {
                 var request = Spire_Api_Server_Entry_V1_GetEntryRequest()
                 request.id = id
-                return [try await server.entries.getEntry(request, options: ServerConnection.options)]
+                return [
+                    try await server.entries.getEntry(request, options: ServerConnection.options)
+                ]
             }
             return try await EntryShowCommand.list(filter, server)
         }
-        entries.sort { EntryShowCommand.sortKey($0).lexicographicallyPrecedes(EntryShowCommand.sortKey($1)) }
+        entries.sort {
+            EntryShowCommand.sortKey($0).lexicographicallyPrecedes(EntryShowCommand.sortKey($1))
+        }
         let context = CommandContext.current
         if self.output.format == .json {
             return try context.printJSON(
@@ -105,7 +115,8 @@ struct EntryShowCommand: AsyncParsableCommand {
         if let filter { request.filter = filter }
         request.pageSize = 500
         while true {
-            let page = try await server.entries.listEntries(request, options: ServerConnection.options)
+            let page = try await server.entries.listEntries(
+                request, options: ServerConnection.options)
             entries += page.entries
             if page.nextPageToken.isEmpty || page.entries.isEmpty { return entries }
             request.pageToken = page.nextPageToken

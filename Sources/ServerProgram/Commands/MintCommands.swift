@@ -2,8 +2,8 @@ import ArgumentParser
 import ControlPlaneProto
 import Crypto
 import GRPCCore
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 import SwiftASN1
 import SwiftProtobuf
 import X509
@@ -34,7 +34,8 @@ struct X509MintCommand: AsyncParsableCommand {
         name: .go("dns"), parsing: .unconditionalSingleValue, help: "A DNS name; may be repeated.")
     var dnsNames: [String] = []
 
-    @Option(name: .go("ttl"), parsing: .unconditional, help: "Life of the X509-SVID, such as 1h30m.")
+    @Option(
+        name: .go("ttl"), parsing: .unconditional, help: "Life of the X509-SVID, such as 1h30m.")
     var ttl = DurationArgument(.zero)
 
     @Option(
@@ -56,14 +57,21 @@ struct X509MintCommand: AsyncParsableCommand {
         request.csr = .init(csr)
         request.ttl = self.ttl.wholeSeconds
         let (svid, roots) = try await ServerConnection.with(self.socket) { [request] server in
-            let minted = try await server.svids.mintX509SVID(request, options: ServerConnection.options)
+            let minted = try await server.svids.mintX509SVID(
+                request, options: ServerConnection.options)
             let bundle = try await server.bundles.getBundle(
-                Spire_Api_Server_Bundle_V1_GetBundleRequest.with { $0.outputMask.x509Authorities = true },
+                Spire_Api_Server_Bundle_V1_GetBundleRequest.with {
+                    $0.outputMask.x509Authorities = true
+                },
                 options: ServerConnection.options)
             return (minted.svid, bundle.x509Authorities.map { Array($0.asn1) })
         }
-        guard !svid.certChain.isEmpty else { throw CommandError("server response missing SVID chain") }
-        guard !roots.isEmpty else { throw CommandError("server response missing X.509 authorities") }
+        guard !svid.certChain.isEmpty else {
+            throw CommandError("server response missing SVID chain")
+        }
+        guard !roots.isEmpty else {
+            throw CommandError("server response missing X.509 authorities")
+        }
         let context = CommandContext.current
         if request.ttl > 0, svid.expiresAt < started + Int64(request.ttl) {
             context.printError(

@@ -28,7 +28,8 @@ package enum ServerCommandLine {
         let runner = CommandRunner(
             program: program, version: ProgramVersion.current,
             switches: [
-                "expandEnv", "logSourceLocation", "shallow", "verbose", "node", "admin", "downstream",
+                "expandEnv", "logSourceLocation", "shallow", "verbose", "node", "admin",
+                "downstream",
                 "storeSVID", "disableX509SVIDPrefetch", "jwtSVIDIncludeJTI", "dryRun",
             ])
         return await ServerCommandLine.$actions.withValue(Actions(run: run, validate: validate)) {

@@ -12,7 +12,9 @@ struct ServerRunFlags: ParsableArguments {
     @Option(name: .go("serverPort"), parsing: .unconditional, help: "Port of the TCP API.")
     var serverPort: Int?
 
-    @Option(name: .go("dataDir"), parsing: .unconditional, help: "Directory for files the server keeps.")
+    @Option(
+        name: .go("dataDir"), parsing: .unconditional, help: "Directory for files the server keeps."
+    )
     var dataDir: String?
 
     @Option(name: .go("socketPath"), parsing: .unconditional, help: "Path of the local API socket.")
@@ -51,6 +53,7 @@ struct ServerRunFlags: ParsableArguments {
         flags.logFormat = self.logFormat
         flags.logLevel = self.logLevel
         flags.logSourceLocation = self.logSourceLocation
-        return try ServerConfiguration(flags: flags, environment: CommandContext.current.environment)
+        return try ServerConfiguration(
+            flags: flags, environment: CommandContext.current.environment)
     }
 }

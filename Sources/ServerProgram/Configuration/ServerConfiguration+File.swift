@@ -1,5 +1,5 @@
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 
 /// What `run` and `validate` were told on the command line; nil and empty mean "not said".
 struct ServerFlags: Sendable, Hashable {
@@ -64,7 +64,8 @@ extension ServerConfiguration {
         self.init(
             trustDomain: trustDomain, dataDirectory: dataDirectory, keyManager: keyManager,
             sqlitePath: sqlitePath)
-        self.bindAddress = flags.bindAddress.nonEmpty ?? file.bindAddress.nonEmpty ?? self.bindAddress
+        self.bindAddress =
+            flags.bindAddress.nonEmpty ?? file.bindAddress.nonEmpty ?? self.bindAddress
         if let port = flags.bindPort, port != 0 {
             self.bindPort = port
         } else {
@@ -72,7 +73,8 @@ extension ServerConfiguration {
         }
         guard (0...65535).contains(self.bindPort) else {
             throw ConfigurationError(
-                .invalidValue, "flag -serverPort: \(self.bindPort) is out of range; accepted are 0 to 65535")
+                .invalidValue,
+                "flag -serverPort: \(self.bindPort) is out of range; accepted are 0 to 65535")
         }
         self.socketPath = flags.socketPath.nonEmpty ?? file.socketPath.nonEmpty ?? self.socketPath
         self.adminIDs = file.adminIDs ?? []
@@ -113,7 +115,8 @@ extension ServerConfiguration {
         ]
         return lifetimes.compactMap { key, value in
             guard let value, value > safe else { return nil }
-            return "\(key) \(GoDuration.format(value)) is longer than \(GoDuration.format(safe)), a sixth of "
+            return
+                "\(key) \(GoDuration.format(value)) is longer than \(GoDuration.format(safe)), a sixth of "
                 + "ca_ttl and at most 7 days; SVIDs may be issued with a shorter life"
         }
     }

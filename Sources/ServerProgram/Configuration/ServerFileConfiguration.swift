@@ -1,5 +1,5 @@
-import ServiceRuntime
 import SPIFFE
+import ServiceRuntime
 
 /// The content of a server's configuration file: nil for every key that is absent.
 ///
@@ -77,7 +77,8 @@ struct ServerFileConfiguration: Sendable, Hashable {
             } catch {
                 throw ConfigurationError(
                     .invalidValue,
-                    "key \"admin_ids\" of server at \(server.location(of: "admin_ids")): \(error.message)")
+                    "key \"admin_ids\" of server at \(server.location(of: "admin_ids")): \(error.message)"
+                )
             }
         }
         self.agentTTL = try server.duration("agent_ttl", atLeast: .seconds(1))
@@ -112,19 +113,22 @@ struct ServerFileConfiguration: Sendable, Hashable {
     private mutating func readUnsupported(
         _ server: inout ConfigurationSection
     ) throws(ConfigurationError) {
-        try server.unsupported("federation", "proxy_protocol_trusted_cidrs", unless: \.asksForNothing)
+        try server.unsupported(
+            "federation", "proxy_protocol_trusted_cidrs", unless: \.asksForNothing)
         try server.unsupported(
             "profiling_enabled", "profiling_port", "profiling_freq", "profiling_names",
             unless: \.asksForNothing)
         server.withoutEffect(
-            "max_attested_node_info_staleness", because: "node records are always up to date in memory")
+            "max_attested_node_info_staleness",
+            because: "node records are always up to date in memory")
         guard var experimental = try server.section("experimental") else { return }
         experimental.withoutEffect(
             "cache_reload_interval", "full_cache_reload_interval", "events_based_cache",
             "prune_events_older_than", "event_timeout", "sql_transaction_timeout",
             because: "changes are followed as they happen, nothing is reloaded")
         try experimental.unsupported(
-            "agent_spiffe_id_as_selector", "auth_opa_policy_engine", "require_pq_kem", "wit_key_type",
+            "agent_spiffe_id_as_selector", "auth_opa_policy_engine", "require_pq_kem",
+            "wit_key_type",
             "wit_issuer", "feature_flags", "named_pipe_name", unless: \.asksForNothing)
         try experimental.finish()
         self.notes += experimental.notes
@@ -154,8 +158,10 @@ struct ServerFileConfiguration: Sendable, Hashable {
             }
             try data.finish()
         }
-        _ = try PluginConfiguration.single("DataStore", of: plugins, file: self.file, example: "sql")
-        _ = try PluginConfiguration.single("KeyManager", of: plugins, file: self.file, example: "disk")
+        _ = try PluginConfiguration.single(
+            "DataStore", of: plugins, file: self.file, example: "sql")
+        _ = try PluginConfiguration.single(
+            "KeyManager", of: plugins, file: self.file, example: "disk")
         let attestors = plugins.filter { $0.type == "NodeAttestor" }
         if let second = attestors.dropFirst().first {
             throw ConfigurationError(
@@ -198,14 +204,16 @@ struct ServerFileConfiguration: Sendable, Hashable {
     private static let knownToSPIRE = [
         "KeyManager": ["aws_kms", "hashicorp_vault", "gcp_kms", "azure_key_vault"],
         "NodeAttestor": [
-            "x509pop", "k8s_psat", "aws_iid", "gcp_iit", "azure_imds", "azure_msi", "sshpop", "tpm_devid",
+            "x509pop", "k8s_psat", "aws_iid", "gcp_iit", "azure_imds", "azure_msi", "sshpop",
+            "tpm_devid",
             "http_challenge",
         ],
         "UpstreamAuthority": [
             "disk", "spire", "vault", "aws_pca", "cert-manager", "awssecret", "gcp_cas", "ejbca",
         ],
         "BundlePublisher": [
-            "k8s_configmap", "aws_s3", "gcp_cloudstorage", "azure_blob", "aws_rolesanywhere_trustanchor",
+            "k8s_configmap", "aws_s3", "gcp_cloudstorage", "azure_blob",
+            "aws_rolesanywhere_trustanchor",
         ],
         "Notifier": ["k8sbundle", "gcs_bundle"],
         "CredentialComposer": ["uniqueid"],

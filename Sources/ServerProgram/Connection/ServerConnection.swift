@@ -31,7 +31,9 @@ struct ServerConnection: Sendable {
     private let client: GRPCClient<Transport>
 
     var agents: Spire_Api_Server_Agent_V1_Agent.Client<Transport> { .init(wrapping: self.client) }
-    var bundles: Spire_Api_Server_Bundle_V1_Bundle.Client<Transport> { .init(wrapping: self.client) }
+    var bundles: Spire_Api_Server_Bundle_V1_Bundle.Client<Transport> {
+        .init(wrapping: self.client)
+    }
     var entries: Spire_Api_Server_Entry_V1_Entry.Client<Transport> { .init(wrapping: self.client) }
     var health: Grpc_Health_V1_Health.Client<Transport> { .init(wrapping: self.client) }
     var svids: Spire_Api_Server_Svid_V1_SVID.Client<Transport> { .init(wrapping: self.client) }

@@ -24,7 +24,9 @@ enum EntryBlock {
         if entry.admin { add("Admin", "true") }
         if entry.storeSvid { add("StoreSvid", "true") }
         if !entry.hint.isEmpty { add("Hint", entry.hint) }
-        if entry.additionalAttributes.disableX509SvidPrefetch { add("DisableX509SvidPrefetch", "true") }
+        if entry.additionalAttributes.disableX509SvidPrefetch {
+            add("DisableX509SvidPrefetch", "true")
+        }
         if entry.additionalAttributes.jwtSvidIncludeJti { add("JwtSvidIncludeJti", "true") }
         return lines.joined(separator: "\n") + "\n\n"
     }
@@ -33,7 +35,8 @@ enum EntryBlock {
     static func failure(
         _ action: String, _ status: Spire_Api_Types_Status, _ entry: Spire_Api_Types_Entry
     ) -> String {
-        "Failed to \(action) the following entry \(EntryBlock.reason(status)):\n" + EntryBlock.text(entry)
+        "Failed to \(action) the following entry \(EntryBlock.reason(status)):\n"
+            + EntryBlock.text(entry)
     }
 
     /// The status of one item of a batch.

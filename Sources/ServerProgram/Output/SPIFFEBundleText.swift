@@ -1,9 +1,28 @@
 import ControlPlaneProto
+import Foundation
+import SPIFFE
 import ServiceRuntime
 
-/// The text form of a bundle as a SPIFFE bundle document.
+/// The text form of a bundle as a SPIFFE bundle document (Trust Domain and Bundle §4).
 enum SPIFFEBundleText {
+    /// - Throws: ``CommandError`` when the server sent something that is no bundle.
     static func json(_ bundle: Spire_Api_Types_Bundle) throws -> String {
-        throw CommandError("the format spiffe is not there yet")
+        do {
+            let document = try SPIFFEBundle(
+                trustDomain: TrustDomain(bundle.trustDomain),
+                x509Authorities: bundle.x509Authorities.map { [UInt8]($0.asn1) },
+                jwtAuthorities: bundle.jwtAuthorities.map { key in
+                    JWTAuthorityKey(
+                        keyID: key.keyID, publicKeyDER: [UInt8](key.publicKey),
+                        expiresAt: key.expiresAt > 0
+                            ? Date(timeIntervalSince1970: TimeInterval(key.expiresAt)) : nil)
+                },
+                refreshHint: bundle.refreshHint > 0 ? .seconds(bundle.refreshHint) : nil,
+                sequenceNumber: bundle.sequenceNumber)
+            return String(decoding: document.json(), as: UTF8.self)
+        } catch {
+            let reason = TerminalText.safe("\(error)")
+            throw CommandError("the server's bundle cannot be written as a SPIFFE bundle: \(reason)")
+        }
     }
 }

@@ -36,17 +36,20 @@ extension Spire_Api_Types_Entry: ShapedMessage {
         "id": .text, "spiffe_id": .message(Shapes.spiffeID), "parent_id": .message(Shapes.spiffeID),
         "selectors": .messages(Shapes.selector), "x509_svid_ttl": .number, "federates_with": .list,
         "admin": .boolean, "downstream": .boolean, "expires_at": .bigNumber, "dns_names": .list,
-        "revision_number": .bigNumber, "store_svid": .boolean, "jwt_svid_ttl": .number, "hint": .text,
+        "revision_number": .bigNumber, "store_svid": .boolean, "jwt_svid_ttl": .number,
+        "hint": .text,
         "created_at": .bigNumber,
         "additional_attributes": .message(
-            MessageShape(["disable_x509_svid_prefetch": .boolean, "jwt_svid_include_jti": .boolean])),
+            MessageShape(["disable_x509_svid_prefetch": .boolean, "jwt_svid_include_jti": .boolean])
+        ),
     ])
 }
 
 extension Spire_Api_Types_Agent: ShapedMessage {
     static let shape = MessageShape([
         "id": .message(Shapes.spiffeID), "attestation_type": .text, "x509svid_serial_number": .text,
-        "x509svid_expires_at": .bigNumber, "selectors": .messages(Shapes.selector), "banned": .boolean,
+        "x509svid_expires_at": .bigNumber, "selectors": .messages(Shapes.selector),
+        "banned": .boolean,
         "can_reattest": .boolean, "agent_version": .text,
     ])
 }

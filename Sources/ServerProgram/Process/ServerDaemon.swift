@@ -14,29 +14,25 @@ package enum ServerDaemon {
         let logger = log.logger()
         for advice in configuration.advice { logger.warning("\(advice)") }
         let process = ServerProcess(configuration, logger: logger)
-        try await withThrowingTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                try await process.run()
-                return true
-            }
-            group.addTask {
-                for await signal in ProcessSignal.sequence() {
-                    switch signal {
-                    case .terminate, .interrupt:
-                        logger.info("stopping", metadata: ["signal": "\(signal)"])
-                        process.shutDown()
-                        try await Task.sleep(for: Self.drainTime)
-                        return true
-                    case .reopenLog:
-                        do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
-                    case .reloadPlugins: continue
-                    }
+        let signals = Task {  // Ends with the server, below.
+            for await signal in ProcessSignal.sequence() {
+                switch signal {
+                case .terminate, .interrupt:
+                    logger.info("stopping", metadata: ["signal": "\(signal)"])
+                    process.shutDown()
+                    try await Task.sleep(for: Self.drainTime)
+                    // Everything acknowledged is durable already; a client that does not let go must not keep the
+                    // server from ending.
+                    unlink(configuration.socketPath)
+                    exit(0)
+                case .reopenLog:
+                    do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
+                case .reloadPlugins: continue
                 }
-                return false
             }
-            defer { group.cancelAll() }
-            while let isDone = try await group.next() { if isDone { break } }
         }
+        defer { signals.cancel() }
+        try await process.run()
     }
 
     /// Checks what the configuration file alone does not show; there are no external plugins to ask yet.

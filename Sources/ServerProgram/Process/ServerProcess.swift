@@ -4,10 +4,12 @@ import NIOConcurrencyHelpers
 import PluginAPI
 import Plugins
 import SPIFFE
+import SPIFFETLS
 import ServerCore
 import ServerEndpoints
 import ServerStore
 import ServiceRuntime
+import SwiftASN1
 
 /// A running server: opens the store and the records, resumes the authorities, serves, and does the upkeep.
 package final class ServerProcess: Sendable {
@@ -21,6 +23,7 @@ package final class ServerProcess: Sendable {
     private let logger: Logger
     private let onEvent: @Sendable (Event) -> Void
     private let endpoint = NIOLockedValueBox<ServerEndpoint?>(nil)
+    private let plane = NIOLockedValueBox<ControlPlane?>(nil)
 
     package init(
         _ configuration: ServerConfiguration, logger: Logger,
@@ -37,6 +40,7 @@ package final class ServerProcess: Sendable {
     package func run() async throws {
         let parts = try await self.assemble()
         self.endpoint.withLockedValue { $0 = parts.endpoint }
+        self.plane.withLockedValue { $0 = parts.plane }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await parts.endpoint.run() }
             group.addTask { try await parts.authorities.run() }
@@ -70,7 +74,34 @@ package final class ServerProcess: Sendable {
     /// Stops accepting calls; `run` returns when the open ones have ended.
     package func shutDown() { self.endpoint.withLockedValue { $0 }?.shutDown() }
 
+    // MARK: For an agent in the same process
+
+    /// Makes a join token that lives one hour.
+    ///
+    /// - Throws: ``ServerError`` when the server does not serve yet or the store cannot be written.
+    package func joinToken() async throws -> String {
+        guard let plane = self.plane.withLockedValue({ $0 }) else {
+            throw ServerError(.unavailable, "server is not serving yet")
+        }
+        return try await plane.nodes.createJoinToken(value: "", ttl: 3_600, agentID: nil).value
+    }
+
+    /// The trust domain's X.509 authorities in PEM; empty before the server serves.
+    package var bundlePEM: String {
+        guard let bundle = self.plane.withLockedValue({ $0?.directory.ownBundle }) else { return "" }
+        return bundle.x509Authorities.map { authority in
+            PEMDocument(type: "CERTIFICATE", derBytes: authority.der).pemString + "\n"
+        }.joined()
+    }
+
+    /// The IDs of the attested agents, the one whose SVID lasts longest first.
+    package var agentIDs: [String] {
+        let nodes = self.plane.withLockedValue { $0?.directory.nodes } ?? []
+        return nodes.sorted { $0.expiresAt > $1.expiresAt }.map(\.id.string)
+    }
+
     private struct Parts {
+        let plane: ControlPlane
         let endpoint: ServerEndpoint
         let authorities: AuthorityManager
         let identity: ServerIdentity
@@ -113,9 +144,6 @@ package final class ServerProcess: Sendable {
                 directory: directory, nodes: nodes))
         let socket = try UnixSocketPath(configuration.socketPath)
         try socket.prepare(directoryMode: 0o750)
-        let tls = ServerTLS(
-            identity: identity, bundles: DirectoryBundleSource(directory: directory),
-            trustDomain: trustDomain, adminIDs: adminIDs)
         let endpoint = ServerEndpoint(
             plane,
             settings: .init(
@@ -125,9 +153,12 @@ package final class ServerProcess: Sendable {
                 limitsSigning: configuration.ratelimitSigning,
                 logsAccess: configuration.auditLogEnabled),
             logger: self.logger,
-            makeTLSHandler: { onVerified in try tls.makeHandler(onVerified: onVerified) })
+            tls: MTLSServerConfiguration(
+                svid: identity, bundles: DirectoryBundleSource(directory: directory),
+                authorizer: .anyOf([.member(of: trustDomain), .oneOf(adminIDs)]),
+                applicationProtocols: ["h2"], clientCertificate: .optional))
         return Parts(
-            endpoint: endpoint, authorities: authorities, identity: identity,
+            plane: plane, endpoint: endpoint, authorities: authorities, identity: identity,
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,
                 bundles: store,

@@ -91,11 +91,16 @@ package final class RecordFile: IssuanceRecorder {
     }
 
     private func drain() {
-        let batch = self.state.withLockedValue { state in
+        let (batch, isBroken) = self.state.withLockedValue { state in
             defer { state.waiting = [] }
-            return state.waiting
+            return (state.waiting, state.isBroken)
         }
         guard !batch.isEmpty else { return }
+        // Those that came while the sync failed must not be written behind records in doubt.
+        guard !isBroken else {
+            for pending in batch { pending.continuation.resume(throwing: self.brokenError) }
+            return
+        }
         let start = self.tail.withLockedValue { $0 }
         var count = start.count
         let time = Int64(self.now().timeIntervalSince1970)

@@ -65,9 +65,10 @@ extension SQLiteStore: BundleStore {
     ) async throws -> TrustBundle {
         try await self.writes.write { db, changes in
             let old = try BundleRows.fetch(trustDomain, db)
-            var new = old ?? TrustBundle(trustDomain: trustDomain)
+            let before = old ?? TrustBundle(trustDomain: trustDomain)
+            var new = before
             transform(&new)
-            if new == old { return new }
+            if new == before { return new }
             new.sequenceNumber = (old?.sequenceNumber ?? 0) + 1
             try BundleRows.save(new, db)
             changes.append(.bundleUpserted(new))
@@ -123,23 +124,20 @@ extension SQLiteStore: SnapshotStore {
         let trustDomain = self.trustDomain
         return try await self.read { db in
             var batch: [Change] = []
-            func add(_ change: Change) {
-                batch.append(change)
-                if batch.count == 1_000 {
-                    body(batch)
-                    batch.removeAll(keepingCapacity: true)
-                }
-            }
             for name in try String.fetchAll(db, sql: "SELECT trust_domain FROM bundles") {
                 if let domain = try? TrustDomain(name), let bundle = try BundleRows.fetch(domain, db) {
-                    add(.bundleUpserted(bundle))
+                    batch.append(.bundleUpserted(bundle))
                 }
             }
             let nodes = try Row.fetchCursor(db, sql: "SELECT \(NodeRows.columns) FROM nodes")
-            while let row = try nodes.next() { add(.nodeUpserted(try NodeRows.node(row))) }
+            while let row = try nodes.next() { batch.append(.nodeUpserted(try NodeRows.node(row))) }
             let entries = try Row.fetchCursor(db, sql: "SELECT \(EntryRows.columns) FROM entries")
             while let row = try entries.next() {
-                add(.entryUpserted(try EntryRows.entry(row, trustDomain: trustDomain)))
+                batch.append(.entryUpserted(try EntryRows.entry(row, trustDomain: trustDomain)))
+                if batch.count >= 1_000 {
+                    body(batch)
+                    batch.removeAll(keepingCapacity: true)
+                }
             }
             body(batch)
             return UInt64(try Int64.fetchOne(db, sql: "SELECT seq FROM feed_head WHERE id = 1") ?? 0)

@@ -111,7 +111,11 @@ extension SQLiteStore: NodeStore {
             guard db.changesCount == 1 else { return false }
             changes.append(.nodeRemoved(id))
             let alias = try String.fetchAll(
-                db, sql: "SELECT id FROM entries WHERE parent_path = ? AND selectors = ?",
+                db,
+                sql: """
+                    SELECT id FROM entries WHERE parent_path = ? AND selectors = ?
+                        AND substr(selectors, 1, 10) = X'7370696666655F69643A'
+                    """,
                 arguments: [id.path, EntryRows.join(["spiffe_id:" + id.string])])
             for entryID in alias {
                 try db.execute(sql: "DELETE FROM entries WHERE id = ?", arguments: [entryID])

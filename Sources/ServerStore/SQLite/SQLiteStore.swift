@@ -30,6 +30,9 @@ package final class SQLiteStore: Sendable {
     package init(path: String, trustDomain: TrustDomain) throws {
         self.trustDomain = trustDomain
         self.lock = try FileLock(path: path + ".lock", what: "store \(path)")
+        // Made here so that at no moment others may read it; SQLite gives its side files the same mode.
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        if descriptor >= 0 { close(descriptor) }
         do {
             var configuration = Configuration()
             configuration.journalMode = .wal
@@ -38,6 +41,8 @@ package final class SQLiteStore: Sendable {
             configuration.prepareDatabase { db in
                 try db.execute(sql: "PRAGMA synchronous = FULL")
                 try db.execute(sql: "PRAGMA wal_autocheckpoint = 4000")
+                // 24 MB: the indexes of 100,000 entries stay in memory while they are written to.
+                try db.execute(sql: "PRAGMA cache_size = -24000")
             }
             self.database = try DatabaseQueue(path: path, configuration: configuration)
             chmod(path, 0o600)

@@ -66,11 +66,13 @@ final class WriteQueue: Sendable {
                 try db.inTransaction(.immediate) {
                     for pending in batch {
                         var own: [Change] = []
+                        var finish: (@Sendable () -> Void)?
                         do {
                             try db.inSavepoint {
-                                done.append(try pending.run(db, &own))
+                                finish = try pending.run(db, &own)
                                 return .commit
                             }
+                            if let finish { done.append(finish) }
                             committed.append(pending)
                             changes.append(contentsOf: own)
                         } catch {

@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// What a command sees of the process it runs in; tests put their own in place.
@@ -20,8 +20,12 @@ package struct CommandContext: Sendable {
     /// Makes a context; without closures text goes to the process's own outputs.
     package init(
         environment: [String: String],
-        output: @escaping @Sendable (String) -> Void = { CommandContext.write($0, to: STDOUT_FILENO) },
-        errorOutput: @escaping @Sendable (String) -> Void = { CommandContext.write($0, to: STDERR_FILENO) }
+        output: @escaping @Sendable (String) -> Void = {
+            CommandContext.write($0, to: STDOUT_FILENO)
+        },
+        errorOutput: @escaping @Sendable (String) -> Void = {
+            CommandContext.write($0, to: STDERR_FILENO)
+        }
     ) {
         self.environment = environment
         self.output = output
@@ -38,9 +42,9 @@ package struct CommandContext: Sendable {
     package static var processEnvironment: [String: String] {
         var variables: [String: String] = [:]
         #if canImport(Darwin)
-        var pointer = _NSGetEnviron().pointee
+            var pointer = _NSGetEnviron().pointee
         #else
-        guard var pointer = Optional(environ) else { return [:] }
+            guard var pointer = Optional(environ) else { return [:] }
         #endif
         while let entry = pointer.pointee {
             let text = String(cString: entry)

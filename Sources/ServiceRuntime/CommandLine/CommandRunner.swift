@@ -89,7 +89,8 @@ package struct CommandRunner: Sendable {
         for argument in arguments {
             let children = command.configuration.subcommands
             if children.isEmpty || argument.hasPrefix("-") || argument == "help" { break }
-            guard let child = children.first(where: { $0.configuration.commandName == argument }) else {
+            guard let child = children.first(where: { $0.configuration.commandName == argument })
+            else {
                 let names = children.compactMap { $0.configuration.commandName }
                 let hint = NearestName.nearest(to: argument, among: names)
                 let asked = (path + [argument]).joined(separator: " ")
@@ -104,7 +105,8 @@ package struct CommandRunner: Sendable {
             path.append(argument)
         }
         let isGroup =
-            !command.configuration.subcommands.isEmpty && command.configuration.defaultSubcommand == nil
+            !command.configuration.subcommands.isEmpty
+            && command.configuration.defaultSubcommand == nil
         guard isGroup, path.count - 1 == arguments.count else { return nil }
         context.printError(root.helpMessage(for: command))
         return 1

@@ -21,7 +21,8 @@ package enum GoArguments {
         var result: [String] = []
         for (index, argument) in arguments.enumerated() {
             if argument == "--" { return result + arguments[index...] }
-            guard let (name, value) = GoArguments.assignment(argument), switches.contains(name) else {
+            guard let (name, value) = GoArguments.assignment(argument), switches.contains(name)
+            else {
                 result.append(argument)
                 continue
             }
@@ -30,7 +31,8 @@ package enum GoArguments {
             case "0", "f", "F", "false", "FALSE", "False": break
             default:
                 throw CommandError(
-                    "invalid value \(QuotedText.quoted(value)) for flag -\(name): expected true or false")
+                    "invalid value \(QuotedText.quoted(value)) for flag -\(name): expected true or false"
+                )
             }
         }
         return result
@@ -47,6 +49,6 @@ package enum GoArguments {
 extension NameSpecification? {
     /// The names of the help flag: `-h`, `-help` and `--help`.
     package static var goHelp: NameSpecification? {
-        [.short, .long, .customLong("help", withSingleDash: true)]
+        [.long, .customLong("help", withSingleDash: true), .customLong("h", withSingleDash: true)]
     }
 }

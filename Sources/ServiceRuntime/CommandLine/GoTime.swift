@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// Times as Go prints them: `2006-01-02 15:04:05 -0700 MST`.
@@ -26,7 +26,8 @@ package enum GoTime {
         let minutes = abs(Int(parts.tm_gmtoff)) / 60
         let sign = parts.tm_gmtoff < 0 ? "-" : "+"
         let zone = parts.tm_zone.map { String(cString: $0) } ?? ""
-        return GoTime.dateAndTime(parts) + " " + sign + padded(minutes / 60, 2) + padded(minutes % 60, 2)
+        return GoTime.dateAndTime(parts) + " " + sign + padded(minutes / 60, 2)
+            + padded(minutes % 60, 2)
             + " " + (zone == "GMT" ? "UTC" : zone)
     }
 

@@ -95,7 +95,8 @@ package enum JSONLine {
     package static func append(_ value: ConfigurationNode.Value, to line: inout String) {
         switch value {
         case .string(let text): line += LogText.json(text)
-        case .number(let text): line += text
+        // Protobuf writes whole numbers of a Struct with a fraction; Go does not.
+        case .number(let text): line += text.hasSuffix(".0") ? String(text.dropLast(2)) : text
         case .bool(let value): line += value ? "true" : "false"
         case .null: line += "null"
         case .list(let elements):

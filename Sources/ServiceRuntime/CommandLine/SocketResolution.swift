@@ -9,7 +9,8 @@ package struct SocketResolution: Sendable, Hashable {
 
     /// The server's local API.
     package static let server = SocketResolution(
-        defaultPath: "/tmp/spire-server/private/api.sock", pathVariable: "SPIRE_SERVER_PRIVATE_SOCKET",
+        defaultPath: "/tmp/spire-server/private/api.sock",
+        pathVariable: "SPIRE_SERVER_PRIVATE_SOCKET",
         templateVariable: "SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE")
     /// The agent's Workload API.
     package static let agent = SocketResolution(

@@ -4,7 +4,8 @@ package enum StatusCodeName {
     package static func name(_ code: Int) -> String {
         let names = [
             "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
-            "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted",
+            "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+            "Aborted",
             "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated",
         ]
         return names.indices.contains(code) ? names[code] : "Code(\(code))"

@@ -63,7 +63,8 @@ package struct ConfigurationSection {
         }
         guard range.contains(value) else {
             throw self.invalid(
-                member, "\(value) is out of range; accepted are \(range.lowerBound) to \(range.upperBound)")
+                member,
+                "\(value) is out of range; accepted are \(range.lowerBound) to \(range.upperBound)")
         }
         return value
     }
@@ -136,7 +137,9 @@ package struct ConfigurationSection {
     package mutating func parsed<Value>(
         _ key: String, expecting: String, _ parse: (String) throws -> Value?
     ) throws(ConfigurationError) -> Value? {
-        guard let text = try self.string(key), let member = self.members[key]?.first else { return nil }
+        guard let text = try self.string(key), let member = self.members[key]?.first else {
+            return nil
+        }
         let value: Value?
         do {
             value = try parse(text)
@@ -144,7 +147,8 @@ package struct ConfigurationSection {
             throw self.invalid(member, "\(error); expected \(expecting)")
         }
         guard let value else {
-            throw self.invalid(member, "\(QuotedText.quoted(text)) is not accepted; expected \(expecting)")
+            throw self.invalid(
+                member, "\(QuotedText.quoted(text)) is not accepted; expected \(expecting)")
         }
         return value
     }
@@ -152,13 +156,15 @@ package struct ConfigurationSection {
     // MARK: Blocks
 
     /// A block that may appear once, or nil.
-    package mutating func section(_ key: String) throws(ConfigurationError) -> ConfigurationSection? {
+    package mutating func section(_ key: String) throws(ConfigurationError) -> ConfigurationSection?
+    {
         guard let member = try self.take(key) else { return nil }
         return try ConfigurationSection(member.node, name: self.childName(key))
     }
 
     /// Blocks in a list, or nil when the key is absent.
-    package mutating func list(_ key: String) throws(ConfigurationError) -> [ConfigurationSection]? {
+    package mutating func list(_ key: String) throws(ConfigurationError) -> [ConfigurationSection]?
+    {
         guard let member = try self.take(key) else { return nil }
         guard case .list(let elements) = member.node.value else {
             throw self.wrongType(member, "a list of blocks")
@@ -181,7 +187,11 @@ package struct ConfigurationSection {
         var result: [(label: String, section: ConfigurationSection)] = []
         for member in self.members[key] ?? [] {
             let nodes: [ConfigurationNode]
-            if case .list(let elements) = member.node.value { nodes = elements } else { nodes = [member.node] }
+            if case .list(let elements) = member.node.value {
+                nodes = elements
+            } else {
+                nodes = [member.node]
+            }
             for node in nodes {
                 guard case .object(let labels) = node.value else {
                     throw self.wrongType(member, "a block with a name, such as \(key) \"name\" { }")
@@ -225,7 +235,8 @@ package struct ConfigurationSection {
         for key in keys {
             self.known.insert(key)
             if let member = self.members[key]?.first {
-                self.notes.append("\(self.path(key)) at \(member.location) has no effect: \(reason)")
+                self.notes.append(
+                    "\(self.path(key)) at \(member.location) has no effect: \(reason)")
             }
         }
     }
@@ -249,7 +260,8 @@ package struct ConfigurationSection {
 
     /// An error for a key that must be there.
     package func missing(_ key: String, _ hint: String) -> ConfigurationError {
-        ConfigurationError(.missingKey, "key \(self.path(key)) is missing in \(self.location.file); \(hint)")
+        ConfigurationError(
+            .missingKey, "key \(self.path(key)) is missing in \(self.location.file); \(hint)")
     }
 
     /// Where a key stands, or where the block begins when it is absent.
@@ -263,7 +275,8 @@ package struct ConfigurationSection {
         if found.count > 1 {
             throw ConfigurationError(
                 .duplicateKey,
-                "key \(self.path(key)) at \(found[1].location) appeared before at \(first.location)")
+                "key \(self.path(key)) at \(found[1].location) appeared before at \(first.location)"
+            )
         }
         if case .null = first.node.value { return nil }
         return first
@@ -277,7 +290,8 @@ package struct ConfigurationSection {
         self.name.isEmpty ? "\"\(key)\"" : "\"\(key)\" of \(self.name)"
     }
 
-    private func wrongType(_ member: ConfigurationMember, _ expected: String) -> ConfigurationError {
+    private func wrongType(_ member: ConfigurationMember, _ expected: String) -> ConfigurationError
+    {
         ConfigurationError(
             .wrongType,
             "key \(self.path(member.key)) at \(member.location) is \(member.node.value.kind); "
@@ -285,7 +299,8 @@ package struct ConfigurationSection {
     }
 
     private func invalid(_ member: ConfigurationMember, _ reason: String) -> ConfigurationError {
-        ConfigurationError(.invalidValue, "key \(self.path(member.key)) at \(member.location): \(reason)")
+        ConfigurationError(
+            .invalidValue, "key \(self.path(member.key)) at \(member.location): \(reason)")
     }
 }
 

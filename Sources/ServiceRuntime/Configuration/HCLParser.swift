@@ -27,7 +27,8 @@ struct HCLParser {
             try self.skipTrivia()
             guard let byte = self.cursor.current else {
                 if let opening {
-                    throw self.cursor.failure("block opened here is not closed with \"}\"", at: opening)
+                    throw self.cursor.failure(
+                        "block opened here is not closed with \"}\"", at: opening)
                 }
                 return members
             }
@@ -85,7 +86,8 @@ struct HCLParser {
             return self.cursor.failure("expected a key, found \(self.cursor.found)")
         }
         return self.cursor.failure(
-            "expected \"= value\" or \"{\" after key \(QuotedText.quoted(key.text))", at: key.location)
+            "expected \"= value\" or \"{\" after key \(QuotedText.quoted(key.text))",
+            at: key.location)
     }
 
     private static func nest(
@@ -141,16 +143,20 @@ struct HCLParser {
         var elements: [ConfigurationNode] = []
         while true {
             try self.skipTrivia()
-            if self.cursor.current == nil {
-                throw self.cursor.failure("list opened here is not closed with \"]\"", at: opening)
-            }
+            if self.cursor.current == nil { throw self.unclosedList(opening) }
             if self.cursor.consume(UInt8(ascii: "]")) { return elements }
             elements.append(try self.value(depth: depth))
             try self.skipTrivia()
             if self.cursor.consume(UInt8(ascii: ",")) { continue }
             if self.cursor.consume(UInt8(ascii: "]")) { return elements }
-            throw self.cursor.failure("expected \",\" or \"]\" in a list, found \(self.cursor.found)")
+            if self.cursor.current == nil { throw self.unclosedList(opening) }
+            throw self.cursor.failure(
+                "expected \",\" or \"]\" in a list, found \(self.cursor.found)")
         }
+    }
+
+    private func unclosedList(_ opening: SourceLocation) -> ConfigurationError {
+        self.cursor.failure("list opened here is not closed with \"]\"", at: opening)
     }
 
     private mutating func number() throws(ConfigurationError) -> String {
@@ -243,7 +249,8 @@ struct HCLParser {
             var value: UInt32 = 0
             for _ in 0..<3 {
                 guard let digit = self.cursor.current, (0x30...0x37).contains(digit) else {
-                    throw self.cursor.failure("expected three octal digits, found \(self.cursor.found)")
+                    throw self.cursor.failure(
+                        "expected three octal digits, found \(self.cursor.found)")
                 }
                 value = value << 3 | UInt32(digit - 0x30)
                 self.cursor.advance()

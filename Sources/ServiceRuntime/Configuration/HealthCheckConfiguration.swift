@@ -40,8 +40,10 @@ package enum TelemetryConfiguration {
     package static func check(_ section: ConfigurationSection?) throws(ConfigurationError) {
         guard var section else { return }
         try section.unsupported(
-            "Prometheus", "DogStatsd", "Statsd", "M3", "InMem", "MetricPrefix", "EnableTrustDomainLabel",
-            "EnableHostnameLabel", "AllowedPrefixes", "BlockedPrefixes", "AllowedLabels", "BlockedLabels",
+            "Prometheus", "DogStatsd", "Statsd", "M3", "InMem", "MetricPrefix",
+            "EnableTrustDomainLabel",
+            "EnableHostnameLabel", "AllowedPrefixes", "BlockedPrefixes", "AllowedLabels",
+            "BlockedLabels",
             unless: \.asksForNothing)
         try section.finish()
     }

@@ -24,8 +24,10 @@ struct JSONConfigurationParser {
         try self.cursor.checkDepth(depth)
         let place = self.cursor.location
         switch self.cursor.current {
-        case UInt8(ascii: "{"): return ConfigurationNode(.object(try self.object(depth: depth)), at: place)
-        case UInt8(ascii: "["): return ConfigurationNode(.list(try self.list(depth: depth)), at: place)
+        case UInt8(ascii: "{"):
+            return ConfigurationNode(.object(try self.object(depth: depth)), at: place)
+        case UInt8(ascii: "["):
+            return ConfigurationNode(.list(try self.list(depth: depth)), at: place)
         case UInt8(ascii: "\""): return ConfigurationNode(.string(try self.string()), at: place)
         case UInt8(ascii: "-"), UInt8(ascii: "0"), UInt8(ascii: "1"), UInt8(ascii: "2"),
             UInt8(ascii: "3"), UInt8(ascii: "4"), UInt8(ascii: "5"), UInt8(ascii: "6"),
@@ -36,7 +38,9 @@ struct JSONConfigurationParser {
             case "true": return ConfigurationNode(.bool(true), at: place)
             case "false": return ConfigurationNode(.bool(false), at: place)
             case "null": return ConfigurationNode(.null, at: place)
-            default: throw self.cursor.failure("expected a JSON value, found \(self.cursor.found)", at: place)
+            default:
+                throw self.cursor.failure(
+                    "expected a JSON value, found \(self.cursor.found)", at: place)
             }
         }
     }
@@ -77,7 +81,8 @@ struct JSONConfigurationParser {
             self.cursor.skipWhitespace()
             let place = self.cursor.location
             guard self.cursor.current == UInt8(ascii: "\"") else {
-                throw self.cursor.failure("expected a key in double quotes, found \(self.cursor.found)")
+                throw self.cursor.failure(
+                    "expected a key in double quotes, found \(self.cursor.found)")
             }
             let key = try self.string()
             self.cursor.skipWhitespace()
@@ -146,7 +151,8 @@ struct JSONConfigurationParser {
             guard (0xD800..<0xDC00).contains(first) else {
                 return try self.cursor.append(first, to: &bytes)
             }
-            guard self.cursor.consume(UInt8(ascii: "\\")), self.cursor.consume(UInt8(ascii: "u")) else {
+            guard self.cursor.consume(UInt8(ascii: "\\")), self.cursor.consume(UInt8(ascii: "u"))
+            else {
                 throw self.cursor.failure("escape has half of a surrogate pair")
             }
             let second = try self.cursor.hexadecimal(4)

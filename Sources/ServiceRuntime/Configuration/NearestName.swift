@@ -4,7 +4,8 @@ package enum NearestName {
     ///
     /// Letters' case and the difference between `_` and `-` count for nothing; otherwise at most a third
     /// of the letters (and never more than four) may be inserted, left out, replaced or swapped.
-    package static func nearest(to name: String, among candidates: some Sequence<String>) -> String? {
+    package static func nearest(to name: String, among candidates: some Sequence<String>) -> String?
+    {
         let wanted = Array(name.lowercased().utf8.prefix(64))
         let limit = min(4, max(1, wanted.count / 3))
         var best: (name: String, distance: Int)?
@@ -28,7 +29,8 @@ package enum NearestName {
             for (column, other) in right.enumerated() {
                 let same = letter == other || isSeparator(letter) && isSeparator(other)
                 var cost = min(
-                    previous[column + 1] + 1, current[column] + 1, previous[column] + (same ? 0 : 1))
+                    previous[column + 1] + 1, current[column] + 1, previous[column] + (same ? 0 : 1)
+                )
                 if row > 0, column > 0, letter == right[column - 1], left[row - 1] == other {
                     cost = min(cost, beforePrevious[column - 1] + 1)
                 }

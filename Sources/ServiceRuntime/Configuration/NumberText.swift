@@ -13,7 +13,8 @@ enum NumberText {
             } else {
                 (digits, 10)
             }
-        guard let first = body.utf8.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-") else {
+        guard let first = body.utf8.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-")
+        else {
             return nil
         }
         return Int((negative ? "-" : "") + body, radix: radix)

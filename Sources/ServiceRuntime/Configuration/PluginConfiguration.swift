@@ -64,7 +64,8 @@ package struct PluginConfiguration {
         let found = plugins.filter { $0.type == type }
         guard let plugin = found.first else {
             throw ConfigurationError(
-                .missingKey, "\(file) has no \(type) plugin; add \(type) \"\(example)\" to its plugins block")
+                .missingKey,
+                "\(file) has no \(type) plugin; add \(type) \"\(example)\" to its plugins block")
         }
         if found.count > 1 {
             throw ConfigurationError(

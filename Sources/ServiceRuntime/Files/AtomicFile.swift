@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// Reads files whose size is bounded.
@@ -95,7 +95,9 @@ package enum AtomicFile {
 
     /// Removes a file if it is there, durably.
     package static func remove(_ path: String) throws(FileError) {
-        if unlink(path) == 0 { return try AtomicFile.flushDirectory(AtomicFile.directory(of: path)) }
+        if unlink(path) == 0 {
+            return try AtomicFile.flushDirectory(AtomicFile.directory(of: path))
+        }
         if errno != ENOENT { throw FileError(errno: errno, "remove", path) }
     }
 
@@ -121,4 +123,3 @@ package enum AtomicFile {
         }
     }
 }
-

@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// Calls of the C library whose plain names are hidden by methods of the types that use them.
@@ -9,18 +9,18 @@ enum DescriptorCalls {
     /// `read(2)`.
     static func read(_ descriptor: CInt, _ storage: UnsafeMutableRawBufferPointer) -> Int {
         #if canImport(Glibc)
-        Glibc.read(descriptor, storage.baseAddress, storage.count)
+            Glibc.read(descriptor, storage.baseAddress, storage.count)
         #else
-        Darwin.read(descriptor, storage.baseAddress, storage.count)
+            Darwin.read(descriptor, storage.baseAddress, storage.count)
         #endif
     }
 
     /// `write(2)`.
     static func write(_ descriptor: CInt, _ storage: UnsafeRawBufferPointer) -> Int {
         #if canImport(Glibc)
-        Glibc.write(descriptor, storage.baseAddress, storage.count)
+            Glibc.write(descriptor, storage.baseAddress, storage.count)
         #else
-        Darwin.write(descriptor, storage.baseAddress, storage.count)
+            Darwin.write(descriptor, storage.baseAddress, storage.count)
         #endif
     }
 

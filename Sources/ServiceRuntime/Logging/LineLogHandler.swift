@@ -1,9 +1,9 @@
 package import Logging
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// Writes log events as lines of text or JSON, in the manner of SPIRE's logs.
@@ -75,7 +75,8 @@ package struct LineLogHandler: LogHandler {
         switch self.format {
         case .text:
             var line =
-                "time=\"\(time)\" level=\(level) msg=" + LogText.quotedIfNeeded(event.message.description)
+                "time=\"\(time)\" level=\(level) msg="
+                + LogText.quotedIfNeeded(event.message.description)
             for (key, value) in fields.sorted(by: { $0.key < $1.key }) {
                 line += " \(LogText.key(key))=" + LogText.quotedIfNeeded(value)
             }
@@ -83,7 +84,9 @@ package struct LineLogHandler: LogHandler {
         case .json:
             var members = fields
             for reserved in ["time", "level", "msg"] {
-                if let value = members.removeValue(forKey: reserved) { members["fields.\(reserved)"] = value }
+                if let value = members.removeValue(forKey: reserved) {
+                    members["fields.\(reserved)"] = value
+                }
             }
             members["time"] = time
             members["level"] = level
@@ -177,7 +180,8 @@ enum LogText {
             default:
                 if QuotedText.isControl(scalar) {
                     let digits = String(scalar.value, radix: 16)
-                    result += "\\u" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+                    result +=
+                        "\\u" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
                 } else {
                     result.unicodeScalars.append(scalar)
                 }

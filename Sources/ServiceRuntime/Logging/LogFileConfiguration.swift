@@ -36,7 +36,8 @@ extension LogConfiguration {
     ///   - sourceLocation: `-logSourceLocation`.
     /// - Throws: ``ConfigurationError`` with `invalidValue` for a level or format nobody knows.
     package init(
-        file: LogFileConfiguration, level: String?, format: String?, path: String?, sourceLocation: Bool
+        file: LogFileConfiguration, level: String?, format: String?, path: String?,
+        sourceLocation: Bool
     ) throws(ConfigurationError) {
         self.init(
             level: file.level ?? .info, format: file.format ?? .text, file: file.file,
@@ -54,7 +55,8 @@ extension LogConfiguration {
             guard let format = LogFormat(rawValue: name.lowercased()) else {
                 throw ConfigurationError(
                     .invalidValue,
-                    "flag -logFormat: \(QuotedText.quoted(name)) is no format; expected text or json")
+                    "flag -logFormat: \(QuotedText.quoted(name)) is no format; expected text or json"
+                )
             }
             self.format = format
         }

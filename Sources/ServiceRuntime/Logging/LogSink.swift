@@ -1,9 +1,9 @@
 import NIOConcurrencyHelpers
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// The end of the log: a file that can be reopened after rotation, or standard error.
@@ -52,7 +52,9 @@ package final class LogSink: Sendable {
         self.descriptor.withLockedValue { descriptor in
             var written = 0
             while written < bytes.count {
-                let count = bytes[written...].withUnsafeBytes { DescriptorCalls.write(descriptor, $0) }
+                let count = bytes[written...].withUnsafeBytes {
+                    DescriptorCalls.write(descriptor, $0)
+                }
                 if count < 0 {
                     if errno == EINTR { continue }
                     return

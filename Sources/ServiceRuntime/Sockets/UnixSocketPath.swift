@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// A path at which a Unix socket is about to be, or has been, bound.
@@ -14,12 +14,14 @@ package struct UnixSocketPath: Sendable, Hashable {
     package init(_ path: String) throws(FileError) {
         let limit = MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
         if path.isEmpty || path.utf8.contains(0) {
-            throw FileError(.unsafe, "socket path \(QuotedText.quoted(path)) is empty or has a NUL byte")
+            throw FileError(
+                .unsafe, "socket path \(QuotedText.quoted(path)) is empty or has a NUL byte")
         }
         if path.utf8.count > limit {
             throw FileError(
                 .tooLarge,
-                "socket path \(QuotedText.quoted(path)) has \(path.utf8.count) bytes; at most \(limit) fit")
+                "socket path \(QuotedText.quoted(path)) has \(path.utf8.count) bytes; at most \(limit) fit"
+            )
         }
         self.path = path
     }
@@ -45,12 +47,14 @@ package struct UnixSocketPath: Sendable, Hashable {
         }
         guard status.st_mode & S_IFMT == S_IFSOCK else {
             throw FileError(
-                .unsafe, "\(QuotedText.quoted(self.path)) is no socket; remove it or choose another path")
+                .unsafe,
+                "\(QuotedText.quoted(self.path)) is no socket; remove it or choose another path")
         }
         if try self.isListening() {
             throw FileError(
                 .inUse,
-                "another process listens on \(QuotedText.quoted(self.path)); stop it or choose another path")
+                "another process listens on \(QuotedText.quoted(self.path)); stop it or choose another path"
+            )
         }
         guard unlink(self.path) == 0 || errno == ENOENT else {
             throw FileError(errno: errno, "remove", self.path)
@@ -71,10 +75,12 @@ package struct UnixSocketPath: Sendable, Hashable {
 
     private func isListening() throws(FileError) -> Bool {
         #if canImport(Darwin)
-        let descriptor = socket(AF_UNIX, SOCK_STREAM, 0)
+            let descriptor = socket(AF_UNIX, SOCK_STREAM, 0)
         #else
-        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
-        let descriptor = socket(AF_UNIX, type, 0)
+            let type =
+                CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+                | CInt(SOCK_NONBLOCK.rawValue)
+            let descriptor = socket(AF_UNIX, type, 0)
         #endif
         guard descriptor >= 0 else { throw FileError(errno: errno, "make a socket for", self.path) }
         defer { _ = close(descriptor) }

@@ -3,6 +3,7 @@ import json
 import os
 import random
 import socket
+import time
 
 import grpc
 from harness import Agent, Server, certificates, main, own_selectors, protos, wait_until
@@ -92,6 +93,7 @@ def push(s, server, agent, mine):
             assert any(chain[-1].issuer == root.subject for root in roots), "WAPI-20"
 
     with s.check("WAPI-23: of two identities with the same hint the older one is served"):
+        time.sleep(1.1)  # entries of one second are told apart by ID, not by age
         third = server.create_entry("three", agent.id, mine, "-hint", "same")
         fourth = server.create_entry("four", agent.id, mine, "-hint", "other")
         message = watch.until(lambda message: server.id("four") in ids(message))

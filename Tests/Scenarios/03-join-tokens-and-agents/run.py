@@ -118,7 +118,8 @@ def ban_and_evict(s, server):
         done = server.cli("agent", "show", "-spiffeID", agent.id)
         assert done.returncode == 1, done.stdout
         again = Agent(s, server, name="returning").start()
-        assert again.id in [one["id"] for one in server.json("agent", "list")["agents"]]
+        listed = [one["id"] for one in server.json("agent", "list")["agents"]]
+        assert again.id in ["spiffe://{trust_domain}{path}".format(**one) for one in listed], listed
         again.stop()
         for command in ("ban", "evict"):
             done = server.cli("agent", command, "-spiffeID", server.id("spire/agent/none"))

@@ -315,6 +315,8 @@ def minting(s, server):
 
 
 def agent_commands(s, server, agent):
+    for entry in server.json("entry", "show")["entries"]:
+        server.ok("entry", "delete", "-entryID", entry["id"])
     with s.check("api fetch without an identity fails within its timeout"):
         done = agent.cli("api", "fetch", "x509", "-timeout", "2s")
         assert done.returncode == 1, done.stdout

@@ -71,7 +71,9 @@ def handshake(s, server, bundle):
     with s.check("older protocol versions are refused"):
         for version in ("-tls1_2", "-tls1_1", "-tls1"):
             done = s_client(server, version, "-alpn", "h2")
-            assert done.returncode != 0 and "Verify return code: 0" not in done.stdout, version
+            # openssl says "Verify return code: 0" of a handshake that never came about, too.
+            assert "Cipher is (NONE)" in done.stdout and "BEGIN CERTIFICATE" not in done.stdout, (
+                version + done.stdout)
 
     with s.check("without h2 there is no conversation"):
         context = ssl.create_default_context()

@@ -34,7 +34,8 @@ class Laptop:
                 continue
             for program, name in (("cygnet-server", "server"), ("cygnet-agent", "agent")):
                 done = run([binary(program), "healthcheck", "-socketPath", path])
-                if done.returncode == 0 and getattr(self, name) is None:
+                # Both sockets answer health checks; the name tells which is which.
+                if done.returncode == 0 and name in os.path.basename(path):
                     setattr(self, name, path)
         return self.server and self.agent
 

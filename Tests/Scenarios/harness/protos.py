@@ -63,7 +63,9 @@ def _index():
         module = name[: -len(".proto")].replace("-", "_").replace("/", ".")
         for service in re.findall(r"^service\s+(\w+)", text, re.M):
             full = f"{package.group(1)}.{service}" if package else service
-            _services[full] = module
+            # A module named grpc.health would have to live inside the installed grpc package; the stock
+            # client of the health service has it under another name.
+            _services[full] = module.replace("grpc.health.", "grpc_health.")
 
 
 def messages(service):

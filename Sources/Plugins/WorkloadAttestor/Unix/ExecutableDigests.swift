@@ -4,16 +4,16 @@ import NIOConcurrencyHelpers
 import PluginAPI
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// SHA-256 digests of program files, each file read once.
 ///
-/// A digest is kept under device, inode, times of change and size of the very descriptor it was read from, so a
-/// path that comes to name another file, or a file that is rewritten, is never answered from memory.
-/// Those who ask for the same file at the same time wait for one reading.
+/// A digest is kept under device, inode, times of change and size of the very descriptor it was
+/// read from, so a path that comes to name another file, or a file that is rewritten, is never
+/// answered from memory. Those who ask for the same file at the same time wait for one reading.
 final class ExecutableDigests: Sendable {
     struct Key: Hashable, Sendable {
         let device: UInt64
@@ -29,15 +29,15 @@ final class ExecutableDigests: Sendable {
             self.inode = UInt64(facts.st_ino)
             self.size = Int64(facts.st_size)
             #if canImport(Darwin)
-            self.modifiedSeconds = facts.st_mtimespec.tv_sec
-            self.modifiedNanoseconds = facts.st_mtimespec.tv_nsec
-            self.changedSeconds = facts.st_ctimespec.tv_sec
-            self.changedNanoseconds = facts.st_ctimespec.tv_nsec
+                self.modifiedSeconds = facts.st_mtimespec.tv_sec
+                self.modifiedNanoseconds = facts.st_mtimespec.tv_nsec
+                self.changedSeconds = facts.st_ctimespec.tv_sec
+                self.changedNanoseconds = facts.st_ctimespec.tv_nsec
             #else
-            self.modifiedSeconds = facts.st_mtim.tv_sec
-            self.modifiedNanoseconds = facts.st_mtim.tv_nsec
-            self.changedSeconds = facts.st_ctim.tv_sec
-            self.changedNanoseconds = facts.st_ctim.tv_nsec
+                self.modifiedSeconds = facts.st_mtim.tv_sec
+                self.modifiedNanoseconds = facts.st_mtim.tv_nsec
+                self.changedSeconds = facts.st_ctim.tv_sec
+                self.changedNanoseconds = facts.st_ctim.tv_nsec
             #endif
         }
     }
@@ -79,7 +79,11 @@ final class ExecutableDigests: Sendable {
         }
         let key = Key(facts)
         while true {
-            enum Turn { case done(String), wait(ConditionLock<Int>), read(ConditionLock<Int>) }
+            enum Turn {
+                case done(String)
+                case wait(ConditionLock<Int>)
+                case read(ConditionLock<Int>)
+            }
             let turn = self.state.withLockedValue { state -> Turn in
                 if let digest = state.digests[key] { return .done(digest) }
                 if let reading = state.readings[key] { return .wait(reading) }
@@ -91,7 +95,8 @@ final class ExecutableDigests: Sendable {
             case .done(let digest):
                 return digest
             case .wait(let reading):
-                // Another thread reads the file. When it is done there is a digest, or it is our turn.
+                // Another thread reads the file. When it is done there is a digest, or it is our
+                // turn.
                 reading.lock(whenValue: 1)
                 reading.unlock()
             case .read(let reading):

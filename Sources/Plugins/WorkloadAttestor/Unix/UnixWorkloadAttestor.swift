@@ -4,15 +4,16 @@ package import PluginAPI
 package import SPIFFE
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// The `unix` workload attestor: user, groups and program file of a process.
 ///
 /// Selectors: `uid`, `user`, `gid`, `group`, `supplementary_gid`, `supplementary_group`, and with
-/// ``Configuration/discoversPath`` also `path` and `sha256`. Names are left out when the system knows none.
+/// ``Configuration/discoversPath`` also `path` and `sha256`. Names are left out when the system
+/// knows none.
 package struct UnixWorkloadAttestor: WorkloadAttestor {
     /// The plugin's settings.
     package struct Configuration: Hashable, Sendable {
@@ -31,8 +32,8 @@ package struct UnixWorkloadAttestor: WorkloadAttestor {
     package let name = "unix"
     private let configuration: Configuration
     private let digests = ExecutableDigests()
-    /// Reading names and program files may wait for a directory service or a file system, so it happens
-    /// on threads of its own.
+    /// Reading names and program files may wait for a directory service or a file system, so it
+    /// happens on threads of its own.
     private let queue = DispatchQueue(label: "cygnet.unix-attestor", attributes: .concurrent)
 
     package init(configuration: Configuration = Configuration()) {
@@ -52,7 +53,9 @@ package struct UnixWorkloadAttestor: WorkloadAttestor {
         var values = ["uid:\(ids.effectiveUser)"]
         if let user = UserDatabase.userName(ids.effectiveUser) { values.append("user:" + user) }
         values.append("gid:\(ids.effectiveGroup)")
-        if let group = UserDatabase.groupName(ids.effectiveGroup) { values.append("group:" + group) }
+        if let group = UserDatabase.groupName(ids.effectiveGroup) {
+            values.append("group:" + group)
+        }
         for group in ids.supplementaryGroups {
             values.append("supplementary_gid:\(group)")
             if let name = UserDatabase.groupName(group) {
@@ -96,7 +99,8 @@ struct ProcessIDs: Hashable {
             if failure != 0 { throw Self.unreadable("status", pid, CInt(failure)) }
             guard let ids = ProcessIDs(statusLines: text) else {
                 throw WorkloadAttestorError(
-                    .unreadable, "cannot read the IDs of process \(pid): unexpected form of its status")
+                    .unreadable,
+                    "cannot read the IDs of process \(pid): unexpected form of its status")
             }
             self = ids
             return
@@ -109,13 +113,16 @@ struct ProcessIDs: Hashable {
         for line in text.split(separator: "\n") {
             guard let colon = line.firstIndex(of: ":") else { return nil }
             var numbers: [UInt32] = []
-            for word in line[line.index(after: colon)...].split(whereSeparator: { $0 == "\t" || $0 == " " }) {
+            for word in line[line.index(after: colon)...].split(whereSeparator: {
+                $0 == "\t" || $0 == " "
+            }) {
                 guard let number = UInt32(word) else { return nil }
                 numbers.append(number)
             }
             fields[line[..<colon]] = numbers
         }
-        guard let user = fields["Uid"], user.count == 4, let group = fields["Gid"], group.count == 4,
+        guard let user = fields["Uid"], user.count == 4, let group = fields["Gid"],
+            group.count == 4,
             let groups = fields["Groups"]
         else { return nil }
         self.effectiveUser = user[1]
@@ -134,10 +141,13 @@ struct ProcessIDs: Hashable {
         return path.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     }
 
-    static func unreadable(_ what: String, _ pid: Int32, _ negativeErrno: CInt) -> WorkloadAttestorError {
+    static func unreadable(_ what: String, _ pid: Int32, _ negativeErrno: CInt)
+        -> WorkloadAttestorError
+    {
         WorkloadAttestorError(
             negativeErrno == -ESRCH ? .processEnded : .unreadable,
-            "cannot read the \(what) of process \(pid): \(String(cString: strerror(-negativeErrno)))")
+            "cannot read the \(what) of process \(pid): \(String(cString: strerror(-negativeErrno)))"
+        )
     }
 }
 

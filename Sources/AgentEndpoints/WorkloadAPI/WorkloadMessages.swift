@@ -1,0 +1,97 @@
+import AgentCore
+import Foundation
+import NIOConcurrencyHelpers
+import SPIFFE
+import SwiftProtobuf
+import WorkloadAPIProto
+
+/// Serialises views. Each view is serialised once, and all streams that send it share the bytes.
+struct WorkloadMessages: Sendable {
+    let jwtBundles: JWTBundleCache
+
+    func bytes(_ view: X509View) throws(WorkloadRefusal) -> [UInt8] {
+        try self.once(view.encoded) {
+            let own = Self.x509(view.ownBundle)
+            return X509SVIDResponse.with {
+                $0.svids = view.identities.map { identity in
+                    .with {
+                        $0.spiffeID = identity.svid.spiffeID.string
+                        $0.x509Svid = Data(identity.svid.chainDER)
+                        $0.x509SvidKey = Data(identity.svid.privateKeyDER)
+                        $0.bundle = own
+                        $0.hint = identity.entry.hint
+                    }
+                }
+                $0.federatedBundles = Self.byID(view.federatedBundles) { Self.x509($0) }
+            }
+        }
+    }
+
+    func x509Bundles(_ view: BundleView) throws(WorkloadRefusal) -> [UInt8] {
+        try self.once(view.encoded) {
+            X509BundlesResponse.with { $0.bundles = Self.byID(view.bundles) { Self.x509($0) } }
+        }
+    }
+
+    func jwtBundles(_ view: BundleView) throws(WorkloadRefusal) -> [UInt8] {
+        try self.once(view.encoded) {
+            JWTBundlesResponse.with {
+                $0.bundles = Self.byID(view.bundles) { Data(self.jwtBundles.bundle($0).jwks()) }
+            }
+        }
+    }
+
+    private func once<Response: Message>(
+        _ form: EncodedForm, _ make: () -> Response
+    ) throws(WorkloadRefusal) -> [UInt8] {
+        do {
+            return try form.bytes {
+                var options = BinaryEncodingOptions()
+                // Equal content, equal bytes: a message that says nothing new is not sent.
+                options.useDeterministicOrdering = true
+                return try make().serializedBytes(options: options)
+            }
+        } catch {
+            throw WorkloadRefusal(.internal, "response cannot be encoded")
+        }
+    }
+
+    private static func x509(_ bundle: AgentBundle) -> Data {
+        Data(bundle.x509Authorities.flatMap(\.der))
+    }
+
+    /// Bundle maps are keyed by the trust domain's SPIFFE ID.
+    private static func byID(
+        _ bundles: [AgentBundle], _ value: (AgentBundle) -> Data
+    ) -> [String: Data] {
+        Dictionary(bundles.map { ($0.trustDomain.id.string, value($0)) }) { first, _ in first }
+    }
+}
+
+/// The JWT half of bundles, parsed once for as long as it does not change.
+final class JWTBundleCache: Sendable {
+    private struct Known {
+        let authorities: [AgentBundle.JWTAuthority]
+        let bundle: JWTBundle
+    }
+
+    private let known = NIOLockedValueBox<[TrustDomain: Known]>([:])
+
+    /// The keys of a trust domain that can be read; the others are left out.
+    func bundle(_ bundle: AgentBundle) -> JWTBundle {
+        if let known = self.known.withLockedValue({ $0[bundle.trustDomain] }),
+            known.authorities == bundle.jwtAuthorities
+        {
+            return known.bundle
+        }
+        var keys: [String: JWTVerificationKey] = [:]
+        for authority in bundle.jwtAuthorities {
+            keys[authority.keyID] = try? JWTVerificationKey(publicKeyDER: authority.publicKeyDER)
+        }
+        let parsed = JWTBundle(trustDomain: bundle.trustDomain, authorities: keys)
+        self.known.withLockedValue {
+            $0[bundle.trustDomain] = Known(authorities: bundle.jwtAuthorities, bundle: parsed)
+        }
+        return parsed
+    }
+}

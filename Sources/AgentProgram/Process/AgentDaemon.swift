@@ -1,0 +1,41 @@
+import Foundation
+import Logging
+import ServiceRuntime
+
+/// The agent as a daemon: log, signals, and a bounded end.
+package enum AgentDaemon {
+    /// How long open calls may go on after a signal to stop.
+    private static let drainTime = Duration.seconds(5)
+
+    /// Runs the agent until SIGTERM or SIGINT.
+    package static func run(_ configuration: AgentConfiguration) async throws {
+        umask(0o027)
+        let log = try LogSystem(configuration.log)
+        let logger = log.logger()
+        for advice in configuration.advice { logger.warning("\(advice)") }
+        let process = try AgentProcess(configuration, logger: logger)
+        let agent = Task { try await process.run() }  // Owned by this function, which cancels and awaits it.
+        let signals = Task {  // Ends with the agent, below.
+            for await signal in ProcessSignal.sequence() {
+                switch signal {
+                case .terminate, .interrupt:
+                    logger.info("stopping", metadata: ["signal": "\(signal)"])
+                    agent.cancel()
+                    try await Task.sleep(for: Self.drainTime)
+                    // A client that does not let go must not keep the agent from ending.
+                    unlink(configuration.socketPath)
+                    exit(0)
+                case .reopenLog:
+                    do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
+                case .reloadPlugins: continue
+                }
+            }
+        }
+        defer { signals.cancel() }
+        do {
+            try await agent.value
+        } catch is CancellationError {}
+        unlink(configuration.socketPath)
+        logger.info("agent stopped")
+    }
+}

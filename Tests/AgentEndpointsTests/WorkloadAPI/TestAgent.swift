@@ -1,0 +1,181 @@
+import AgentCore
+import Crypto
+import Foundation
+import GRPCCore
+import GRPCNIOTransportHTTP2Posix
+import Logging
+import NIOConcurrencyHelpers
+import PluginAPI
+import SPIFFE
+import SPIFFEGRPC
+import SwiftASN1
+import WorkloadAPIProto
+import X509
+
+@testable import AgentEndpoints
+
+/// The Workload API on a real Unix socket, with a server that is played by the test.
+final class TestAgent: Sendable {
+    typealias Client = SpiffeWorkloadAPI.Client<HTTP2ClientTransport.Posix>
+
+    let trustDomain: TrustDomain
+    let identities: WorkloadIdentities
+    let rootKey = P256.Signing.PrivateKey()
+    let jwtKey = P256.Signing.PrivateKey()
+    let rootDER: [UInt8]
+    private let root: Certificate
+    private let api: WorkloadAPI
+
+    init(
+        allowsUnauthenticatedVerifiers: Bool = false, foreignClaims: Set<String> = []
+    ) throws {
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        self.trustDomain = try TrustDomain("acme.test")
+        var settings = WorkloadIdentities.Settings()
+        settings.cache.allowsUnauthenticatedVerifiers = allowsUnauthenticatedVerifiers
+        self.identities = WorkloadIdentities(
+            trustDomain: self.trustDomain, settings: settings, logger: logger)
+        self.api = WorkloadAPI(
+            settings: WorkloadAPI.Settings(
+                trustDomain: self.trustDomain, allowedForeignJWTClaims: foreignClaims),
+            identities: self.identities,
+            attestation: WorkloadAttestation(attestors: [OwnUser()], logger: logger), logger: logger
+        )
+        let key = Certificate.PrivateKey(self.rootKey)
+        let name = try DistinguishedName { CommonName("root") }
+        self.root = try Certificate(
+            version: .v3, serialNumber: .init(), publicKey: key.publicKey,
+            notValidBefore: Date().addingTimeInterval(-60),
+            notValidAfter: Date().addingTimeInterval(86_400), issuer: name, subject: name,
+            signatureAlgorithm: .ecdsaWithSHA256,
+            extensions: try Certificate.Extensions {
+                Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
+                Critical(KeyUsage(keyCertSign: true, cRLSign: true))
+                SubjectAlternativeNames([.uniformResourceIdentifier("spiffe://acme.test")])
+            }, issuerPrivateKey: key)
+        self.rootDER = try Self.der(self.root)
+    }
+
+    /// Runs the endpoint and a client on one connection for as long as the closure runs.
+    func run(
+        signs: Bool = true,
+        _ body: @Sendable (Client, GRPCClient<HTTP2ClientTransport.Posix>) async throws -> Void
+    ) async throws {
+        let path = NSTemporaryDirectory() + "cygnet-" + UUID().uuidString.prefix(8) + ".sock"
+        defer { unlink(path) }
+        let server = GRPCServer(
+            transport: SPIFFEServerTransport(listener: .unixSocket(path: path, mode: 0o600)),
+            services: [
+                WorkloadAPIService(self.api), AgentHealthService(identities: self.identities),
+            ])
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.serve() }
+            if signs { group.addTask { await self.sign() } }
+            let transport = try HTTP2ClientTransport.Posix(
+                target: .unixDomainSocket(path: path, authority: "localhost"),
+                transportSecurity: .plaintext,
+                config: .defaults { $0.backoff.initial = .milliseconds(10) })
+            try await withGRPCClient(transport: transport) { client in
+                try await body(Client(wrapping: client), client)
+            }
+            self.identities.stop()
+            server.beginGracefulShutdown()
+            group.cancelAll()
+        }
+    }
+
+    // MARK: The server's part
+
+    /// Tells the agent its entries and bundles, as after a first synchronisation.
+    func synchronise(_ entries: [AuthorizedEntry], _ bundles: [AgentBundle] = []) {
+        self.identities.receive(.bundles(BundleChange(upserted: [self.bundle] + bundles)))
+        self.identities.receive(.entries(EntryChange(isSnapshot: true, upserted: entries)))
+    }
+
+    var bundle: AgentBundle {
+        AgentBundle(
+            trustDomain: self.trustDomain,
+            x509Authorities: [AgentBundle.X509Authority(der: self.rootDER)],
+            jwtAuthorities: [
+                AgentBundle.JWTAuthority(
+                    keyID: "k1", publicKeyDER: Array(self.jwtKey.publicKey.derRepresentation))
+            ])
+    }
+
+    static func entry(
+        _ id: String, selector: String = "unix:uid:own", createdAt: Int64 = 0, hint: String = "",
+        federatesWith: [String] = []
+    ) throws -> AuthorizedEntry {
+        AuthorizedEntry(
+            id: id, spiffeID: try SPIFFEID("spiffe://acme.test/" + id),
+            selectors: [try Selector(selector)],
+            federatesWith: try federatesWith.map { try TrustDomain($0) }, hint: hint,
+            createdAt: createdAt)
+    }
+
+    private func sign() async {
+        for await _ in self.identities.begin(isPush: true) {
+            for request in self.identities.takeRequests(limit: 100) {
+                switch request {
+                case .x509(let batch):
+                    for one in batch {
+                        let result = Result { try self.chain(one) }
+                            .mapError { IssuanceRefusal(code: 13, message: "\($0)") }
+                        self.identities.receive(.x509(requestID: one.requestID, result))
+                    }
+                case .jwt(let id, let entryID, let audience):
+                    let result = Result { try self.token(entryID, audience) }
+                        .mapError { IssuanceRefusal(code: 13, message: "\($0)") }
+                    self.identities.receive(.jwt(requestID: id, result))
+                case .resync:
+                    break
+                }
+            }
+        }
+    }
+
+    private func chain(_ request: SessionRequest.X509) throws -> [[UInt8]] {
+        let leaf = try Certificate(
+            version: .v3, serialNumber: .init(), publicKey: request.key.privateKey.publicKey,
+            notValidBefore: Date().addingTimeInterval(-10),
+            notValidAfter: Date().addingTimeInterval(3600), issuer: self.root.subject,
+            subject: DistinguishedName { CountryName("US") }, signatureAlgorithm: .ecdsaWithSHA256,
+            extensions: Certificate.Extensions {
+                Critical(BasicConstraints.notCertificateAuthority)
+                Critical(KeyUsage(digitalSignature: true))
+                SubjectAlternativeNames([
+                    .uniformResourceIdentifier("spiffe://acme.test/" + request.entryID)
+                ])
+            }, issuerPrivateKey: Certificate.PrivateKey(self.rootKey))
+        return [try Self.der(leaf)]
+    }
+
+    func token(_ entryID: String, _ audience: [String]) throws -> IssuedJWTSVID {
+        let now = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.down))
+        let signer = try JWSSigner(privateKey: Certificate.PrivateKey(self.jwtKey), keyID: "k1")
+        let claims = JSONValue.object([
+            "sub": .string("spiffe://acme.test/" + entryID),
+            "aud": .array(audience.map { .string($0) }),
+            "iat": .int(Int64(now.timeIntervalSince1970)),
+            "exp": .int(Int64(now.timeIntervalSince1970) + 300), "extra": .string("x"),
+        ])
+        return IssuedJWTSVID(
+            spiffeID: try SPIFFEID("spiffe://acme.test/" + entryID),
+            token: try signer.sign(claims: claims.serialized()), issuedAt: now,
+            expiresAt: now.addingTimeInterval(300), keyID: "k1")
+    }
+
+    private static func der(_ certificate: Certificate) throws -> [UInt8] {
+        var serializer = DER.Serializer()
+        try serializer.serialize(certificate)
+        return serializer.serializedBytes
+    }
+}
+
+/// States one fact about every process, so that a test can match the test process.
+private struct OwnUser: WorkloadAttestor {
+    let name = "unix"
+    func selectors(of process: any ProcessReference) async throws -> [Selector] {
+        [try Selector("unix:uid:own")]
+    }
+}

@@ -1,0 +1,331 @@
+import AgentCore
+import ControlPlaneProto
+import Foundation
+import GRPCCore
+import GRPCNIOTransportHTTP2Posix
+import SPIFFE
+import SwiftProtobuf
+import Testing
+import WorkloadAPIProto
+import X509
+
+@testable import AgentEndpoints
+
+private let security: Metadata = ["workload.spiffe.io": "true"]
+
+/// The status of a call that must fail.
+private func code(_ body: () async throws -> Void) async -> RPCError.Code? {
+    do {
+        try await body()
+        return nil
+    } catch let error as RPCError {
+        return error.code
+    } catch {
+        return .unknown
+    }
+}
+
+@Suite("Workload API on a socket", .timeLimit(.minutes(1)))
+struct WorkloadAPITests {
+    private func firstX509(_ client: TestAgent.Client) async throws -> X509SVIDResponse? {
+        try await client.fetchX509SVID(.init(), metadata: security) { response in
+            for try await message in response.messages { return message }
+            return nil
+        }
+    }
+
+    @Test(
+        "WEP-06: without the security header nothing is done",
+        arguments: [
+            [], ["TRUE"], ["True"], ["1"], [""], ["true", "true"],
+        ])
+    func header(values: [String]) async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a")])
+        try await agent.run { client, _ in
+            var metadata = Metadata()
+            for value in values { metadata.addString(value, forKey: "workload.spiffe.io") }
+            #expect(
+                await code {
+                    try await client.fetchX509SVID(.init(), metadata: metadata) { response in
+                        for try await _ in response.messages {}
+                    }
+                } == .invalidArgument)
+            #expect(
+                await code {
+                    _ = try await client.fetchJWTSVID(
+                        .with { $0.audience = ["x"] }, metadata: metadata)
+                } == .invalidArgument)
+        }
+    }
+
+    @Test("WEP-16: UNAVAILABLE before the first synchronisation, and not serving")
+    func notReady() async throws {
+        let agent = try TestAgent()
+        try await agent.run { client, raw in
+            #expect(await code { _ = try await self.firstX509(client) } == .unavailable)
+            let health = Grpc_Health_V1_Health.Client(wrapping: raw)
+            let before = try await health.check(.init()).status
+            #expect(before == .notServing)
+            agent.synchronise([])
+            let after = try await health.check(.init()).status
+            #expect(after == .serving)
+        }
+    }
+
+    @Test("WEP-18, WAPI-26, WAPI-34: a caller without identity is denied on every method")
+    func denied() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a", selector: "unix:uid:other")])
+        try await agent.run { client, _ in
+            #expect(await code { _ = try await self.firstX509(client) } == .permissionDenied)
+            #expect(
+                await code {
+                    try await client.fetchX509Bundles(.init(), metadata: security) {
+                        for try await _ in $0.messages {}
+                    }
+                } == .permissionDenied)
+            #expect(
+                await code {
+                    try await client.fetchJWTBundles(.init(), metadata: security) {
+                        for try await _ in $0.messages {}
+                    }
+                } == .permissionDenied)
+            #expect(
+                await code {
+                    _ = try await client.fetchJWTSVID(
+                        .with { $0.audience = ["x"] }, metadata: security)
+                } == .permissionDenied)
+        }
+    }
+
+    @Test("WAPI-03: the WIT methods are unimplemented")
+    func wit() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a")])
+        try await agent.run { client, _ in
+            #expect(
+                await code {
+                    try await client.fetchWITSVID(.init(), metadata: security) {
+                        for try await _ in $0.messages {}
+                    }
+                } == .unimplemented)
+            #expect(
+                await code {
+                    try await client.fetchWITBundles(.init(), metadata: security) {
+                        for try await _ in $0.messages {}
+                    }
+                } == .unimplemented)
+        }
+    }
+
+    @Test("WAPI-14: a mandatory field at its default is INVALID_ARGUMENT")
+    func mandatory() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a")])
+        try await agent.run { client, _ in
+            let calls: [() async throws -> Void] = [
+                { _ = try await client.fetchJWTSVID(.init(), metadata: security) },
+                {
+                    _ = try await client.fetchJWTSVID(
+                        .with { $0.audience = [""] }, metadata: security)
+                },
+                {
+                    _ = try await client.fetchJWTSVID(
+                        .with {
+                            $0.audience = ["x"]
+                            $0.spiffeID = "acme.test/x"
+                        }, metadata: security)
+                },
+                {
+                    _ = try await client.validateJWTSVID(
+                        .with { $0.svid = "x" }, metadata: security)
+                },
+                {
+                    _ = try await client.validateJWTSVID(
+                        .with { $0.audience = "x" }, metadata: security)
+                },
+            ]
+            for call in calls { #expect(await code(call) == .invalidArgument) }
+        }
+    }
+
+    @Test("WAPI-17, WAPI-18, WAPI-19, WAPI-20, WAPI-21: content of an X509SVIDResponse")
+    func x509Content() async throws {
+        let agent = try TestAgent()
+        let partner = try TrustDomain("partner.test")
+        agent.synchronise(
+            [
+                try TestAgent.entry(
+                    "b", createdAt: 1, hint: "internal", federatesWith: ["partner.test"]),
+                try TestAgent.entry("a", createdAt: 2),
+            ],
+            [AgentBundle(trustDomain: partner, x509Authorities: [.init(der: agent.rootDER)])])
+        try await agent.run { client, _ in
+            let response = try #require(try await self.firstX509(client))
+            #expect(
+                response.svids.map(\.spiffeID) == ["spiffe://acme.test/b", "spiffe://acme.test/a"])
+            #expect(response.svids.map(\.hint) == ["internal", ""])
+            #expect(Array(response.federatedBundles.keys) == ["spiffe://partner.test"])
+            for svid in response.svids {
+                let parsed = try SPIFFE.X509SVID(
+                    certificateChainDER: [UInt8](svid.x509Svid),
+                    privateKeyPKCS8DER: [UInt8](svid.x509SvidKey))
+                #expect(parsed.id.string == svid.spiffeID)
+                let bundle = try X509Bundle(
+                    trustDomain: agent.trustDomain, concatenatedDER: [UInt8](svid.bundle))
+                let verified = try await X509SVIDVerifier(bundles: bundle)
+                    .verify(chainDER: parsed.certificateChainDER)
+                #expect(verified.id == parsed.id)
+            }
+        }
+    }
+
+    @Test(
+        "WAPI-07, WAPI-10, WAPI-26: a stream hears of new and withdrawn identities, then is denied")
+    func stream() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a", createdAt: 1)])
+        try await agent.run { client, _ in
+            let status = await code {
+                try await client.fetchX509SVID(.init(), metadata: security) { response in
+                    for try await message in response.messages {
+                        let ids = message.svids.map(\.spiffeID)
+                        #expect(!ids.isEmpty)
+                        switch ids.count {
+                        case 1 where ids == ["spiffe://acme.test/a"]:
+                            let entry = try TestAgent.entry("b", createdAt: 2)
+                            agent.identities.receive(.entries(EntryChange(upserted: [entry])))
+                        case 2:
+                            agent.identities.receive(.entries(EntryChange(removedIDs: ["a"])))
+                        default:
+                            agent.identities.receive(.entries(EntryChange(removedIDs: ["b"])))
+                        }
+                    }
+                }
+            }
+            #expect(status == .permissionDenied)
+        }
+    }
+
+    @Test("WAPI-29, WAPI-36, WAPI-37, WAPI-38: bundle maps")
+    func bundles() async throws {
+        let agent = try TestAgent()
+        let partner = try TrustDomain("partner.test")
+        agent.synchronise(
+            [try TestAgent.entry("a", federatesWith: ["partner.test"])],
+            [AgentBundle(trustDomain: partner, x509Authorities: [.init(der: agent.rootDER)])])
+        try await agent.run { client, _ in
+            let x509 = try await client.fetchX509Bundles(.init(), metadata: security) { response in
+                for try await message in response.messages { return message.bundles }
+                return [:]
+            }
+            #expect(Set(x509.keys) == ["spiffe://acme.test", "spiffe://partner.test"])
+            #expect(x509["spiffe://acme.test"].map { [UInt8]($0) } == agent.rootDER)
+            let jwt = try await client.fetchJWTBundles(.init(), metadata: security) { response in
+                for try await message in response.messages { return message.bundles }
+                return [:]
+            }
+            #expect(
+                jwt["spiffe://partner.test"].map { String(decoding: $0, as: UTF8.self) }
+                    == #"{"keys":[]}"#)
+            let own = try #require(jwt["spiffe://acme.test"])
+            let bundle = try JWTBundle(trustDomain: agent.trustDomain, jwks: [UInt8](own))
+            #expect(Array(bundle.authorities.keys) == ["k1"])
+        }
+    }
+
+    @Test("WAPI-32, WAPI-33, WAPI-34, WAPI-35: tokens for all identities or the one asked for")
+    func jwt() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([
+            try TestAgent.entry("a", createdAt: 1, hint: "h"),
+            try TestAgent.entry("b", createdAt: 2),
+        ])
+        try await agent.run { client, _ in
+            let both = try await client.fetchJWTSVID(
+                .with { $0.audience = ["x", "y"] }, metadata: security)
+            #expect(both.svids.map(\.spiffeID) == ["spiffe://acme.test/a", "spiffe://acme.test/b"])
+            #expect(both.svids.map(\.hint) == ["h", ""])
+            for token in both.svids {
+                let parsed = try SPIFFE.JWTSVID.unverified(token.svid)
+                #expect(parsed.id.string == token.spiffeID)
+                #expect(Set(parsed.audience) == ["x", "y"])
+            }
+            let one = try await client.fetchJWTSVID(
+                .with {
+                    $0.audience = ["x"]
+                    $0.spiffeID = "spiffe://acme.test/b"
+                }, metadata: security)
+            #expect(one.svids.map(\.spiffeID) == ["spiffe://acme.test/b"])
+            #expect(
+                await code {
+                    _ = try await client.fetchJWTSVID(
+                        .with {
+                            $0.audience = ["x"]
+                            $0.spiffeID = "spiffe://acme.test/other"
+                        }, metadata: security)
+                } == .permissionDenied)
+            // The second time from the cache.
+            let again = try await client.fetchJWTSVID(
+                .with { $0.audience = ["y", "x"] }, metadata: security)
+            #expect(again.svids.map(\.svid) == both.svids.map(\.svid))
+        }
+    }
+
+    @Test("WAPI-39, WAPI-40, WAPI-41: validation returns the claims, or INVALID_ARGUMENT")
+    func validate() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a")])
+        let token = try agent.token("z", ["me", "you"]).token
+        try await agent.run { client, _ in
+            let answer = try await client.validateJWTSVID(
+                .with {
+                    $0.audience = "me"
+                    $0.svid = token
+                }, metadata: security)
+            #expect(answer.spiffeID == "spiffe://acme.test/z")
+            #expect(answer.claims.fields["sub"]?.stringValue == "spiffe://acme.test/z")
+            #expect(
+                answer.claims.fields["aud"]?.listValue.values.map(\.stringValue) == ["me", "you"])
+            #expect(answer.claims.fields["extra"]?.stringValue == "x")
+            for (audience, svid) in [("other", token), ("me", token + "A"), ("me", "x.y.z")] {
+                #expect(
+                    await code {
+                        _ = try await client.validateJWTSVID(
+                            .with {
+                                $0.audience = audience
+                                $0.svid = svid
+                            }, metadata: security)
+                    } == .invalidArgument)
+            }
+        }
+    }
+
+    @Test("open streams end with UNAVAILABLE when the agent stops")
+    func stop() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a")])
+        try await agent.run { client, _ in
+            let status = await code {
+                try await client.fetchX509SVID(.init(), metadata: security) { response in
+                    for try await _ in response.messages { agent.identities.stop() }
+                }
+            }
+            #expect(status == .unavailable)
+        }
+    }
+
+    @Test("streams that end leave nothing behind")
+    func noLeftovers() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a")])
+        try await agent.run { client, _ in
+            for _ in 0..<20 { _ = try await self.firstX509(client) }
+            for _ in 0..<500 where agent.identities.counts.streams > 0 {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(agent.identities.counts.streams == 0)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import ServiceRuntime
+import Testing
+
+@testable import AgentProgram
+
+@Suite struct AgentConfigurationTests {
+    private func load(
+        _ agent: String, plugins: String? = nil, _ flags: AgentFlags = AgentFlags()
+    ) throws -> AgentConfiguration {
+        let text = """
+            agent {
+                trust_domain = "example.org"
+                server_address = "server"
+                server_port = "8081"
+                \(agent)
+            }
+            plugins {
+                \(plugins ?? """
+                KeyManager "memory" { plugin_data {} }
+                NodeAttestor "join_token" { plugin_data {} }
+                WorkloadAttestor "unix" { plugin_data { discover_workload_path = true } }
+                """)
+            }
+            """
+        let document = try ConfigurationDocument(parsing: Array(text.utf8), file: "agent.conf")
+        return try AgentConfiguration(file: AgentFileConfiguration(document), flags: flags)
+    }
+
+    @Test func fillsInDefaults() throws {
+        let configuration = try self.load("trust_bundle_path = \"/b.pem\"")
+        #expect(configuration.serverPort == 8081 && configuration.dataDirectory == ".")
+        #expect(configuration.socketPath == "/tmp/spire-agent/public/api.sock")
+        #expect(configuration.syncInterval == .seconds(5) && configuration.keyManager == .memory)
+        #expect(configuration.unixAttestor.discoverWorkloadPath)
+        #expect(
+            configuration.trustBundlePath == "/b.pem" && configuration.trustBundleFormat == .pem)
+    }
+
+    @Test(arguments: [
+        ("", "exactly one of"),
+        ("insecure_bootstrap = true\ntrust_bundle_path = \"x\"", "exactly one of"),
+        ("trust_bundle_url = \"http://x\"", "https://"),
+        (
+            "insecure_bootstrap = true\njoin_token = \"a\"\njoin_token_file = \"b\"",
+            "exclude each other"
+        ),
+        ("insecure_bootstrap = true\navailability_target = \"23h\"", "at least 24h0m0s"),
+        ("insecure_bootstrap = true\nrebootstrap_mode = \"auto\"", "not supported yet"),
+        ("insecure_bootstrap = true\nexperimental { sync_intervall = \"5s\" }", "did you mean"),
+        ("insecure_bootstrap = true\nsds { default_svid_name = \"x\" }", "not supported yet"),
+        ("insecure_bootstrap = true\nadmin_socket_path = \"/a\"", "not supported yet"),
+    ])
+    func refuses(_ agent: String, _ part: String) {
+        let error = #expect(throws: ConfigurationError.self) { try self.load(agent) }
+        #expect(error?.message.contains(part) == true, "\(error as Any)")
+    }
+
+    @Test func neverRepeatsTheJoinToken() {
+        let error = #expect(throws: ConfigurationError.self) {
+            try self.load("insecure_bootstrap = true\njoin_token = [\"secret-token\"]")
+        }
+        #expect(error?.message.contains("secret-token") == false)
+    }
+
+    @Test func needsOneOfEachPlugin() {
+        #expect(throws: ConfigurationError.self) {
+            try self.load("insecure_bootstrap = true", plugins: "KeyManager \"memory\" {}")
+        }
+    }
+
+    @Test func prefersFlagsOverTheFile() throws {
+        var flags = AgentFlags()
+        flags.serverPort = 1
+        flags.insecureBootstrap = true
+        flags.joinToken = "t"
+        let configuration = try self.load("join_token = \"u\"", flags)
+        #expect(configuration.serverPort == 1 && configuration.joinToken == "t")
+    }
+
+    @Test func mapsExitCodes() async {
+        let context = CommandContext(environment: [:], output: { _ in }, errorOutput: { _ in })
+        for (arguments, code) in [
+            (["api", "bogus"], 127), (["api"], 1),
+            (["api", "fetch", "-socketPath", "/nonexistent/s"], 1),
+            (["api", "fetch", "jwt"], 1), (["-version"], 0), (["api", "fetch", "jwt", "-h"], 0),
+            (["healthcheck", "-socketPath", "/nonexistent/s"], 1),
+        ] as [([String], Int32)] {
+            let result = await CommandContext.$current.withValue(context) {
+                await AgentCommandLine.main(arguments: arguments, run: { _ in })
+            }
+            #expect(result == code, "\(arguments)")
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import Logging
+import ServiceRuntime
+import Testing
+
+@testable import ServerProgram
+
+@Suite struct ServerConfigurationTests {
+    static let minimal = """
+        server {
+            trust_domain = "example.org"
+            data_dir = "/var/lib/cygnet"
+        }
+        plugins {
+            DataStore "sql" {
+                plugin_data { database_type = "sqlite3" connection_string = "/var/lib/cygnet/db" }
+            }
+            KeyManager "disk" { plugin_data { keys_path = "/var/lib/cygnet/keys.json" } }
+            NodeAttestor "join_token" { plugin_data {} }
+        }
+        """
+
+    private func load(_ text: String, _ flags: ServerFlags = ServerFlags()) throws
+        -> ServerConfiguration
+    {
+        let document = try ConfigurationDocument(parsing: Array(text.utf8), file: "server.conf")
+        return try ServerConfiguration(file: ServerFileConfiguration(document), flags: flags)
+    }
+
+    @Test func fillsInDefaults() throws {
+        let configuration = try self.load(Self.minimal)
+        var want = ServerConfiguration(
+            trustDomain: "example.org", dataDirectory: "/var/lib/cygnet",
+            keyManager: .disk(keysPath: "/var/lib/cygnet/keys.json"),
+            sqlitePath: "/var/lib/cygnet/db")
+        #expect(configuration == want)
+        want.bindPort = 1
+        #expect(configuration != want)
+        #expect(configuration.bindAddress == "0.0.0.0" && configuration.bindPort == 8081)
+        #expect(configuration.caTTL == .seconds(86400) && configuration.jwtKeyType == "ec-p256")
+    }
+
+    @Test func readsJSONToo() throws {
+        let json = """
+            {"server": {"trust_domain": "example.org", "data_dir": "/d", "ca_key_type": "RSA-2048"},
+             "plugins": {"DataStore": [{"sql": {"plugin_data": {"database_type": "sqlite3",
+                "connection_string": "/db"}}}], "KeyManager": {"memory": {"plugin_data": {}}}}}
+            """
+        let configuration = try self.load(json)
+        #expect(configuration.keyManager == .memory)
+        #expect(configuration.caKeyType == "rsa-2048" && configuration.jwtKeyType == "rsa-2048")
+    }
+
+    @Test func prefersFlagsOverTheFile() throws {
+        var flags = ServerFlags()
+        flags.trustDomain = "other.org"
+        flags.bindPort = 9000
+        flags.socketPath = ""
+        flags.logLevel = "DEBUG"
+        flags.logFormat = "json"
+        let configuration = try self.load(Self.minimal, flags)
+        #expect(configuration.trustDomain == "other.org" && configuration.bindPort == 9000)
+        #expect(configuration.socketPath == ServerConfiguration.defaultSocketPath)
+        #expect(configuration.logLevel == .debug && configuration.logFormat == .json)
+    }
+
+    @Test(arguments: [
+        ("server { trust_domian = \"x\" }", "did you mean \"trust_domain\"?"),
+        ("server { experimental { feature_flag = [] } }", "did you mean \"feature_flags\"?"),
+        ("server { experimental { feature_flags = [\"wit-svid\"] } }", "not supported yet"),
+        ("server { federation { } bind_port = 1 bind_port = 2 }", "appeared before"),
+        (
+            "server { federation { bundle_endpoint { } } }",
+            "not supported yet: \"federation\" of server"
+        ),
+        ("server { bind_port = 70000 }", "out of range"),
+        ("server { trust_domain = \"Example.org\" }", "server.conf:1"),
+        ("server { ca_key_type = \"ed25519\" }", "\"ec-p256\""),
+        ("server { agent_ttl = \"1d\" }", "none for days"),
+        ("server { admin_ids = [\"example.org\"] }", "admin_ids"),
+        ("server { log_level = \"loud\" }", "log_level"),
+        ("telemetry { Prometheus { port = 1 } }", "not supported yet"),
+        ("telemetry { Promethus { port = 1 } }", "did you mean \"Prometheus\"?"),
+        ("health_checks { bind_prt = 1 }", "did you mean \"bind_port\"?"),
+        ("servr { }", "did you mean \"server\"?"),
+        ("plugins { KeyManger \"disk\" {} }", "did you mean \"KeyManager\"?"),
+        ("plugins { KeyManager \"aws_kms\" {} }", "not supported yet"),
+        ("plugins { KeyManager \"dsk\" {} }", "did you mean \"disk\"?"),
+        ("plugins { KeyManager \"disk\" { plugin_cmd = \"x\" } }", "not supported yet"),
+        ("plugins { UpstreamAuthority \"disk\" { } }", "not supported yet"),
+        (
+            "plugins { DataStore \"sql\" { plugin_data { database_type = \"mysql\" } } }",
+            "not supported yet"
+        ),
+    ])
+    func refuses(_ text: String, _ part: String) {
+        let plugins =
+            Self.minimal.split(separator: "plugins", maxSplits: 1).last.map { "\nplugins" + $0 }
+            ?? ""
+        let whole = text.contains("plugins") ? text : text + plugins
+        let error = #expect(throws: ConfigurationError.self) { try self.load(whole) }
+        #expect(error?.message.contains(part) == true, "\(error as Any)")
+    }
+
+    @Test func skipsPluginsThatAreSwitchedOff() throws {
+        let text = Self.minimal.replacing(
+            "NodeAttestor", with: "KeyManager \"aws_kms\" { enabled = false }\nNodeAttestor")
+        #expect(try self.load(text).keyManager == .disk(keysPath: "/var/lib/cygnet/keys.json"))
+    }
+
+    @Test func advisesOnLifetimesAndKeysWithoutEffect() throws {
+        let text = Self.minimal.replacing(
+            "data_dir",
+            with: "ca_ttl = \"1h\"\nexperimental { cache_reload_interval = \"1s\" }\ndata_dir")
+        let advice = try self.load(text).advice
+        #expect(advice.contains { $0.contains("cache_reload_interval") })
+        #expect(
+            advice.contains { $0.contains("default_x509_svid_ttl 1h0m0s is longer than 10m0s") })
+    }
+}

@@ -1,0 +1,193 @@
+import NIOConcurrencyHelpers
+package import SPIFFE
+package import ServerCore
+
+/// All store protocols in memory, with a change feed; keeps to the same rules as the SQL store.
+package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStore, SnapshotStore {
+    private struct State {
+        var entries: [String: Entry] = [:]
+        var nodes: [SPIFFEID: AttestedNode] = [:]
+        var tokens: [String: JoinToken] = [:]
+        var bundles: [TrustDomain: TrustBundle] = [:]
+        var journal: [JournalEntry] = []
+        var seq: UInt64 = 0
+        var consumer: (any ChangeFeedConsumer)?
+        var failure: ServerError?
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    package init() {}
+
+    package func setConsumer(_ consumer: any ChangeFeedConsumer) {
+        self.state.withLockedValue { $0.consumer = consumer }
+    }
+
+    /// Makes every write fail with this error until it is set to nil.
+    package func fail(_ error: ServerError?) { self.state.withLockedValue { $0.failure = error } }
+
+    private func write<Result>(
+        _ body: (inout State, inout [Change]) throws -> Result
+    ) throws -> Result {
+        try self.state.withLockedValue { state in
+            if let failure = state.failure { throw failure }
+            var copy = state
+            var changes: [Change] = []
+            let result = try body(&copy, &changes)
+            copy.seq += UInt64(changes.count)
+            state = copy
+            if !changes.isEmpty { state.consumer?.apply(changes, seq: state.seq) }
+            return result
+        }
+    }
+
+    private static func hasSimilar(_ entry: Entry, in state: State) -> Bool {
+        state.entries.values.contains {
+            $0.id != entry.id && $0.spiffeID == entry.spiffeID && $0.parentID == entry.parentID
+                && $0.selectors == entry.selectors
+        }
+    }
+
+    package func createEntries(_ entries: [Entry]) async throws -> [Bool] {
+        try self.write { state, changes in
+            entries.map { entry in
+                guard state.entries[entry.id] == nil, !Self.hasSimilar(entry, in: state) else {
+                    return false
+                }
+                state.entries[entry.id] = entry
+                changes.append(.entryUpserted(entry))
+                return true
+            }
+        }
+    }
+
+    package func updateEntries(_ updates: [EntryUpdate]) async throws -> [EntryUpdateResult] {
+        try self.write { state, changes in
+            updates.map { update in
+                guard let old = state.entries[update.id] else { return .notFound }
+                var new: Entry
+                do throws(ServerError) { new = try update.transform(old) } catch { return .refused(error) }
+                new.revision = old.revision + 1
+                new.createdAt = old.createdAt
+                guard !Self.hasSimilar(new, in: state) else { return .similarExists }
+                state.entries[new.id] = new
+                changes.append(.entryUpserted(new))
+                return .updated(new)
+            }
+        }
+    }
+
+    package func deleteEntries(_ ids: [String]) async throws -> [Bool] {
+        try self.write { state, changes in
+            ids.map { id in
+                guard state.entries.removeValue(forKey: id) != nil else { return false }
+                changes.append(.entryRemoved(id: id))
+                return true
+            }
+        }
+    }
+
+    package func createJoinToken(_ token: JoinToken, alias: Entry?) async throws {
+        try self.write { state, changes in
+            guard state.tokens[token.value] == nil else {
+                throw ServerError(.alreadyExists, "join token exists already")
+            }
+            state.tokens[token.value] = token
+            guard let alias else { return }
+            guard !Self.hasSimilar(alias, in: state) else {
+                throw ServerError(.alreadyExists, "the entry for this token and agent ID exists already")
+            }
+            state.entries[alias.id] = alias
+            changes.append(.entryUpserted(alias))
+        }
+    }
+
+    package func takeJoinToken(_ value: String) async throws -> JoinToken? {
+        try self.write { state, _ in state.tokens.removeValue(forKey: value) }
+    }
+
+    package func pruneJoinTokens(expiredAt now: Int64) async throws -> Int {
+        try self.write { state, _ in
+            let before = state.tokens.count
+            state.tokens = state.tokens.filter { $0.value.expiresAt > now }
+            return before - state.tokens.count
+        }
+    }
+
+    package func attestNode(_ node: AttestedNode) async throws -> Bool {
+        try self.write { state, changes in
+            if state.nodes[node.id]?.isBanned == true { return false }
+            state.nodes[node.id] = node
+            changes.append(.nodeUpserted(node))
+            return true
+        }
+    }
+
+    package func updateNode(
+        _ id: SPIFFEID, _ transform: @escaping @Sendable (inout AttestedNode) throws(ServerError) -> Void
+    ) async throws -> AttestedNode? {
+        try self.write { state, changes in
+            guard let old = state.nodes[id] else { return nil }
+            var node = old
+            try transform(&node)
+            if node != old {
+                state.nodes[id] = node
+                changes.append(.nodeUpserted(node))
+            }
+            return node
+        }
+    }
+
+    package func deleteNode(_ id: SPIFFEID) async throws -> Bool {
+        try self.write { state, changes in
+            guard state.nodes.removeValue(forKey: id) != nil else { return false }
+            changes.append(.nodeRemoved(id))
+            let selectors = [Selector(attestedType: "spiffe_id", value: id.string)].compactMap { $0 }
+            for entry in state.entries.values
+            where entry.parentID == id && entry.selectors == selectors {
+                state.entries[entry.id] = nil
+                changes.append(.entryRemoved(id: entry.id))
+            }
+            return true
+        }
+    }
+
+    package func updateBundle(
+        _ trustDomain: TrustDomain, _ transform: @escaping @Sendable (inout TrustBundle) -> Void
+    ) async throws -> TrustBundle {
+        try self.write { state, changes in
+            let old = state.bundles[trustDomain]
+            let before = old ?? TrustBundle(trustDomain: trustDomain)
+            var new = before
+            transform(&new)
+            if new == before { return new }
+            new.sequenceNumber = (old?.sequenceNumber ?? 0) + 1
+            state.bundles[trustDomain] = new
+            changes.append(.bundleUpserted(new))
+            return new
+        }
+    }
+
+    package func loadJournal() async throws -> [JournalEntry] {
+        self.state.withLockedValue { $0.journal }
+    }
+
+    package func saveJournal(_ entries: [JournalEntry]) async throws {
+        try self.write { state, _ in state.journal = entries }
+    }
+
+    package func loadAll(_ body: @Sendable @escaping ([Change]) -> Void) async throws -> UInt64 {
+        let state = self.state.withLockedValue { $0 }
+        body(state.bundles.values.map { .bundleUpserted($0) })
+        body(state.nodes.values.map { .nodeUpserted($0) })
+        body(state.entries.values.map { .entryUpserted($0) })
+        return state.seq
+    }
+
+    package func entryDigest() async throws -> (digest: EntryDigest, seq: UInt64) {
+        let state = self.state.withLockedValue { $0 }
+        var digest = EntryDigest()
+        for entry in state.entries.values { digest.toggle(entry) }
+        return (digest, state.seq)
+    }
+}

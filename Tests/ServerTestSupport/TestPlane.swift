@@ -1,0 +1,98 @@
+package import Foundation
+package import Logging
+import NIOConcurrencyHelpers
+package import PluginAPI
+import Plugins
+package import SPIFFE
+package import ServerCore
+
+/// A clock that only moves when told to.
+package final class TestClock: Sendable {
+    private let time: NIOLockedValueBox<Int64>
+
+    package init(_ unixTime: Int64 = 1_900_000_000) { self.time = NIOLockedValueBox(unixTime) }
+
+    package var unixTime: Int64 { self.time.withLockedValue { $0 } }
+    package func advance(by seconds: Int64) { self.time.withLockedValue { $0 += seconds } }
+    package var now: @Sendable () -> Date {
+        { Date(timeIntervalSince1970: TimeInterval(self.unixTime)) }
+    }
+}
+
+/// Keeps issuance records in memory, and refuses them when told to.
+package final class MemoryRecorder: IssuanceRecorder {
+    private struct State {
+        var records: [IssuanceRecord] = []
+        var appends = 0
+        var failure: ServerError?
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    package init() {}
+
+    package var records: [IssuanceRecord] { self.state.withLockedValue { $0.records } }
+    package var appends: Int { self.state.withLockedValue { $0.appends } }
+    package func fail(_ error: ServerError?) { self.state.withLockedValue { $0.failure = error } }
+
+    package func append(_ records: [IssuanceRecord]) async throws {
+        try self.state.withLockedValue { state in
+            if let failure = state.failure { throw failure }
+            state.records.append(contentsOf: records)
+            state.appends += 1
+        }
+    }
+}
+
+/// The control plane of `acme.test` without network and disk.
+package struct TestPlane: Sendable {
+    package let trustDomain: TrustDomain
+    package let clock: TestClock
+    package let store: MemoryStore
+    package let keys: any KeyManager
+    package let recorder: MemoryRecorder
+    package let directory: Directory
+    package let authorities: AuthorityManager
+    package let issuer: Issuer
+    package let nodes: NodeRegistry
+    package let entries: EntryRegistry
+
+    package init(
+        clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
+        authority: AuthorityManager.Settings = AuthorityManager.Settings(),
+        store: MemoryStore = MemoryStore(), keys: (any KeyManager)? = nil
+    ) async throws {
+        let trustDomain = try TrustDomain("acme.test")
+        let keys = keys ?? MemoryKeyManager()
+        let recorder = MemoryRecorder()
+        let directory = Directory(trustDomain: trustDomain)
+        try await directory.load(from: store)
+        store.setConsumer(directory)
+        let authorities = AuthorityManager(
+            trustDomain: trustDomain, settings: authority, keyManager: keys, journal: store,
+            bundles: store, recorder: recorder, logger: Self.logger, now: clock.now)
+        try await authorities.start(ownBundle: directory.ownBundle)
+        let issuer = try Issuer(
+            trustDomain: trustDomain, settings: settings, authorities: authorities,
+            recorder: recorder, now: clock.now)
+        self.trustDomain = trustDomain
+        self.clock = clock
+        self.store = store
+        self.keys = keys
+        self.recorder = recorder
+        self.directory = directory
+        self.authorities = authorities
+        self.issuer = issuer
+        self.nodes = NodeRegistry(
+            directory: directory, store: store, issuer: issuer, logger: Self.logger, now: clock.now)
+        self.entries = EntryRegistry(directory: directory, store: store, now: clock.now)
+    }
+
+    /// A logger that says nothing.
+    package static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    /// The ID with that path in `acme.test`.
+    package func id(_ path: String) throws -> SPIFFEID {
+        try SPIFFEID(trustDomain: self.trustDomain, path: path)
+    }
+}

@@ -1,0 +1,90 @@
+import Testing
+
+@testable import ServiceRuntime
+
+@Suite struct GoArgumentsTests {
+    @Test func rewritesSwitchesWithValues() throws {
+        let result = try GoArguments.normalised(
+            ["entry", "-node=true", "--admin=F", "-hint=node=x", "-x=1", "--", "-node=false"],
+            switches: ["node", "admin"])
+        #expect(result == ["entry", "-node", "-hint=node=x", "-x=1", "--", "-node=false"])
+    }
+
+    @Test func refusesOtherValues() {
+        #expect(throws: CommandError.self) {
+            try GoArguments.normalised(["-node=yes"], switches: ["node"])
+        }
+    }
+}
+
+@Suite struct SocketResolutionTests {
+    private let environment = [
+        "SPIRE_SERVER_PRIVATE_SOCKET": "/env.sock",
+        "SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE": "/run/%i/a.sock",
+    ]
+
+    @Test func followsTheOrder() throws {
+        let server = SocketResolution.server
+        let environment = self.environment
+        #expect(try server.path(socketPath: "/f", instance: "a", environment: environment) == "/f")
+        #expect(
+            try server.path(socketPath: server.defaultPath, instance: "a", environment: environment)
+                == "/run/a/a.sock")
+        #expect(
+            try server.path(socketPath: server.defaultPath, instance: "", environment: environment)
+                == "/env.sock")
+        #expect(
+            try server.path(socketPath: server.defaultPath, instance: "", environment: [:])
+                == "/tmp/spire-server/private/api.sock")
+    }
+
+    @Test func needsATemplateForAnInstance() {
+        for template in [nil, "", "/run/a.sock"] {
+            #expect(throws: CommandError.self) {
+                try SocketResolution.agent.path(
+                    socketPath: "", instance: "a",
+                    environment: template.map { ["SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE": $0] } ?? [:])
+            }
+        }
+    }
+}
+
+@Suite struct MessageShapeTests {
+    @Test func addsZeroValuesAndSortsKeys() throws {
+        let inner = MessageShape(["n": .number, "t": .text])
+        let shape = MessageShape([
+            "text": .text, "big": .bigNumber, "flag": .boolean, "list": .list, "map": .map,
+            "one": .message(inner), "many": .messages(inner), "absent": .message(inner),
+        ])
+        let line = try shape.complete(json: Array(#"{"one":{"n":5},"many":[{}],"big":null}"#.utf8))
+        #expect(
+            line
+                == #"{"flag":false,"list":[],"many":[{"n":0,"t":""}],"map":{},"one":{"n":5,"t":""},"text":""}"#
+        )
+    }
+
+    @Test func writesWholeNumbersWithoutFraction() throws {
+        let line = try MessageShape.empty.complete(json: Array(#"{"b":1795265373.0,"a":1.50}"#.utf8))
+        #expect(line == #"{"a":1.50,"b":1795265373}"#)
+    }
+
+    @Test(arguments: [
+        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="),
+    ])
+    func encodesBase64(_ text: String, _ want: String) {
+        #expect(Base64Text.encode(Array(text.utf8)) == want)
+    }
+}
+
+@Suite struct GoTimeTests {
+    @Test func printsUTC() {
+        #expect(GoTime.utc(1_700_000_000) == "2023-11-14 22:13:20 +0000 UTC")
+        #expect(GoTime.utc(-1) == "1969-12-31 23:59:59 +0000 UTC")
+    }
+
+    @Test func knowsTheFormOfFilters() {
+        #expect(GoTime.isFilterTime("2006-01-02 15:04:05 -0700 -07"))
+        #expect(!GoTime.isFilterTime("2006-01-02 15:04:05"))
+        #expect(!GoTime.isFilterTime("2006-01-02T15:04:05 -0700 -07"))
+    }
+}
