@@ -20,6 +20,7 @@ let commandSettings = settings + [.unsafeFlags(["-Onone"], .when(configuration: 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
 let grpcTransport = Target.Dependency.product(
@@ -208,7 +209,7 @@ let package = Package(
             name: "AgentProgramTests", dependencies: ["AgentProgram", "ServiceRuntime"],
             swiftSettings: settings),
 
-        // MARK: Tests
+        // MARK: Tests of the server
         .target(
             name: "ServerTestSupport",
             dependencies: [
@@ -241,7 +242,7 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // MARK: Tests
+        // MARK: Tests of the SDK
         .testTarget(
             name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
             exclude: ["Vectors"], swiftSettings: settings),
@@ -252,6 +253,33 @@ let package = Package(
                 cryptoExtras,
             ],
             swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFEWorkloadAPITests",
+            dependencies: [
+                "SPIFFEWorkloadAPI", "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport, protobuf,
+                nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+
+        // MARK: Examples
+        .target(
+            name: "SmartCityMessages",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", nioCore, nioTLS, nioSSL, nioConcurrency,
+            ],
+            path: "Examples/SmartCity/Messages", swiftSettings: settings),
+        .executableTarget(
+            name: "smartcity-sensor",
+            dependencies: [
+                "SmartCityMessages", "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", nioCore, nioPosix,
+            ],
+            path: "Examples/SmartCity/Sensor", swiftSettings: settings),
+        .executableTarget(
+            name: "smartcity-action",
+            dependencies: [
+                "SmartCityMessages", "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", nioCore, nioPosix,
+            ],
+            path: "Examples/SmartCity/ActionAgent", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
