@@ -69,7 +69,8 @@ let package = Package(
         .target(
             name: "SPIFFEWorkloadAPI",
             dependencies: [
-                "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
+                "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf,
+                logging,
                 nioConcurrency, x509, asn1, crypto,
             ],
             swiftSettings: settings),
@@ -116,13 +117,16 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
-            name: "ServerStore", dependencies: ["ServerCore", "SPIFFE", "CPeer", grdb, logging, nioConcurrency],
+            name: "ServerStore",
+            dependencies: ["ServerCore", "SPIFFE", "CPeer", grdb, logging, nioConcurrency],
             swiftSettings: settings),
         .target(
             name: "ServerEndpoints",
             dependencies: [
-                "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ServiceRuntime",
-                "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
+                "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "ServiceRuntime",
+                "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1,
+                crypto,
                 nioCore, nioConcurrency,
             ],
             swiftSettings: settings),
@@ -144,7 +148,8 @@ let package = Package(
             name: "ServerProgram",
             dependencies: [
                 "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
-                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ControlPlaneProto", grpcCore,
+                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ControlPlaneProto",
+                grpcCore,
                 grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1, crypto,
                 nioConcurrency,
             ],
@@ -154,7 +159,8 @@ let package = Package(
             dependencies: [
                 "AgentCore", "AgentEndpoints", "Plugins", "PluginAPI", "ServiceRuntime", "SPIFFE",
                 "SPIFFEWorkloadAPI", "SPIFFEGRPC", "WorkloadAPIProto", "ControlPlaneProto",
-                grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1,
+                grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509,
+                asn1,
                 crypto, nioConcurrency,
             ],
             swiftSettings: commandSettings),
@@ -169,7 +175,8 @@ let package = Package(
         .executableTarget(
             name: "cygnet",
             dependencies: [
-                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime", argumentParser,
+                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime",
+                argumentParser,
                 logging, nioConcurrency,
             ],
             swiftSettings: settings),
@@ -188,7 +195,8 @@ let package = Package(
         .testTarget(
             name: "AgentEndpointsTests",
             dependencies: [
-                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto",
+                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC",
+                "WorkloadAPIProto",
                 "ControlPlaneProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
                 nioConcurrency, x509, asn1, crypto,
             ],
@@ -249,14 +257,16 @@ let package = Package(
         .testTarget(
             name: "SPIFFETLSTests",
             dependencies: [
-                "SPIFFE", "SPIFFETLS", nioSSL, nioCore, nioPosix, nioConcurrency, x509, asn1, crypto,
+                "SPIFFE", "SPIFFETLS", nioSSL, nioCore, nioPosix, nioConcurrency, x509, asn1,
+                crypto,
                 cryptoExtras,
             ],
             swiftSettings: settings),
         .testTarget(
             name: "SPIFFEWorkloadAPITests",
             dependencies: [
-                "SPIFFEWorkloadAPI", "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport, protobuf,
+                "SPIFFEWorkloadAPI", "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport,
+                protobuf,
                 nioConcurrency, x509, asn1, crypto,
             ],
             swiftSettings: settings),

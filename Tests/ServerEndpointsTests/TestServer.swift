@@ -121,7 +121,9 @@ struct TestIdentity: Sendable {
     }
 
     /// An SVID of that path, signed by that control plane without further questions.
-    static func issued(by plane: TestPlane, _ path: String, ttl: Int32 = 0) async throws -> TestIdentity {
+    static func issued(by plane: TestPlane, _ path: String, ttl: Int32 = 0) async throws
+        -> TestIdentity
+    {
         let key = P256.Signing.PrivateKey()
         let svid = try await plane.issuer.issue(
             X509Issuance(
@@ -158,7 +160,9 @@ enum TestRequest {
 
 /// Bytes as a message: what no generated client would send.
 struct RawMessage: MessageSerializer, MessageDeserializer {
-    func serialize<Bytes: GRPCContiguousBytes>(_ message: [UInt8]) throws -> Bytes { Bytes(message) }
+    func serialize<Bytes: GRPCContiguousBytes>(_ message: [UInt8]) throws -> Bytes {
+        Bytes(message)
+    }
 
     func deserialize<Bytes: GRPCContiguousBytes>(_ bytes: Bytes) throws -> [UInt8] {
         bytes.withUnsafeBytes { Array($0) }
@@ -167,7 +171,9 @@ struct RawMessage: MessageSerializer, MessageDeserializer {
     /// Calls a method with one message of these bytes.
     ///
     /// - Returns: the status code it failed with; nil when it did not.
-    static func call(_ client: Client, _ method: String, _ bytes: [UInt8] = []) async throws -> RPCError? {
+    static func call(_ client: Client, _ method: String, _ bytes: [UInt8] = []) async throws
+        -> RPCError?
+    {
         let parts = method.split(separator: "/").map(String.init)
         var options = CallOptions.defaults
         options.waitForReady = false

@@ -62,9 +62,11 @@ package struct SecureConnection: Sendable {
     package static func plain(_ error: any Error) -> String {
         let text = "\(error)"
         let words = [
-            ("WRONG_VERSION_NUMBER", "it does not speak TLS"), ("HTTP_REQUEST", "it does not speak TLS"),
+            ("WRONG_VERSION_NUMBER", "it does not speak TLS"),
+            ("HTTP_REQUEST", "it does not speak TLS"),
             ("PEER_DID_NOT_RETURN_A_CERTIFICATE", "it shows no certificate"),
-            ("UNSUPPORTED_PROTOCOL", "it does not speak TLS 1.3"), ("ALERT", "it refused our certificate"),
+            ("UNSUPPORTED_PROTOCOL", "it does not speak TLS 1.3"),
+            ("ALERT", "it refused our certificate"),
         ]
         guard let (word, meaning) = words.first(where: { text.contains($0.0) }) else { return text }
         return "\(meaning) (\(word))"

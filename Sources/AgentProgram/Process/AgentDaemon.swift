@@ -26,7 +26,9 @@ package enum AgentDaemon {
                     unlink(configuration.socketPath)
                     exit(0)
                 case .reopenLog:
-                    do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
+                    do { try log.sink.reopen() } catch {
+                        logger.error("cannot reopen the log: \(error)")
+                    }
                 case .reloadPlugins: continue
                 }
             }

@@ -124,7 +124,9 @@ struct SyncHub {
         }
     }
 
-    mutating func nodeChanged(old: AttestedNode?, new: AttestedNode?, id: SPIFFEID, entries: EntryIndex) {
+    mutating func nodeChanged(
+        old: AttestedNode?, new: AttestedNode?, id: SPIFFEID, entries: EntryIndex
+    ) {
         for key in self.byPath[id.path] ?? [] {
             guard let member = self.members[key], member.agentPath == id.path else { continue }
             if let refusal = Self.refusal(of: new, id: id) {
@@ -144,7 +146,9 @@ struct SyncHub {
     mutating func bundleChanged(_ bundle: TrustBundle) {
         self.bundles[bundle.trustDomain] = bundle
         for (key, member) in self.members
-        where bundle.trustDomain == self.trustDomain || member.federated.contains(bundle.trustDomain) {
+        where bundle.trustDomain == self.trustDomain
+            || member.federated.contains(bundle.trustDomain)
+        {
             member.session.upsert(bundle)
             self.touch(key)
         }
@@ -210,7 +214,8 @@ struct SyncHub {
         }
     }
 
-    private mutating func reset(_ key: ObjectIdentifier, entries: EntryIndex, knownDigest: [UInt8]) {
+    private mutating func reset(_ key: ObjectIdentifier, entries: EntryIndex, knownDigest: [UInt8])
+    {
         guard let member = self.members[key] else { return }
         let authorized = entries.authorizedEntries(
             agentPath: member.agentPath, aliasPaths: member.aliasPaths)
@@ -229,7 +234,9 @@ struct SyncHub {
         guard let member = self.members[key] else { return false }
         let paths = entries.aliasPaths(nodeSelectors: member.nodeSelectors)
         guard paths != member.aliasPaths else { return false }
-        for path in member.aliasPaths where path != member.agentPath { self.unlink(key, from: path) }
+        for path in member.aliasPaths where path != member.agentPath {
+            self.unlink(key, from: path)
+        }
         for path in paths { self.byPath[path, default: []].insert(key) }
         self.members[key]?.aliasPaths = paths
         return true

@@ -26,7 +26,9 @@ package enum ServerDaemon {
                     unlink(configuration.socketPath)
                     exit(0)
                 case .reopenLog:
-                    do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
+                    do { try log.sink.reopen() } catch {
+                        logger.error("cannot reopen the log: \(error)")
+                    }
                 case .reloadPlugins: continue
                 }
             }
@@ -36,5 +38,7 @@ package enum ServerDaemon {
     }
 
     /// Checks what the configuration file alone does not show; there are no external plugins to ask yet.
-    package static func validate(_ configuration: ServerConfiguration) async throws -> [String] { [] }
+    package static func validate(_ configuration: ServerConfiguration) async throws -> [String] {
+        []
+    }
 }

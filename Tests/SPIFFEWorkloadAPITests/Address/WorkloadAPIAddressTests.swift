@@ -58,7 +58,9 @@ import Testing
         #expect(address.description == "unix:/b")
     }
 
-    @Test("WEP-08: with neither there is no address", arguments: [[:], ["SPIFFE_ENDPOINT_SOCKET": ""]])
+    @Test(
+        "WEP-08: with neither there is no address",
+        arguments: [[:], ["SPIFFE_ENDPOINT_SOCKET": ""]])
     func neither(environment: [String: String]) throws {
         let error = try #require(throws: WorkloadAPIError.self) {
             try WorkloadAPIAddress.resolve(environment: environment)

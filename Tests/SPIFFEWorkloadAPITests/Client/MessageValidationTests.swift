@@ -58,7 +58,8 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
         let (errors, continuation) = AsyncStream.makeStream(of: WorkloadAPIError.self)
         let socket = TestSocket()
         try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) { client in
+            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+                client in
                 let updates = Recorder<X509Context>()
                 await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask {
@@ -120,7 +121,8 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
         fake.validated.spiffeID = "spiffe://acme.test/web"
         let socket = TestSocket()
         try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) { client in
+            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+                client in
                 let calls: [@Sendable () async throws -> Void] = [
                     { _ = try await client.fetchJWTSVID(audience: ["db"]) },
                     { _ = try await client.validateJWTSVID("t", audience: "db") },
@@ -128,7 +130,9 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
                     { _ = try await client.fetchJWTBundles() },
                 ]
                 for call in calls {
-                    let error = try await #require(throws: WorkloadAPIError.self) { try await call() }
+                    let error = try await #require(throws: WorkloadAPIError.self) {
+                        try await call()
+                    }
                     #expect(error.code == .invalidResponse)
                 }
             }

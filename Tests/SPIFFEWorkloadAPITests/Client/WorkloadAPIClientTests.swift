@@ -22,7 +22,8 @@ import WorkloadAPIProto
         let validated = fake.validated
         try await socket.serving(fake) {
             try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
-                #expect(try await $0.fetchX509SVIDs().map(\.id.string) == [message.svids[0].spiffeID])
+                #expect(
+                    try await $0.fetchX509SVIDs().map(\.id.string) == [message.svids[0].spiffeID])
                 #expect(try await $0.fetchX509Bundles().bundles.count == 1)
                 #expect(try await $0.fetchJWTSVID(audience: ["db"]).token == token.svid)
                 #expect(try await $0.fetchJWTBundles().bundles.count == 1)
@@ -43,7 +44,8 @@ import WorkloadAPIProto
         let fake = FakeWorkloadAPI()
         let socket = TestSocket()
         try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) { client in
+            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+                client in
                 let error = try await #require(throws: WorkloadAPIError.self) {
                     try await client.fetchJWTSVID(audience: audience)
                 }
@@ -60,7 +62,8 @@ import WorkloadAPIProto
         fake.tokens = [try authority.token("/web", audience: ["db"])]
         let socket = TestSocket()
         try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) { client in
+            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+                client in
                 let id = try SPIFFEID("spiffe://acme.test/other")
                 let error = try await #require(throws: WorkloadAPIError.self) {
                     try await client.fetchJWTSVID(audience: ["db"], id: id)
@@ -81,7 +84,8 @@ import WorkloadAPIProto
         let fake = FakeWorkloadAPI(x509: { _, _ in throw RPCError(code: status, message: "no") })
         let socket = TestSocket()
         try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) { client in
+            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+                client in
                 let error = try await #require(throws: WorkloadAPIError.self) {
                     try await client.fetchX509SVIDs()
                 }
@@ -93,7 +97,8 @@ import WorkloadAPIProto
     @Test("A socket where nobody listens is reported at once")
     func nobody() async throws {
         let socket = TestSocket()
-        try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) { client in
+        try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+            client in
             let error = try await #require(throws: WorkloadAPIError.self) {
                 try await client.fetchX509SVIDs()
             }

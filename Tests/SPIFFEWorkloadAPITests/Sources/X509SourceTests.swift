@@ -55,7 +55,8 @@ import WorkloadAPIProto
         ) { source, feed, _ in
             var updates = source.updates.makeAsyncIterator()
             _ = await updates.next()
-            #expect(source.x509Bundle(for: partner.trustDomain)?.authoritiesDER == [partner.rootDER])
+            #expect(
+                source.x509Bundle(for: partner.trustDomain)?.authoritiesDER == [partner.rootDER])
             #expect(source.x509Bundle(for: authority.trustDomain) != nil)
             feed.yield(alone)
             _ = await updates.next()
@@ -64,7 +65,9 @@ import WorkloadAPIProto
         }
     }
 
-    @Test("WAPI-27, WAPI-30, WEP-19: PermissionDenied withdraws everything, and a new answer restores it")
+    @Test(
+        "WAPI-27, WAPI-30, WEP-19: PermissionDenied withdraws everything, and a new answer restores it"
+    )
     func permissionDenied() async throws {
         let authority = try TestAuthority("acme.test")
         let again = try authority.message()
@@ -166,7 +169,9 @@ import WorkloadAPIProto
             #expect(error.code == code)
             let read = try #require(throws: WorkloadAPIError.self) { try source.x509SVID() }
             #expect(read.code == code)
-            let ready = try await #require(throws: WorkloadAPIError.self) { try await source.ready() }
+            let ready = try await #require(throws: WorkloadAPIError.self) {
+                try await source.ready()
+            }
             #expect(ready.code == code)
         }
         #expect(fake.record.count("FetchX509SVID") == 1)
@@ -210,24 +215,30 @@ import WorkloadAPIProto
         #expect(fake.record.count("FetchX509SVID") > 1)
     }
 
-    @Test("WAPI-48: the identity is chosen by hint, by ID or by a closure; without a match there is none")
+    @Test(
+        "WAPI-48: the identity is chosen by hint, by ID or by a closure; without a match there is none"
+    )
     func picking() async throws {
         let authority = try TestAuthority("acme.test")
         var message = X509SVIDResponse()
         message.svids = [
-            try authority.entry("/a", hint: "internal"), try authority.entry("/b", hint: "external"),
+            try authority.entry("/a", hint: "internal"),
+            try authority.entry("/b", hint: "external"),
         ]
         let id = try SPIFFEID("spiffe://acme.test/b")
         let rows: [(X509SVIDPicker, String?)] = [
             (.first, "/a"), (.hint("external"), "/b"), (.id(id), "/b"),
-            (X509SVIDPicker { $0.last }, "/b"), (.hint("absent"), nil), (X509SVIDPicker { _ in nil }, nil),
+            (X509SVIDPicker { $0.last }, "/b"), (.hint("absent"), nil),
+            (X509SVIDPicker { _ in nil }, nil),
         ]
         for (picker, path) in rows {
             try await self.withFedSource(choosing: picker, first: message) { source, _, _ in
                 if let path {
                     #expect(try source.x509SVID().id.path == path)
                 } else {
-                    let error = try #require(throws: WorkloadAPIError.self) { try source.x509SVID() }
+                    let error = try #require(throws: WorkloadAPIError.self) {
+                        try source.x509SVID()
+                    }
                     #expect(error.code == .noMatchingSVID)
                 }
                 #expect(try source.context().svids.count == 2)

@@ -19,7 +19,8 @@ struct TestAuthority: Sendable {
         self.key = Certificate.PrivateKey(P256.Signing.PrivateKey())
         self.signer = try JWSSigner(privateKey: self.key, keyID: "k1")
         let root = try Self.certificate(
-            subject: self.name, publicKey: self.key.publicKey, issuer: self.name, issuerKey: self.key,
+            subject: self.name, publicKey: self.key.publicKey, issuer: self.name,
+            issuerKey: self.key,
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
                 Critical(KeyUsage(keyCertSign: true, cRLSign: true))
@@ -54,7 +55,9 @@ struct TestAuthority: Sendable {
     }
 
     /// A message with one identity and the bundles of other trust domains.
-    func message(_ path: String = "/web", federated: [TestAuthority] = []) throws -> X509SVIDResponse {
+    func message(_ path: String = "/web", federated: [TestAuthority] = []) throws
+        -> X509SVIDResponse
+    {
         var message = X509SVIDResponse()
         message.svids = [try self.entry(path)]
         for other in federated { message.federatedBundles[other.bundleKey] = Data(other.rootDER) }
@@ -65,7 +68,8 @@ struct TestAuthority: Sendable {
     func token(_ path: String, audience: [String]) throws -> WorkloadAPIProto.JWTSVID {
         let now = Int64(Date().timeIntervalSince1970)
         let claims = JSONValue.object([
-            "sub": .string("\(self.bundleKey)\(path)"), "aud": .array(audience.map(JSONValue.string)),
+            "sub": .string("\(self.bundleKey)\(path)"),
+            "aud": .array(audience.map(JSONValue.string)),
             "iat": .int(now), "exp": .int(now + 300),
         ])
         var entry = WorkloadAPIProto.JWTSVID()
