@@ -14,7 +14,8 @@ package enum AgentDaemon {
         let logger = log.logger()
         for advice in configuration.advice { logger.warning("\(advice)") }
         let process = try AgentProcess(configuration, logger: logger)
-        let agent = Task { try await process.run() }  // Owned by this function, which cancels and awaits it.
+        // Owned by this function, which cancels and awaits it.
+        let agent = Task { try await process.run() }
         let signals = Task {  // Ends with the agent, below.
             for await signal in ProcessSignal.sequence() {
                 switch signal {
