@@ -26,6 +26,7 @@ struct UpCommand: AsyncParsableCommand {
 
     func run() async throws {
         umask(0o077)
+        OpenFileLimit.raise()
         let user = LaptopPaths.ofUser()
         let paths = self.ephemeral ? try user.ephemeral() : user
         try paths.make()

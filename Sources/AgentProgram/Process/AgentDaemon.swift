@@ -10,6 +10,7 @@ package enum AgentDaemon {
     /// Runs the agent until SIGTERM or SIGINT.
     package static func run(_ configuration: AgentConfiguration) async throws {
         umask(0o027)
+        OpenFileLimit.raise()
         let log = try LogSystem(configuration.log)
         let logger = log.logger()
         for advice in configuration.advice { logger.warning("\(advice)") }

@@ -10,6 +10,7 @@ package enum ServerDaemon {
     /// Runs the server until SIGTERM or SIGINT.
     package static func run(_ configuration: ServerConfiguration) async throws {
         umask(0o027)
+        OpenFileLimit.raise()
         let log = try LogSystem(configuration.log)
         let logger = log.logger()
         for advice in configuration.advice { logger.warning("\(advice)") }
