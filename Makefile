@@ -59,7 +59,9 @@ scenarios:
 bench:
 	@dev/setup build bench
 	$(call say,building (release). The first time takes about ten minutes on two cores)
-	@$(SWIFT) build -c release
+	@for product in cygnet-server cygnet-agent; do \
+	    $(SWIFT) build -c release --static-swift-stdlib --product $$product; \
+	done
 	$(call say,measuring)
 	@CYGNET_BIN="$${CYGNET_BIN:-$(RELEASE_BIN)}" $(PYTHON) Benchmarks/bench.py --write docs/performance.md $(ONLY)
 

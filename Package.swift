@@ -20,6 +20,7 @@ let commandSettings = settings + [.unsafeFlags(["-Onone"], .when(configuration: 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
 let grpcTransport = Target.Dependency.product(
@@ -68,7 +69,8 @@ let package = Package(
         .target(
             name: "SPIFFEWorkloadAPI",
             dependencies: [
-                "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
+                "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf,
+                logging,
                 nioConcurrency, x509, asn1, crypto,
             ],
             swiftSettings: settings),
@@ -115,13 +117,16 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
-            name: "ServerStore", dependencies: ["ServerCore", "SPIFFE", "CPeer", grdb, logging, nioConcurrency],
+            name: "ServerStore",
+            dependencies: ["ServerCore", "SPIFFE", "CPeer", grdb, logging, nioConcurrency],
             swiftSettings: settings),
         .target(
             name: "ServerEndpoints",
             dependencies: [
-                "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ServiceRuntime",
-                "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
+                "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "ServiceRuntime",
+                "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1,
+                crypto,
                 nioCore, nioConcurrency,
             ],
             swiftSettings: settings),
@@ -143,7 +148,8 @@ let package = Package(
             name: "ServerProgram",
             dependencies: [
                 "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
-                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ControlPlaneProto", grpcCore,
+                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ControlPlaneProto",
+                grpcCore,
                 grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1, crypto,
                 nioConcurrency,
             ],
@@ -153,7 +159,8 @@ let package = Package(
             dependencies: [
                 "AgentCore", "AgentEndpoints", "Plugins", "PluginAPI", "ServiceRuntime", "SPIFFE",
                 "SPIFFEWorkloadAPI", "SPIFFEGRPC", "WorkloadAPIProto", "ControlPlaneProto",
-                grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1,
+                grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509,
+                asn1,
                 crypto, nioConcurrency,
             ],
             swiftSettings: commandSettings),
@@ -168,7 +175,8 @@ let package = Package(
         .executableTarget(
             name: "cygnet",
             dependencies: [
-                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime", argumentParser,
+                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime",
+                argumentParser,
                 logging, nioConcurrency,
             ],
             swiftSettings: settings),
@@ -187,7 +195,8 @@ let package = Package(
         .testTarget(
             name: "AgentEndpointsTests",
             dependencies: [
-                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto",
+                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC",
+                "WorkloadAPIProto",
                 "ControlPlaneProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
                 nioConcurrency, x509, asn1, crypto,
             ],
@@ -208,7 +217,7 @@ let package = Package(
             name: "AgentProgramTests", dependencies: ["AgentProgram", "ServiceRuntime"],
             swiftSettings: settings),
 
-        // MARK: Tests
+        // MARK: Tests of the server
         .target(
             name: "ServerTestSupport",
             dependencies: [
@@ -240,6 +249,47 @@ let package = Package(
                 nioCore, nioPosix, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
+
+        // MARK: Tests of the SDK
+        .testTarget(
+            name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
+            exclude: ["Vectors"], swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFETLSTests",
+            dependencies: [
+                "SPIFFE", "SPIFFETLS", nioSSL, nioCore, nioPosix, nioConcurrency, x509, asn1,
+                crypto,
+                cryptoExtras,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFEWorkloadAPITests",
+            dependencies: [
+                "SPIFFEWorkloadAPI", "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport,
+                protobuf,
+                nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+
+        // MARK: Examples
+        .target(
+            name: "SmartCityMessages",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", nioCore, nioTLS, nioSSL, nioConcurrency,
+            ],
+            path: "Examples/SmartCity/Messages", swiftSettings: settings),
+        .executableTarget(
+            name: "smartcity-sensor",
+            dependencies: [
+                "SmartCityMessages", "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", nioCore, nioPosix,
+            ],
+            path: "Examples/SmartCity/Sensor", swiftSettings: settings),
+        .executableTarget(
+            name: "smartcity-action",
+            dependencies: [
+                "SmartCityMessages", "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", nioCore, nioPosix,
+            ],
+            path: "Examples/SmartCity/ActionAgent", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -220,7 +220,8 @@ def impostors(scenario, agent, server, sensor, analyzer, action, ids, action_por
     step("impostor 3: a caller without TLS")
     refusals = len(analyzer.lines("refused"))
     answers = [answer_of(analyzer_port), answer_of(action_port)]
-    wait_a_moment(lambda: len(analyzer.lines("refused")) > refusals)
+    wait_a_moment(lambda: len(analyzer.lines("refused")) > refusals
+                  and action.lines("refused a caller"))
     said = analyzer.lines("refused")[refusals:] + action.lines("refused a caller")[:1]
     show(said)
     expect("plaintext caller", "is refused by the analyzer and by the action agent",

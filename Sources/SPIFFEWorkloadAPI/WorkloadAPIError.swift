@@ -109,7 +109,8 @@ extension WorkloadAPIError {
                 cause: error)
         case .unimplemented:
             self.init(
-                .notSupported, "Workload API \(address) does not know \(method)\(said)", cause: error)
+                .notSupported, "Workload API \(address) does not know \(method)\(said)",
+                cause: error)
         case .permissionDenied:
             self.init(
                 .noIdentity,

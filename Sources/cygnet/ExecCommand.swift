@@ -25,7 +25,8 @@ struct ExecCommand: ParsableCommand {
         let path = self.socket ?? LaptopPaths.ofUser().agentSocket
         guard self.socket != nil || FileManager.default.fileExists(atPath: path) else {
             throw LaptopError(
-                message: "there is no Workload API at \(path)", hints: ["run \"cygnet up\" in another terminal"])
+                message: "there is no Workload API at \(path)",
+                hints: ["run \"cygnet up\" in another terminal"])
         }
         setenv("SPIFFE_ENDPOINT_SOCKET", "unix://" + path, 1)
         var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }

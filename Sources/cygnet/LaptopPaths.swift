@@ -14,7 +14,9 @@ struct LaptopPaths {
 
     /// The user's own folders: state under `XDG_STATE_HOME`, sockets under `XDG_RUNTIME_DIR`, each with the usual
     /// fall-back.
-    static func ofUser(environment: [String: String] = ProcessInfo.processInfo.environment) -> LaptopPaths {
+    static func ofUser(environment: [String: String] = ProcessInfo.processInfo.environment)
+        -> LaptopPaths
+    {
         func folder(_ variable: String) -> String? {
             environment[variable].flatMap { $0.hasPrefix("/") ? $0 : nil }
         }
@@ -33,7 +35,9 @@ struct LaptopPaths {
         }
         guard let made else {
             throw LaptopError(
-                message: "cannot make a folder under \(NSTemporaryDirectory()): \(String(cString: strerror(errno)))")
+                message:
+                    "cannot make a folder under \(NSTemporaryDirectory()): \(String(cString: strerror(errno)))"
+            )
         }
         return LaptopPaths(state: made, run: self.run)
     }

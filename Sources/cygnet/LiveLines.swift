@@ -22,7 +22,9 @@ final class LiveLines: Sendable {
         // Paths and selectors come from workloads: no control characters reach the terminal.
         let safe = String(
             String.UnicodeScalarView(
-                text.unicodeScalars.map { $0.value < 0x20 && $0 != "\n" || $0.value == 0x7F ? "?" : $0 }))
+                text.unicodeScalars.map {
+                    $0.value < 0x20 && $0 != "\n" || $0.value == 0x7F ? "?" : $0
+                }))
         self.output.withLockedValue { $0.write(Data((safe + "\n").utf8)) }
     }
 }
@@ -51,15 +53,19 @@ struct LaptopEvents: AgentEvents {
             self.lines.print("waiting", "for the server (\(reason)); \(held) identities stay valid")
         case .issued(let spiffeID, _, let expiresAt, let isRotation):
             self.lines.print(
-                isRotation ? "renewed" : "issued", "\(spiffeID), valid until \(Self.format(expiresAt))")
+                isRotation ? "renewed" : "issued",
+                "\(spiffeID), valid until \(Self.format(expiresAt))")
         case .issuedJWT(let spiffeID, let audience, let expiresAt):
             self.lines.print(
                 "issued",
-                "\(spiffeID) as JWT for \(audience.joined(separator: ", ")), valid until \(Self.format(expiresAt))")
+                "\(spiffeID) as JWT for \(audience.joined(separator: ", ")), valid until \(Self.format(expiresAt))"
+            )
         case .served(let pid, let spiffeIDs):
-            self.lines.print("served", "pid \(pid): \(spiffeIDs.map(\.string).joined(separator: ", "))")
+            self.lines.print(
+                "served", "pid \(pid): \(spiffeIDs.map(\.string).joined(separator: ", "))")
         case .refused(let pid, let selectors, let nearest, _):
-            var text = "pid \(pid): no identity issued; it has \(selectors.map(\.description).joined(separator: " "))"
+            var text =
+                "pid \(pid): no identity issued; it has \(selectors.map(\.description).joined(separator: " "))"
             if let nearest { text += "; closest entry \(nearest)" }
             self.lines.print("refused", text)
         case .suspended(let reason): self.lines.print("suspended", reason)

@@ -21,7 +21,9 @@ struct Program: AsyncParsableCommand {
             }
         } catch let failure as LaptopError {
             FileHandle.standardError.write(Data("error: \(failure.message)\n".utf8))
-            for hint in failure.hints { FileHandle.standardError.write(Data("hint: \(hint)\n".utf8)) }
+            for hint in failure.hints {
+                FileHandle.standardError.write(Data("hint: \(hint)\n".utf8))
+            }
             Foundation.exit(failure.exitCode)
         } catch {
             let code = Self.exitCode(for: error)

@@ -1,8 +1,8 @@
+import AgentProgram
 import ArgumentParser
 import Foundation
 import Logging
 import NIOConcurrencyHelpers
-import AgentProgram
 import ServerProgram
 import ServiceRuntime
 
@@ -11,7 +11,9 @@ struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "up",
         abstract: "Run a server and an agent in this terminal.",
-        discussion: "Keeps its state under the user's state directory; --ephemeral forgets everything at the end.")
+        discussion:
+            "Keeps its state under the user's state directory; --ephemeral forgets everything at the end."
+    )
 
     @Flag(help: "Forget keys, entries and records at the end.")
     var ephemeral = false
@@ -24,6 +26,7 @@ struct UpCommand: AsyncParsableCommand {
 
     func run() async throws {
         umask(0o077)
+        OpenFileLimit.raise()
         let user = LaptopPaths.ofUser()
         let paths = self.ephemeral ? try user.ephemeral() : user
         try paths.make()
@@ -58,7 +61,8 @@ final class LaptopLock {
         }
         guard flock(self.descriptor, LOCK_EX | LOCK_NB) == 0 else {
             throw LaptopError(
-                message: "cygnet up is running already", hints: ["stop it with Ctrl-C in its terminal"])
+                message: "cygnet up is running already",
+                hints: ["stop it with Ctrl-C in its terminal"])
         }
     }
 

@@ -41,7 +41,8 @@ import Testing
     ]
 
     @Test(arguments: thresholds)
-    func `prepares and activates when the remaining life falls below the threshold`(row: Threshold) {
+    func `prepares and activates when the remaining life falls below the threshold`(row: Threshold)
+    {
         let start: Int64 = 1_000
         let end = start + row.lifetime
         var lifecycle = AuthorityLifecycle([Self.entry("A", .active, from: start, to: end)])
@@ -67,7 +68,8 @@ import Testing
 
     @Test func `resumes the active and the prepared one`() {
         let lifecycle = AuthorityLifecycle([
-            Self.entry("A", .active, from: 0, to: 600), Self.entry("B", .prepared, from: 400, to: 1_000),
+            Self.entry("A", .active, from: 0, to: 600),
+            Self.entry("B", .prepared, from: 400, to: 1_000),
         ])
         #expect(lifecycle.current?.slot == "A")
         #expect(lifecycle.next?.status == .prepared)
@@ -93,7 +95,8 @@ import Testing
 
     @Test func `of a pair that has expired nothing signs again`() {
         var lifecycle = AuthorityLifecycle([
-            Self.entry("A", .active, from: 0, to: 600), Self.entry("B", .prepared, from: 300, to: 900),
+            Self.entry("A", .active, from: 0, to: 600),
+            Self.entry("B", .prepared, from: 300, to: 900),
         ])
         #expect(lifecycle.action(at: 700) == .activate, "the prepared one still lives")
         #expect(lifecycle.action(at: 900) == .prepare(slot: "B"))
@@ -105,14 +108,16 @@ import Testing
 
     @Test func `a prepared one that expires unused is made again`() {
         let lifecycle = AuthorityLifecycle([
-            Self.entry("A", .active, from: 0, to: 1_000), Self.entry("B", .prepared, from: 0, to: 700),
+            Self.entry("A", .active, from: 0, to: 1_000),
+            Self.entry("B", .prepared, from: 0, to: 700),
         ])
         #expect(lifecycle.action(at: 800) == .prepare(slot: "B"))
     }
 
     @Test func `activating twice changes nothing`() {
         var lifecycle = AuthorityLifecycle([
-            Self.entry("A", .active, from: 0, to: 600), Self.entry("B", .prepared, from: 300, to: 900),
+            Self.entry("A", .active, from: 0, to: 600),
+            Self.entry("B", .prepared, from: 300, to: 900),
         ])
         lifecycle.activated()
         let once = lifecycle.entries

@@ -11,7 +11,10 @@ import X509
         try #require(plane.directory.ownBundle)
     }
 
-    @Test func `at the first start one authority of each kind is made, recorded, published and kept`() async throws {
+    @Test
+    func `at the first start one authority of each kind is made, recorded, published and kept`()
+        async throws
+    {
         let plane = try await TestPlane()
         let bundle = try Self.bundle(plane)
         #expect(bundle.x509Authorities.map(\.der) == [try plane.authorities.x509Authority().der])
@@ -25,8 +28,10 @@ import X509
     @Test func `a restart with the same keys goes on with the same authorities`() async throws {
         let first = try await TestPlane()
         let second = try await TestPlane(clock: first.clock, store: first.store, keys: first.keys)
-        #expect(try second.authorities.x509Authority().id == (try first.authorities.x509Authority().id))
-        #expect(try second.authorities.jwtAuthority().id == (try first.authorities.jwtAuthority().id))
+        #expect(
+            try second.authorities.x509Authority().id == (try first.authorities.x509Authority().id))
+        #expect(
+            try second.authorities.jwtAuthority().id == (try first.authorities.jwtAuthority().id))
         #expect(try Self.bundle(second) == (try Self.bundle(first)))
         #expect(second.recorder.records.isEmpty)
     }
@@ -113,7 +118,9 @@ import X509
         #expect(try restarted.authorities.x509Authority().id == current)
     }
 
-    @Test func `after a long stop with everything expired a new authority signs at once`() async throws {
+    @Test func `after a long stop with everything expired a new authority signs at once`()
+        async throws
+    {
         let first = try await TestPlane(authority: .init(authorityTTL: .seconds(600)))
         first.clock.advance(by: 10_000)
         let second = try await TestPlane(

@@ -136,7 +136,8 @@ struct RandomEntries {
         _ index: EntryIndex, _ model: IndexModel, _ random: inout RandomEntries
     ) throws {
         for agent in RandomEntries.agents {
-            let selectors = try Set(random.selectors(atLeast: 0).map { text throws in try Selector(text) })
+            let selectors = try Set(
+                random.selectors(atLeast: 0).map { text throws in try Selector(text) })
             let aliases = index.aliasPaths(nodeSelectors: selectors)
             #expect(aliases == model.aliases(selectors))
             let authorized = index.authorizedEntries(agentPath: agent, aliasPaths: aliases)

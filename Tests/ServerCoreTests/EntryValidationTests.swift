@@ -10,11 +10,15 @@ import Testing
         let change: @Sendable (inout Entry) throws -> Void
         var testDescription: String { self.name }
 
-        static func good(_ name: String, _ change: @escaping @Sendable (inout Entry) throws -> Void) -> Case {
+        static func good(_ name: String, _ change: @escaping @Sendable (inout Entry) throws -> Void)
+            -> Case
+        {
             Case(name: name, isValid: true, change: change)
         }
 
-        static func bad(_ name: String, _ change: @escaping @Sendable (inout Entry) throws -> Void) -> Case {
+        static func bad(_ name: String, _ change: @escaping @Sendable (inout Entry) throws -> Void)
+            -> Case
+        {
             Case(name: name, isValid: false, change: change)
         }
     }
@@ -31,18 +35,29 @@ import Testing
         .bad("ID with a newline") { $0.id = "a\n" },
         .bad("SPIFFE ID without path") { $0.spiffeID = try SPIFFEID("spiffe://acme.test") },
         .bad("SPIFFE ID elsewhere") { $0.spiffeID = try SPIFFEID("spiffe://evil.test/a") },
-        .bad("SPIFFE ID of the server") { $0.spiffeID = try SPIFFEID("spiffe://acme.test/spire/server") },
-        .bad("SPIFFE ID of an agent") { $0.spiffeID = try SPIFFEID("spiffe://acme.test/spire/agent/x/1") },
+        .bad("SPIFFE ID of the server") {
+            $0.spiffeID = try SPIFFEID("spiffe://acme.test/spire/server")
+        },
+        .bad("SPIFFE ID of an agent") {
+            $0.spiffeID = try SPIFFEID("spiffe://acme.test/spire/agent/x/1")
+        },
         .bad("SPIFFE ID /spire") { $0.spiffeID = try SPIFFEID("spiffe://acme.test/spire") },
         .good("SPIFFE ID that only starts like /spire") {
             $0.spiffeID = try SPIFFEID("spiffe://acme.test/spirella")
         },
-        .good("parent is the server") { $0.parentID = try SPIFFEID("spiffe://acme.test/spire/server") },
+        .good("parent is the server") {
+            $0.parentID = try SPIFFEID("spiffe://acme.test/spire/server")
+        },
         .good("parent is a workload") { $0.parentID = try SPIFFEID("spiffe://acme.test/w") },
-        .bad("parent elsewhere") { $0.parentID = try SPIFFEID("spiffe://evil.test/spire/agent/x/1") },
+        .bad("parent elsewhere") {
+            $0.parentID = try SPIFFEID("spiffe://evil.test/spire/agent/x/1")
+        },
         .bad("parent without path") { $0.parentID = try SPIFFEID("spiffe://acme.test") },
         .bad("no selector") { $0.selectors = [] },
-        .good("TTLs of 0") { $0.x509SVIDTTL = 0; $0.jwtSVIDTTL = 0 },
+        .good("TTLs of 0") {
+            $0.x509SVIDTTL = 0
+            $0.jwtSVIDTTL = 0
+        },
         .bad("negative X.509 TTL") { $0.x509SVIDTTL = -1 },
         .bad("negative JWT TTL") { $0.jwtSVIDTTL = .min },
         .bad("negative expiry") { $0.expiresAt = -1 },
@@ -54,18 +69,24 @@ import Testing
             $0.storeSVID = true
             $0.selectors = [try Selector("a:1"), try Selector("b:1")]
         },
-        .bad("stored and not prefetched") { $0.storeSVID = true; $0.disableX509SVIDPrefetch = true },
+        .bad("stored and not prefetched") {
+            $0.storeSVID = true
+            $0.disableX509SVIDPrefetch = true
+        },
         .good("not prefetched") { $0.disableX509SVIDPrefetch = true },
     ]
 
     @Test(arguments: cases) func `the rules of an entry`(row: Case) throws {
-        var entry = try Entry.test("id", "/a", parent: "/spire/agent/x/1", ["unix:uid:1", "unix:gid:1"])
+        var entry = try Entry.test(
+            "id", "/a", parent: "/spire/agent/x/1", ["unix:uid:1", "unix:gid:1"])
         try row.change(&entry)
         let domain = try TrustDomain("acme.test")
         if row.isValid {
             try EntryValidation.check(entry, in: domain)
         } else {
-            let error = #expect(throws: ServerError.self) { try EntryValidation.check(entry, in: domain) }
+            let error = #expect(throws: ServerError.self) {
+                try EntryValidation.check(entry, in: domain)
+            }
             #expect(error?.code == .invalidArgument)
             #expect(error?.message.utf8.count ?? 0 < 600)
         }
@@ -83,7 +104,8 @@ import Testing
 
     @Test func `an agent ID lies below the agents' path of the own trust domain`() throws {
         let domain = try TrustDomain("acme.test")
-        try EntryValidation.checkAgentID(try SPIFFEID("spiffe://acme.test/spire/agent/x"), in: domain)
+        try EntryValidation.checkAgentID(
+            try SPIFFEID("spiffe://acme.test/spire/agent/x"), in: domain)
         for text in [
             "spiffe://acme.test/spire/agent", "spiffe://acme.test/spire/agents/x",
             "spiffe://evil.test/spire/agent/x", "spiffe://acme.test",
@@ -105,7 +127,8 @@ import Testing
     func `accepts`(names: [String]) throws { try DNSNames.check(names) }
 
     @Test(arguments: [
-        [""], ["."], ["a."], [".a"], ["a..b"], ["*"], ["*."], ["**.a"], ["a.*"], ["*.*.a"], ["a*.b"],
+        [""], ["."], ["a."], [".a"], ["a..b"], ["*"], ["*."], ["**.a"], ["a.*"], ["*.*.a"],
+        ["a*.b"],
         ["-a"], ["a-"], ["a.-b.c"], ["a_b"], ["a b"], ["bücher.example"], ["a\0"], ["a/b"], ["a:1"],
         ["*.example", "a.example"], ["b.example", "*.example"],
         [String(repeating: "a", count: 64)],
@@ -117,6 +140,8 @@ import Testing
     }
 
     @Test func `a wildcard covers names in any case`() {
-        #expect(throws: ServerError.self) { try DNSNames.check(["*.Example.org", "a.example.org"]) }
+        #expect(throws: ServerError.self) {
+            try DNSNames.check(["*.Example.org", "a.example.org"])
+        }
     }
 }

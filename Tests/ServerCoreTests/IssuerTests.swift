@@ -49,7 +49,8 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         #expect(svid.chain.count == 1)
     }
 
-    @Test func `X509-05: an SVID without path or of another trust domain is refused`() async throws {
+    @Test func `X509-05: an SVID without path or of another trust domain is refused`() async throws
+    {
         let plane = try await TestPlane()
         for text in ["spiffe://acme.test", "spiffe://evil.test/w", "spiffe://acme.test.evil/w"] {
             let issuance = X509Issuance(
@@ -69,7 +70,8 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
             issuance.subject = subject
             for names in [[], ["a.example"]] {
                 issuance.dnsNames = names
-                let leaf = try Self.leaf(try await plane.issuer.issue(issuance, requestedBy: "test"))
+                let leaf = try Self.leaf(
+                    try await plane.issuer.issue(issuance, requestedBy: "test"))
                 #expect(!leaf.subject.isEmpty)
             }
         }
@@ -129,7 +131,8 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         let end = plane.clock.unixTime + 7_200
         var issuance = try Self.issuance(plane)
         for (ttl, wanted) in [
-            (Int32(0), plane.clock.unixTime + 3_600), (60, plane.clock.unixTime + 60), (7_199, end - 1),
+            (Int32(0), plane.clock.unixTime + 3_600), (60, plane.clock.unixTime + 60),
+            (7_199, end - 1),
             (7_200, end), (7_201, end), (.max, end),
         ] {
             issuance.ttl = ttl
@@ -178,7 +181,9 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         }
     }
 
-    @Test func `a refused issuance does not stop the others, and all share one record append`() async throws {
+    @Test func `a refused issuance does not stop the others, and all share one record append`()
+        async throws
+    {
         let plane = try await TestPlane()
         let before = plane.recorder.appends
         let foreign = X509Issuance(

@@ -38,7 +38,10 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
         #expect(parts.count == 3)
         for part in parts {
             #expect(!part.isEmpty)
-            #expect(part.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") })
+            #expect(
+                part.allSatisfy {
+                    $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_")
+                })
         }
         // JWT-07: no header parameter besides these.
         let header = try Self.part(svid.token, 0)
@@ -81,12 +84,15 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
     @Test func `a token ends with its authority at the latest`() async throws {
         let plane = try await TestPlane(authority: .init(authorityTTL: .seconds(1_000)))
         let now = plane.clock.unixTime
-        for (ttl, life) in [(Int32(0), Int64(300)), (10, 10), (1_000, 1_000), (1_001, 1_000), (.max, 1_000)] {
+        for (ttl, life) in [
+            (Int32(0), Int64(300)), (10, 10), (1_000, 1_000), (1_001, 1_000), (.max, 1_000),
+        ] {
             #expect(try await Self.issue(plane, ttl: ttl).expiresAt == now + life)
         }
     }
 
-    @Test func `the token ID is 16 fresh bytes, only when asked for, and is recorded`() async throws {
+    @Test func `the token ID is 16 fresh bytes, only when asked for, and is recorded`() async throws
+    {
         let plane = try await TestPlane()
         let one = try Self.part(try await Self.issue(plane, jti: true).token, 1)
         let two = try Self.part(try await Self.issue(plane, jti: true).token, 1)
@@ -113,7 +119,8 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
     @Test func `IDs without path or of another trust domain are refused`() async throws {
         let plane = try await TestPlane()
         for text in ["spiffe://acme.test", "spiffe://evil.test/w"] {
-            let issuance = JWTIssuance(spiffeID: try SPIFFEID(text), audience: ["a"], reason: "mint")
+            let issuance = JWTIssuance(
+                spiffeID: try SPIFFEID(text), audience: ["a"], reason: "mint")
             let error = await #expect(throws: ServerError.self) {
                 try await plane.issuer.issue(issuance, requestedBy: "test")
             }
@@ -121,7 +128,9 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
         }
     }
 
-    @Test func `with JWT-SVIDs disabled the answer is unimplemented and no key is made`() async throws {
+    @Test func `with JWT-SVIDs disabled the answer is unimplemented and no key is made`()
+        async throws
+    {
         let plane = try await TestPlane(authority: .init(issuesJWTSVIDs: false))
         let error = await #expect(throws: ServerError.self) { try await Self.issue(plane) }
         #expect(error?.code == .unimplemented)

@@ -13,12 +13,15 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
     }
 
     /// Makes a token and attests with it.
-    private static func agent(_ plane: TestPlane, _ token: String = "t1") async throws -> IssuedX509SVID {
+    private static func agent(_ plane: TestPlane, _ token: String = "t1") async throws
+        -> IssuedX509SVID
+    {
         _ = try await plane.nodes.createJoinToken(value: token, ttl: 60, agentID: nil)
         return try await self.attest(plane, token)
     }
 
-    @Test func `attesting with a token makes a node with its ID, selector and serial`() async throws {
+    @Test func `attesting with a token makes a node with its ID, selector and serial`() async throws
+    {
         let plane = try await TestPlane()
         let svid = try await Self.agent(plane)
         #expect(svid.spiffeID.string == "spiffe://acme.test/spire/agent/join_token/t1")
@@ -82,7 +85,9 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
     @Test func `no error about a token names it`() async throws {
         let plane = try await TestPlane()
         let secret = "s3cr3t-t0ken"
-        let unknown = await #expect(throws: ServerError.self) { try await Self.attest(plane, secret) }
+        let unknown = await #expect(throws: ServerError.self) {
+            try await Self.attest(plane, secret)
+        }
         #expect(unknown?.message.contains(secret) == false)
         _ = try await plane.nodes.createJoinToken(value: secret, ttl: 60, agentID: nil)
         let twice = await #expect(throws: ServerError.self) {
@@ -92,7 +97,9 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         #expect(twice?.message.contains(secret) == false)
     }
 
-    @Test(arguments: [0, -1, Int32.min]) func `a token lives at least a second`(ttl: Int32) async throws {
+    @Test(arguments: [0, -1, Int32.min]) func `a token lives at least a second`(ttl: Int32)
+        async throws
+    {
         let plane = try await TestPlane()
         let error = await #expect(throws: ServerError.self) {
             try await plane.nodes.createJoinToken(value: "", ttl: ttl, agentID: nil)
@@ -100,7 +107,9 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         #expect(error?.code == .invalidArgument)
     }
 
-    @Test func `a token with an agent ID brings an alias entry, and eviction takes just that away`() async throws {
+    @Test func `a token with an agent ID brings an alias entry, and eviction takes just that away`()
+        async throws
+    {
         let plane = try await TestPlane()
         _ = try await plane.nodes.createJoinToken(
             value: "t1", ttl: 60, agentID: try plane.id("/pool/a"))
@@ -109,7 +118,8 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         #expect(alias.spiffeID.path == "/pool/a")
         #expect(alias.selectors.map(\.description) == ["spiffe_id:\(svid.spiffeID)"])
         _ = try await plane.store.createEntries([
-            .test("below", "/w", parent: svid.spiffeID.path), .test("deeper", "/x", parent: "/pool/a"),
+            .test("below", "/w", parent: svid.spiffeID.path),
+            .test("deeper", "/x", parent: "/pool/a"),
         ])
         #expect(plane.directory.authorizedEntries(agent: svid.spiffeID).count == 3)
         try await plane.nodes.evict(svid.spiffeID)
@@ -149,10 +159,15 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         try await plane.nodes.authorize(id, serial: second.serial, expiresAt: second.expiresAt)
     }
 
-    @Test func `an unknown agent, an unknown serial and an expired SVID are refused with the reason`() async throws {
+    @Test
+    func `an unknown agent, an unknown serial and an expired SVID are refused with the reason`()
+        async throws
+    {
         let plane = try await TestPlane()
         let svid = try await Self.agent(plane)
-        func reason(_ id: SPIFFEID, _ serial: String, _ expiresAt: Int64) async -> ServerError.AgentReason? {
+        func reason(_ id: SPIFFEID, _ serial: String, _ expiresAt: Int64) async -> ServerError
+            .AgentReason?
+        {
             do {
                 try await plane.nodes.authorize(id, serial: serial, expiresAt: expiresAt)
                 return nil
@@ -161,7 +176,9 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         let other = try plane.id("/spire/agent/join_token/other")
         #expect(await reason(other, svid.serial, svid.expiresAt) == .notAttested)
         #expect(await reason(svid.spiffeID, "00", svid.expiresAt) == .notActive)
-        #expect(await reason(svid.spiffeID, "", svid.expiresAt) == .notActive, "no prepared serial is no match")
+        #expect(
+            await reason(svid.spiffeID, "", svid.expiresAt) == .notActive,
+            "no prepared serial is no match")
         #expect(await reason(svid.spiffeID, svid.serial, svid.expiresAt) == nil)
         plane.clock.advance(by: svid.expiresAt - plane.clock.unixTime)
         #expect(await reason(svid.spiffeID, svid.serial, svid.expiresAt) == .expired)
@@ -185,7 +202,9 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         }
         #expect(renewal?.agentReason == .banned)
         _ = try await plane.nodes.createJoinToken(value: "t1", ttl: 60, agentID: nil)
-        let attestation = await #expect(throws: ServerError.self) { try await Self.attest(plane, "t1") }
+        let attestation = await #expect(throws: ServerError.self) {
+            try await Self.attest(plane, "t1")
+        }
         #expect(attestation?.agentReason == .banned)
         #expect(plane.nodes.node(id)?.isBanned == true)
         try await plane.nodes.evict(id)
@@ -195,7 +214,8 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
     @Test func `an agent that can attest again must not renew`() async throws {
         let plane = try await TestPlane()
         var node = AttestedNode(
-            id: try plane.id("/spire/agent/x/1"), attestationType: "x", serial: "01", expiresAt: .max)
+            id: try plane.id("/spire/agent/x/1"), attestationType: "x", serial: "01",
+            expiresAt: .max)
         node.canReattest = true
         _ = try await plane.store.attestNode(node)
         let error = await #expect(throws: ServerError.self) {
@@ -226,7 +246,8 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
 
     @Test func `pruning spares banned agents and those that cannot come back`() async throws {
         let plane = try await TestPlane()
-        for (name, serial, canReattest) in [("a", "01", true), ("b", "01", false), ("c", "", true)] {
+        for (name, serial, canReattest) in [("a", "01", true), ("b", "01", false), ("c", "", true)]
+        {
             var node = AttestedNode(
                 id: try plane.id("/spire/agent/x/\(name)"), attestationType: "x", serial: serial,
                 expiresAt: plane.clock.unixTime - 101)

@@ -103,7 +103,8 @@ import X509
         #expect(request.publicKey == key.publicKey)
     }
 
-    @Test func `refuses a request whose signature does not verify, unless told not to look`() throws {
+    @Test func `refuses a request whose signature does not verify, unless told not to look`() throws
+    {
         var der = try Self.request(Certificate.PrivateKey(P256.Signing.PrivateKey()))
         // The subject: what is signed changes, the form stays.
         let index = try #require(der.firstRange(of: Array("test".utf8))).lowerBound

@@ -13,7 +13,9 @@ import Testing
     private static let getBundle = "spire.api.server.bundle.v1.Bundle/GetBundle"
     private static let listEntries = "spire.api.server.entry.v1.Entry/ListEntries"
 
-    @Test func `without a certificate only GetBundle and AttestAgent are open over TLS`() async throws {
+    @Test func `without a certificate only GetBundle and AttestAgent are open over TLS`()
+        async throws
+    {
         try await TestServer.with { server in
             try await server.tls { client in
                 for row in CallerPolicyTests.table {
@@ -49,18 +51,23 @@ import Testing
     @Test func `a method that does not exist is unimplemented`() async throws {
         try await TestServer.with { server in
             try await server.local { client in
-                let error = try await RawMessage.call(client, "spire.api.server.entry.v1.Entry/Nothing")
+                let error = try await RawMessage.call(
+                    client, "spire.api.server.entry.v1.Entry/Nothing")
                 #expect(error?.code == .unimplemented)
             }
         }
     }
 
-    @Test func `a certificate of another authority with the right name fails the handshake`() async throws {
+    @Test func `a certificate of another authority with the right name fails the handshake`()
+        async throws
+    {
         try await TestServer.with { server in
             let agent = try await server.attest("t1")
             let other = try await TestPlane(clock: server.plane.clock)
             let forged = try await TestIdentity.issued(by: other, agent.id.path)
-            let error = try await server.tls(forged) { try await RawMessage.call($0, Self.getBundle) }
+            let error = try await server.tls(forged) {
+                try await RawMessage.call($0, Self.getBundle)
+            }
             #expect(error?.code == .unavailable)
             let good = try await server.tls(agent) { try await RawMessage.call($0, Self.getBundle) }
             #expect(good == nil)
@@ -77,7 +84,9 @@ import Testing
         }
     }
 
-    @Test func `an ID of a federated trust domain gets in only when it is listed as an admin`() async throws {
+    @Test func `an ID of a federated trust domain gets in only when it is listed as an admin`()
+        async throws
+    {
         let clock = TestClock(Int64(Date().timeIntervalSince1970))
         // A second trust domain whose bundle is known; only its authority matters here.
         let other = try await ForeignDomain(clock: clock)
@@ -85,32 +94,43 @@ import Testing
         try await TestServer.with(adminIDs: [admin], bundles: [other.bundle]) { server in
             let listed = try await other.identity("/admin")
             let unlisted = try await other.identity("/someone")
-            let good = try await server.tls(listed) { try await RawMessage.call($0, Self.listEntries) }
+            let good = try await server.tls(listed) {
+                try await RawMessage.call($0, Self.listEntries)
+            }
             #expect(good == nil)
-            let bad = try await server.tls(unlisted) { try await RawMessage.call($0, Self.getBundle) }
+            let bad = try await server.tls(unlisted) {
+                try await RawMessage.call($0, Self.getBundle)
+            }
             #expect(bad?.code == .unavailable)
         }
     }
 
-    @Test func `an entry makes its ID an admin, and taking it away ends that at the next call`() async throws {
+    @Test func `an entry makes its ID an admin, and taking it away ends that at the next call`()
+        async throws
+    {
         try await TestServer.with { server in
             let workload = try await TestIdentity.issued(by: server.plane, "/boss")
             try await server.tls(workload) { client in
-                #expect(try await RawMessage.call(client, Self.listEntries)?.code == .permissionDenied)
+                #expect(
+                    try await RawMessage.call(client, Self.listEntries)?.code == .permissionDenied)
                 var entry = try Entry.test("boss", "/boss", parent: "/spire/agent/x/1")
                 entry.admin = true
                 _ = try await server.plane.store.createEntries([entry])
                 #expect(try await RawMessage.call(client, Self.listEntries) == nil)
                 _ = try await server.plane.store.deleteEntries(["boss"])
-                #expect(try await RawMessage.call(client, Self.listEntries)?.code == .permissionDenied)
+                #expect(
+                    try await RawMessage.call(client, Self.listEntries)?.code == .permissionDenied)
             }
         }
     }
 
-    @Test(arguments: [
-        [0xFF], [0x0A, 0x05, 0x01], [0x08], [UInt8](repeating: 0x80, count: 100),
-    ] as [[UInt8]])
-    func `a message that is no protobuf fails its call and nothing else`(bytes: [UInt8]) async throws {
+    @Test(
+        arguments: [
+            [0xFF], [0x0A, 0x05, 0x01], [0x08], [UInt8](repeating: 0x80, count: 100),
+        ] as [[UInt8]])
+    func `a message that is no protobuf fails its call and nothing else`(bytes: [UInt8])
+        async throws
+    {
         try await TestServer.with { server in
             try await server.local { client in
                 for method in [Self.listEntries, "spire.api.server.agent.v1.Agent/AttestAgent"] {
@@ -122,7 +142,8 @@ import Testing
         }
     }
 
-    @Test func `a message over 4 MiB is refused over TLS and the connection lives on`() async throws {
+    @Test func `a message over 4 MiB is refused over TLS and the connection lives on`() async throws
+    {
         try await TestServer.with { server in
             try await server.tls { client in
                 // An unknown field 15 of 5 MiB.
@@ -147,10 +168,12 @@ import Testing
             try await withServerContextRPCCancellationHandle { handle in
                 let context = ServerContext(
                     descriptor: MethodDescriptor(
-                        fullyQualifiedService: "spire.api.server.bundle.v1.Bundle", method: "GetBundle"),
+                        fullyQualifiedService: "spire.api.server.bundle.v1.Bundle",
+                        method: "GetBundle"),
                     remotePeer: "in-process", localPeer: "in-process", cancellation: handle)
                 _ = try await interceptor.intercept(
-                    request: StreamingServerRequest<[UInt8]>(single: ServerRequest(metadata: [:], message: [])),
+                    request: StreamingServerRequest<[UInt8]>(
+                        single: ServerRequest(metadata: [:], message: [])),
                     context: context
                 ) { _, _ -> StreamingServerResponse<[UInt8]> in
                     Issue.record("the handler was reached")

@@ -34,7 +34,9 @@ typealias AttestParams = Spire_Api_Server_Agent_V1_AttestAgentRequest.Params
         }
     }
 
-    private static func token(_ server: TestServer, _ value: String = "t1", ttl: Int32 = 60) async throws {
+    private static func token(_ server: TestServer, _ value: String = "t1", ttl: Int32 = 60)
+        async throws
+    {
         _ = try await server.local { client in
             try await Agents.Client(wrapping: client).createJoinToken(
                 .with {
@@ -62,7 +64,8 @@ typealias AttestParams = Spire_Api_Server_Agent_V1_AttestAgentRequest.Params
             }
             let successor = try Self.identity(renewed, newKey, server)
             try await server.tls(successor) { client in
-                _ = try await Agents.Client(wrapping: client).postStatus(.with { $0.agentVersion = "9.9" })
+                _ = try await Agents.Client(wrapping: client).postStatus(
+                    .with { $0.agentVersion = "9.9" })
             }
             try await server.tls(agent) { client in
                 let old = await #expect(throws: RPCError.self) {
@@ -85,7 +88,9 @@ typealias AttestParams = Spire_Api_Server_Agent_V1_AttestAgentRequest.Params
                 #expect(banned?.agentReason == .agentBanned)
             }
             try await Self.token(server)
-            let again = await #expect(throws: RPCError.self) { try await Self.attest(server) { _ in } }
+            let again = await #expect(throws: RPCError.self) {
+                try await Self.attest(server) { _ in }
+            }
             #expect(again?.code == .permissionDenied)
             #expect(again?.agentReason == .agentBanned)
         }
@@ -117,9 +122,15 @@ typealias AttestParams = Spire_Api_Server_Agent_V1_AttestAgentRequest.Params
             $0.params.csr = try TestRequest.der(Certificate.PrivateKey(P521.Signing.PrivateKey()))
         },
         Refusal(name: "unknown attestor", code: .failedPrecondition) { $0.data.type = "aws_iid" },
-        Refusal(name: "unknown token", code: .invalidArgument) { $0.data.payload = Data("none".utf8) },
-        Refusal(name: "token with a slash", code: .invalidArgument) { $0.data.payload = Data("t1/".utf8) },
-        Refusal(name: "token that is no UTF-8", code: .invalidArgument) { $0.data.payload = Data([0xFF]) },
+        Refusal(name: "unknown token", code: .invalidArgument) {
+            $0.data.payload = Data("none".utf8)
+        },
+        Refusal(name: "token with a slash", code: .invalidArgument) {
+            $0.data.payload = Data("t1/".utf8)
+        },
+        Refusal(name: "token that is no UTF-8", code: .invalidArgument) {
+            $0.data.payload = Data([0xFF])
+        },
         Refusal(name: "huge token", code: .invalidArgument) {
             $0.data.payload = Data(repeating: 0x61, count: 2_049)
         },
@@ -134,7 +145,9 @@ typealias AttestParams = Spire_Api_Server_Agent_V1_AttestAgentRequest.Params
             }
             #expect(error?.code == row.code)
             _ = try await Self.attest(server) { _ in }
-            let used = await #expect(throws: RPCError.self) { try await Self.attest(server) { _ in } }
+            let used = await #expect(throws: RPCError.self) {
+                try await Self.attest(server) { _ in }
+            }
             #expect(used?.code == .invalidArgument)
         }
     }
@@ -163,7 +176,8 @@ typealias AttestParams = Spire_Api_Server_Agent_V1_AttestAgentRequest.Params
             try await server.tls(agent) { client in
                 for bad in [changed, Data(), Data([0])] {
                     let error = await #expect(throws: RPCError.self) {
-                        try await Agents.Client(wrapping: client).renewAgent(.with { $0.params.csr = bad })
+                        try await Agents.Client(wrapping: client).renewAgent(
+                            .with { $0.params.csr = bad })
                     }
                     #expect(error?.code == .invalidArgument)
                 }
@@ -197,18 +211,23 @@ typealias AttestParams = Spire_Api_Server_Agent_V1_AttestAgentRequest.Params
                     token = page.nextPageToken
                 } while !token.isEmpty && seen.count < 50
                 #expect(seen == (0..<7).map { "/spire/agent/x/\($0)" })
-                let ofType = try await agents.listAgents(.with { $0.filter.byAttestationType = "a" })
+                let ofType = try await agents.listAgents(
+                    .with { $0.filter.byAttestationType = "a" })
                 #expect(ofType.agents.count == 3)
                 let banned = try await agents.listAgents(.with { $0.filter.byBanned = .init(true) })
                 #expect(banned.agents.map(\.id.path) == ["/spire/agent/x/6"])
-                let notBanned = try await agents.countAgents(.with { $0.filter.byBanned = .init(false) })
+                let notBanned = try await agents.countAgents(
+                    .with { $0.filter.byBanned = .init(false) })
                 #expect(notBanned.count == 6)
                 let masked = try await agents.listAgents(
                     .with {
                         $0.filter.byAttestationType = "a"
                         $0.outputMask = .with { $0.x509SvidSerialNumber = true }
                     })
-                #expect(masked.agents.allSatisfy { $0.x509SvidSerialNumber == "255" && $0.selectors.isEmpty })
+                #expect(
+                    masked.agents.allSatisfy {
+                        $0.x509SvidSerialNumber == "255" && $0.selectors.isEmpty
+                    })
                 let error = await #expect(throws: RPCError.self) {
                     try await agents.listAgents(
                         .with {
@@ -229,7 +248,10 @@ typealias AttestParams = Spire_Api_Server_Agent_V1_AttestAgentRequest.Params
                     (Spire_Api_Types_SPIFFEID("/spire/agent/x/none"), RPCError.Code.notFound),
                     (Spire_Api_Types_SPIFFEID("/w"), .invalidArgument),
                     (Spire_Api_Types_SPIFFEID("/spire/server"), .invalidArgument),
-                    (Spire_Api_Types_SPIFFEID("/spire/agent/x/1", in: "evil.test"), .invalidArgument),
+                    (
+                        Spire_Api_Types_SPIFFEID("/spire/agent/x/1", in: "evil.test"),
+                        .invalidArgument
+                    ),
                     (Spire_Api_Types_SPIFFEID(), .invalidArgument),
                 ] {
                     let get = await #expect(throws: RPCError.self) {

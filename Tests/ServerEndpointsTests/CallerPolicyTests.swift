@@ -29,7 +29,9 @@ import Testing
     private static let all: Set<CallerClass> = Set(CallerClass.allCases)
 
     static let table: [Row] =
-        rows(agent, [.local, .admin], "CountAgents ListAgents GetAgent DeleteAgent BanAgent CreateJoinToken")
+        rows(
+            agent, [.local, .admin],
+            "CountAgents ListAgents GetAgent DeleteAgent BanAgent CreateJoinToken")
         + rows(agent, all, "AttestAgent") + rows(agent, [.agent], "RenewAgent PostStatus")
         + rows(bundle, all, "GetBundle")
         + rows(
@@ -84,9 +86,15 @@ import Testing
                 ("a foreign admin", try svid("spiffe://other.test/admin"), [.admin]),
                 ("a foreign namesake", try svid("spiffe://other.test/admin/entry"), []),
                 ("an agent", try svid("spiffe://acme.test/spire/agent/x/good"), [.agent]),
-                ("an agent's old SVID", try svid("spiffe://acme.test/spire/agent/x/good", "02"), []),
-                ("an agent's expired SVID",
-                    .svid(try plane.id("/spire/agent/x/good"), serial: "01", expiresAt: end - 100), []),
+                (
+                    "an agent's old SVID", try svid("spiffe://acme.test/spire/agent/x/good", "02"),
+                    []
+                ),
+                (
+                    "an agent's expired SVID",
+                    .svid(try plane.id("/spire/agent/x/good"), serial: "01", expiresAt: end - 100),
+                    []
+                ),
                 ("a banned agent", try svid("spiffe://acme.test/spire/agent/x/banned", ""), []),
                 ("an unknown agent", try svid("spiffe://acme.test/spire/agent/x/none"), []),
                 ("a downstream server", try svid("spiffe://acme.test/down"), [.downstream]),

@@ -22,7 +22,9 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
     }
 
     private static func withClient(
-        _ body: @escaping @Sendable (Entries.Client<ClientTransportInUse>, TestServer) async throws -> Void
+        _ body:
+            @escaping @Sendable (Entries.Client<ClientTransportInUse>, TestServer) async throws ->
+            Void
     ) async throws {
         try await TestServer.with { server in
             try await server.local { try await body(Entries.Client(wrapping: $0), server) }
@@ -94,7 +96,12 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
                     $0.id = "a"
                     $0.outputMask = .with { $0.hint = true }
                 })
-            #expect(masked == .with { $0.id = "a"; $0.hint = "h" })
+            #expect(
+                masked
+                    == .with {
+                        $0.id = "a"
+                        $0.hint = "h"
+                    })
             let empty = try await client.getEntry(
                 .with {
                     $0.id = "a"
@@ -108,35 +115,48 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
                 try await client.getEntry(.with { $0.id = "none" })
             }
             #expect(missing?.code == .notFound)
-            let unnamed = await #expect(throws: RPCError.self) { try await client.getEntry(.init()) }
+            let unnamed = await #expect(throws: RPCError.self) {
+                try await client.getEntry(.init())
+            }
             #expect(unnamed?.code == .invalidArgument)
         }
     }
 
-    @Test func `an input mask changes only what it names; without one all is replaced`() async throws {
+    @Test func `an input mask changes only what it names; without one all is replaced`()
+        async throws
+    {
         try await Self.withClient { client, _ in
             var entry = Self.message("a", "/a")
             entry.hint = "h"
             entry.admin = true
             entry.x509SvidTtl = 60
             let wanted = entry
-            _ = try await client.batchCreateEntry(.with { $0.entries = [wanted, Self.message("b", "/b")] })
+            _ = try await client.batchCreateEntry(
+                .with { $0.entries = [wanted, Self.message("b", "/b")] })
             let masked = try await client.batchUpdateEntry(
                 .with {
-                    $0.entries = [.with { $0.id = "a"; $0.hint = "new"; $0.x509SvidTtl = 99 }]
+                    $0.entries = [
+                        .with {
+                            $0.id = "a"
+                            $0.hint = "new"
+                            $0.x509SvidTtl = 99
+                        }
+                    ]
                     $0.inputMask = .with { $0.hint = true }
                 })
             #expect(masked.results.map(\.status.code) == [0])
             let after = masked.results[0].entry
             #expect(after.hint == "new" && after.x509SvidTtl == 60 && after.admin)
             #expect(after.revisionNumber == 1 && after.spiffeID.path == "/a")
-            let whole = try await client.batchUpdateEntry(.with { $0.entries = [Self.message("a", "/c")] })
+            let whole = try await client.batchUpdateEntry(
+                .with { $0.entries = [Self.message("a", "/c")] })
             #expect(whole.results[0].entry.hint.isEmpty && !whole.results[0].entry.admin)
             #expect(whole.results[0].entry.revisionNumber == 2)
             let failed = try await client.batchUpdateEntry(
                 .with {
                     $0.entries = [
-                        Self.message("none", "/n"), Self.message("a", "/b"), Self.message("a", "/spire"),
+                        Self.message("none", "/n"), Self.message("a", "/b"),
+                        Self.message("a", "/spire"),
                         .with { $0.id = "a" },
                     ]
                 })
@@ -147,7 +167,8 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
     @Test func `deleting answers for each ID`() async throws {
         try await Self.withClient { client, _ in
             _ = try await client.batchCreateEntry(.with { $0.entries = [Self.message("a", "/a")] })
-            let response = try await client.batchDeleteEntry(.with { $0.ids = ["a", "a", "none", ""] })
+            let response = try await client.batchDeleteEntry(
+                .with { $0.ids = ["a", "a", "none", ""] })
             #expect(response.results.map(\.status.code) == [0, 5, 5, 3])
             #expect(response.results.map(\.id) == ["a", "a", "none", ""])
         }
@@ -166,7 +187,8 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
 
     @Test func `filters`() async throws {
         try await Self.withClient { client, _ in
-            var hinted = Self.message("d", "/d", parent: "/p", [("a", "1"), ("b", "2"), ("c", "3")])
+            var hinted = Self.message(
+                "d", "/d", parent: "/p", [("a", "1"), ("b", "2"), ("c", "3")])
             hinted.hint = "h"
             hinted.downstream = true
             let last = hinted
@@ -178,7 +200,9 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
                         Self.message("c", "/c", parent: "/p", [("c", "3")]), last,
                     ]
                 })
-            func selectors(_ match: Spire_Api_Types_SelectorMatch.MatchBehavior) async throws -> [String] {
+            func selectors(_ match: Spire_Api_Types_SelectorMatch.MatchBehavior) async throws
+                -> [String]
+            {
                 try await Self.list(client) {
                     $0.bySelectors = .with {
                         $0.selectors = [
@@ -193,9 +217,13 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
             #expect(try await selectors(.matchSubset) == ["a", "b"])
             #expect(try await selectors(.matchSuperset) == ["b", "d"])
             #expect(try await selectors(.matchAny) == ["a", "b", "d"])
-            let byID = try await Self.list(client) { $0.bySpiffeID = Spire_Api_Types_SPIFFEID("/a") }
+            let byID = try await Self.list(client) {
+                $0.bySpiffeID = Spire_Api_Types_SPIFFEID("/a")
+            }
             #expect(byID == ["a", "b"])
-            let byParent = try await Self.list(client) { $0.byParentID = Spire_Api_Types_SPIFFEID("/p") }
+            let byParent = try await Self.list(client) {
+                $0.byParentID = Spire_Api_Types_SPIFFEID("/p")
+            }
             #expect(byParent == ["c", "d"])
             let byBoth = try await Self.list(client) {
                 $0.byParentID = Spire_Api_Types_SPIFFEID("/p")
@@ -226,7 +254,8 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
         try await Self.withClient { client, server in
             _ = try await server.plane.store.createEntries(
                 try (0..<20).map { number in
-                    try .test("e\(number)", "/\(number)", parent: number % 2 == 0 ? "/even" : "/odd")
+                    try .test(
+                        "e\(number)", "/\(number)", parent: number % 2 == 0 ? "/even" : "/odd")
                 })
             for (parent, wanted) in [(nil, 20), ("/even", 10)] as [(String?, Int)] {
                 var seen: [String] = []
@@ -237,7 +266,9 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
                         .with {
                             $0.pageSize = size
                             $0.pageToken = start
-                            if let parent { $0.filter.byParentID = Spire_Api_Types_SPIFFEID(parent) }
+                            if let parent {
+                                $0.filter.byParentID = Spire_Api_Types_SPIFFEID(parent)
+                            }
                         })
                     #expect(page.entries.count <= Int(size))
                     seen.append(contentsOf: page.entries.map(\.id))

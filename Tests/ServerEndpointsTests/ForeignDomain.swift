@@ -18,7 +18,8 @@ struct ForeignDomain: Sendable {
         let recorder = MemoryRecorder()
         let keys = try await TestPlane().keys
         let authorities = AuthorityManager(
-            trustDomain: domain, settings: .init(), keyManager: keys, journal: store, bundles: store,
+            trustDomain: domain, settings: .init(), keyManager: keys, journal: store,
+            bundles: store,
             recorder: recorder, logger: TestPlane.logger, now: clock.now)
         try await authorities.start(ownBundle: nil)
         self.issuer = try Issuer(
@@ -32,7 +33,8 @@ struct ForeignDomain: Sendable {
         let svid = try await self.issuer.issue(
             X509Issuance(
                 spiffeID: try SPIFFEID(trustDomain: self.issuer.trustDomain, path: path),
-                publicKey: Certificate.PublicKey(key.publicKey), reason: "test"), requestedBy: "test")
+                publicKey: Certificate.PublicKey(key.publicKey), reason: "test"),
+            requestedBy: "test")
         return TestIdentity(svid, key)
     }
 }

@@ -5,15 +5,17 @@ import GRPCCore
 import SPIFFE
 import ServerCore
 import ServerTestSupport
-import SwiftProtobuf
 import SwiftASN1
+import SwiftProtobuf
 import Testing
 import X509
 
 private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
 
 @Suite(.timeLimit(.minutes(2))) struct SVIDServiceTests {
-    @Test func `an agent gets SVIDs of its own entries only, and cannot tell others' from none`() async throws {
+    @Test func `an agent gets SVIDs of its own entries only, and cannot tell others' from none`()
+        async throws
+    {
         try await TestServer.with { server in
             let one = try await server.attest("one")
             let two = try await server.attest("two")
@@ -21,11 +23,14 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
             own.dnsNames = ["own.example"]
             own.x509SVIDTTL = 60
             _ = try await server.plane.store.createEntries([
-                own, .test("below", "/below", parent: "/own"), .test("foreign", "/f", parent: two.id.path),
+                own, .test("below", "/below", parent: "/own"),
+                .test("foreign", "/f", parent: two.id.path),
                 .test("alias", "/pool", parent: "/spire/server", ["spiffe_id:\(two.id)"]),
                 .test("pooled", "/p", parent: "/pool"),
             ])
-            let csr = try TestRequest.der(names: [.uniformResourceIdentifier("spiffe://acme.test/boss")])
+            let csr = try TestRequest.der(names: [
+                .uniformResourceIdentifier("spiffe://acme.test/boss")
+            ])
             let params: [(String, Data)] = [
                 ("own", csr), ("below", csr), ("foreign", csr), ("pooled", csr), ("alias", csr),
                 ("none", csr), ("", csr), ("own", Data()), ("own", Data([1])),
@@ -43,20 +48,34 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
             }
             #expect(response.results.map(\.status.code) == [0, 0, 5, 5, 5, 5, 3, 3, 3])
             #expect(Set(response.results[2...5].map(\.status.message)).count == 1)
-            #expect(response.results.map(\.hasSvid) == [true, true] + [Bool](repeating: false, count: 7))
+            #expect(
+                response.results.map(\.hasSvid) == [true, true] + [Bool](repeating: false, count: 7)
+            )
             let svid = response.results[0].svid
             #expect(svid.id.path == "/own", "what the request says about the ID does not count")
             #expect(svid.expiresAt == server.plane.clock.unixTime + 60)
             let leaf = try Certificate(derEncoded: [UInt8](svid.certChain[0]))
             #expect(
                 try leaf.extensions.subjectAlternativeNames.map(Array.init)
-                    == [.uniformResourceIdentifier("spiffe://acme.test/own"), .dnsName("own.example")])
+                    == [
+                        .uniformResourceIdentifier("spiffe://acme.test/own"),
+                        .dnsName("own.example"),
+                    ])
             let pooled = try await server.tls(two) { client in
                 try await SVIDs.Client(wrapping: client).batchNewX509SVID(
-                    .with { $0.params = [.with { $0.entryID = "pooled"; $0.csr = csr }] })
+                    .with {
+                        $0.params = [
+                            .with {
+                                $0.entryID = "pooled"
+                                $0.csr = csr
+                            }
+                        ]
+                    })
             }
             #expect(pooled.results.map(\.status.code) == [0])
-            let reasons = server.plane.recorder.records.map(\.reason).filter { $0.hasPrefix("entry:") }
+            let reasons = server.plane.recorder.records.map(\.reason).filter {
+                $0.hasPrefix("entry:")
+            }
             #expect(reasons == ["entry:own", "entry:below", "entry:pooled"])
         }
     }
@@ -163,7 +182,9 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
                         })
                 }
                 #expect(negative?.code == .invalidArgument)
-                let wit = await #expect(throws: RPCError.self) { try await svids.mintWITSVID(.init()) }
+                let wit = await #expect(throws: RPCError.self) {
+                    try await svids.mintWITSVID(.init())
+                }
                 #expect(wit?.code == .unimplemented)
             }
         }
@@ -172,14 +193,23 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
     @Test func `without a record nothing is answered but unavailable`() async throws {
         try await TestServer.with { server in
             let agent = try await server.attest("t1")
-            _ = try await server.plane.store.createEntries([.test("own", "/own", parent: agent.id.path)])
+            _ = try await server.plane.store.createEntries([
+                .test("own", "/own", parent: agent.id.path)
+            ])
             server.plane.recorder.fail(ServerError(.unavailable, "issuance refused: disk is full"))
             let csr = try TestRequest.der()
             try await server.tls(agent) { client in
                 let svids = SVIDs.Client(wrapping: client)
                 let x509 = await #expect(throws: RPCError.self) {
                     try await svids.batchNewX509SVID(
-                        .with { $0.params = [.with { $0.entryID = "own"; $0.csr = csr }] })
+                        .with {
+                            $0.params = [
+                                .with {
+                                    $0.entryID = "own"
+                                    $0.csr = csr
+                                }
+                            ]
+                        })
                 }
                 #expect(x509?.code == .unavailable)
                 let jwt = await #expect(throws: RPCError.self) {

@@ -34,7 +34,8 @@ private typealias Response = Spire_Api_Server_Entry_V1_SyncAuthorizedEntriesResp
         }
     }
 
-    private static func fill(_ server: TestServer, _ count: Int, _ agent: TestIdentity) async throws {
+    private static func fill(_ server: TestServer, _ count: Int, _ agent: TestIdentity) async throws
+    {
         _ = try await server.plane.store.createEntries(
             try (0..<count).map { number in
                 try .test("e\(10_000 + number)", "/w/\(number)", parent: agent.id.path)
@@ -57,15 +58,23 @@ private typealias Response = Spire_Api_Server_Entry_V1_SyncAuthorizedEntriesResp
             let agent = try await server.attest("t1")
             let other = try await server.attest("t2")
             try await Self.fill(server, 1_203, agent)
-            _ = try await server.plane.store.createEntries([.test("foreign", "/f", parent: other.id.path)])
+            _ = try await server.plane.store.createEntries([
+                .test("foreign", "/f", parent: other.id.path)
+            ])
             let few = ["e10001", "none", "foreign", "e10000", "e10001"]
             let many = (0..<1_001).map { "e\(10_000 + $0)" }
             let answers = try await server.tls(agent) { client in
                 try await Self.exchange(
                     client,
                     [
-                        .with { $0.outputMask = .with { $0.revisionNumber = true; $0.spiffeID = true } },
-                        .with { $0.ids = few }, .with { $0.ids = ["none"] }, .with { $0.ids = many },
+                        .with {
+                            $0.outputMask = .with {
+                                $0.revisionNumber = true
+                                $0.spiffeID = true
+                            }
+                        },
+                        .with { $0.ids = few }, .with { $0.ids = ["none"] },
+                        .with { $0.ids = many },
                     ])
             }
             #expect(answers.count == 4)

@@ -51,21 +51,29 @@ private final class SyncStream {
     }
 
     func entries() async throws -> Cygnet_Sync_V1_EntryDelta {
-        try await self.next { $0.message.flatMap { if case .entries(let delta) = $0 { delta } else { nil } } }
+        try await self.next {
+            $0.message.flatMap { if case .entries(let delta) = $0 { delta } else { nil } }
+        }
     }
 
     func bundles() async throws -> Cygnet_Sync_V1_BundleUpdate {
-        try await self.next { $0.message.flatMap { if case .bundles(let update) = $0 { update } else { nil } } }
+        try await self.next {
+            $0.message.flatMap { if case .bundles(let update) = $0 { update } else { nil } }
+        }
     }
 
     func x509Results() async throws -> [Cygnet_Sync_V1_SignX509Result] {
         try await self.next {
-            $0.message.flatMap { if case .x509Results(let results) = $0 { results.results } else { nil } }
+            $0.message.flatMap {
+                if case .x509Results(let results) = $0 { results.results } else { nil }
+            }
         }
     }
 
     func jwtResult() async throws -> Cygnet_Sync_V1_SignJWTResult {
-        try await self.next { $0.message.flatMap { if case .jwtResult(let result) = $0 { result } else { nil } } }
+        try await self.next {
+            $0.message.flatMap { if case .jwtResult(let result) = $0 { result } else { nil } }
+        }
     }
 
     /// Reads until the stream ends.
@@ -118,10 +126,13 @@ private final class SyncStream {
         return Data(serializer.serializedBytes)
     }
 
-    @Test func `hello brings the bundle and a snapshot, and each change follows as a delta`() async throws {
+    @Test func `hello brings the bundle and a snapshot, and each change follows as a delta`()
+        async throws
+    {
         try await TestServer.with { server in
             let agent = try await server.attest("t1")
-            _ = try await server.plane.store.createEntries([.test("e", "/e", parent: agent.id.path)])
+            _ = try await server.plane.store.createEntries([.test("e", "/e", parent: agent.id.path)]
+            )
             try await Self.connect(server, agent) { stream in
                 let bundles = try await stream.bundles()
                 #expect(bundles.upserted.map(\.trustDomain) == ["acme.test"])
@@ -175,11 +186,14 @@ private final class SyncStream {
     @Test func `an agent that is up to date gets no snapshot, and one when it asks`() async throws {
         try await TestServer.with { server in
             let agent = try await server.attest("t1")
-            _ = try await server.plane.store.createEntries([.test("e", "/e", parent: agent.id.path)])
+            _ = try await server.plane.store.createEntries([.test("e", "/e", parent: agent.id.path)]
+            )
             let digest = server.plane.directory.entryDigest.digest
             try await Self.connect(server, agent, digest: Data(digest.bytes)) { stream in
                 _ = try await stream.bundles()
-                _ = try await server.plane.store.createEntries([.test("f", "/f", parent: agent.id.path)])
+                _ = try await server.plane.store.createEntries([
+                    .test("f", "/f", parent: agent.id.path)
+                ])
                 let delta = try await stream.entries()
                 #expect(!delta.snapshot && delta.upserted.map(\.id) == ["f"])
                 stream.send { $0.resync = .init() }
@@ -194,17 +208,34 @@ private final class SyncStream {
             let agent = try await server.attest("t1")
             let other = try await server.attest("t2")
             _ = try await server.plane.store.createEntries([
-                .test("own", "/own", parent: agent.id.path), .test("foreign", "/f", parent: other.id.path),
+                .test("own", "/own", parent: agent.id.path),
+                .test("foreign", "/f", parent: other.id.path),
             ])
             let key = P256.Signing.PrivateKey()
             let der = try Self.publicKey(key)
             try await Self.connect(server, agent) { stream in
                 stream.send {
                     $0.signX509.requests = [
-                        .with { $0.requestID = 7; $0.entryID = "own"; $0.publicKey = der },
-                        .with { $0.requestID = 8; $0.entryID = "foreign"; $0.publicKey = der },
-                        .with { $0.requestID = 9; $0.entryID = "own"; $0.publicKey = Data([1]) },
-                        .with { $0.requestID = 10; $0.entryID = "none"; $0.publicKey = der },
+                        .with {
+                            $0.requestID = 7
+                            $0.entryID = "own"
+                            $0.publicKey = der
+                        },
+                        .with {
+                            $0.requestID = 8
+                            $0.entryID = "foreign"
+                            $0.publicKey = der
+                        },
+                        .with {
+                            $0.requestID = 9
+                            $0.entryID = "own"
+                            $0.publicKey = Data([1])
+                        },
+                        .with {
+                            $0.requestID = 10
+                            $0.entryID = "none"
+                            $0.publicKey = der
+                        },
                     ]
                 }
                 let results = try await stream.x509Results()
@@ -230,16 +261,28 @@ private final class SyncStream {
         }
     }
 
-    @Test func `when no record can be written each request says so and the stream lives on`() async throws {
+    @Test func `when no record can be written each request says so and the stream lives on`()
+        async throws
+    {
         try await TestServer.with { server in
             let agent = try await server.attest("t1")
-            _ = try await server.plane.store.createEntries([.test("own", "/own", parent: agent.id.path)])
+            _ = try await server.plane.store.createEntries([
+                .test("own", "/own", parent: agent.id.path)
+            ])
             let der = try Self.publicKey(P256.Signing.PrivateKey())
             try await Self.connect(server, agent) { stream in
-                for (failure, code) in [(ServerError(.unavailable, "full"), 14), (nil, 0)] as [(ServerError?, Int32)] {
+                for (failure, code) in [(ServerError(.unavailable, "full"), 14), (nil, 0)]
+                    as [(ServerError?, Int32)]
+                {
                     server.plane.recorder.fail(failure)
                     stream.send {
-                        $0.signX509.requests = [.with { $0.requestID = 1; $0.entryID = "own"; $0.publicKey = der }]
+                        $0.signX509.requests = [
+                            .with {
+                                $0.requestID = 1
+                                $0.entryID = "own"
+                                $0.publicKey = der
+                            }
+                        ]
                     }
                     let results = try await stream.x509Results()
                     #expect(results.map(\.status.code) == [code])
@@ -275,7 +318,9 @@ private final class SyncStream {
         }
     }
 
-    @Test func `a stream that does not begin with hello, or says it twice, is refused`() async throws {
+    @Test func `a stream that does not begin with hello, or says it twice, is refused`()
+        async throws
+    {
         try await TestServer.with { server in
             let agent = try await server.attest("t1")
             let early = await #expect(throws: RPCError.self) {
@@ -285,7 +330,9 @@ private final class SyncStream {
                 }
             }
             #expect(early?.code == .invalidArgument)
-            for change in [{ $0.hello = .init() }, { _ in }] as [@Sendable (inout AgentMessage) -> Void] {
+            for change in [{ $0.hello = .init() }, { _ in }]
+                as [@Sendable (inout AgentMessage) -> Void]
+            {
                 let error = await #expect(throws: RPCError.self) {
                     try await Self.connect(server, agent) { stream in
                         stream.send(change)
@@ -336,7 +383,10 @@ private final class SyncStream {
                             _ = try await stream.entries()
                             ready.withLockedValue { $0 += 1 }
                             let delta = try await stream.entries()
-                            #expect(delta.upserted.map(\.spiffeID.path) == ["/w" + agent.id.path.dropFirst(6)])
+                            #expect(
+                                delta.upserted.map(\.spiffeID.path) == [
+                                    "/w" + agent.id.path.dropFirst(6)
+                                ])
                         }
                     }
                 }

@@ -6,6 +6,7 @@ import GRPCNIOTransportHTTP2Posix
 import GRPCProtobuf
 import NIOConcurrencyHelpers
 import SPIFFE
+import SPIFFETLS
 import ServerCore
 import ServerEndpoints
 import ServerTestSupport
@@ -42,9 +43,10 @@ struct TestServer: Sendable {
         }
         let identity = ServerIdentity(issuer: plane.issuer, logger: TestPlane.logger)
         try await identity.rotate()
-        let tls = ServerTLS(
-            identity: identity, bundles: DirectoryBundleSource(directory: plane.directory),
-            trustDomain: plane.trustDomain, adminIDs: adminIDs)
+        let tls = MTLSServerConfiguration(
+            svid: identity, bundles: DirectoryBundleSource(directory: plane.directory),
+            authorizer: .anyOf([.member(of: plane.trustDomain), .oneOf(adminIDs)]),
+            applicationProtocols: ["h2"], clientCertificate: .optional)
         let endpoint = ServerEndpoint(
             ControlPlane(
                 directory: plane.directory, entries: plane.entries, nodes: plane.nodes,
@@ -55,8 +57,7 @@ struct TestServer: Sendable {
             settings: .init(
                 host: "127.0.0.1", port: 0, socketPath: socketPath, limitsAttestation: false,
                 limitsSigning: false),
-            logger: TestPlane.logger,
-            makeTLSHandler: { onVerified in try tls.makeHandler(onVerified: onVerified) })
+            logger: TestPlane.logger, tls: tls)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await endpoint.run() }
             group.addTask {
@@ -120,7 +121,9 @@ struct TestIdentity: Sendable {
     }
 
     /// An SVID of that path, signed by that control plane without further questions.
-    static func issued(by plane: TestPlane, _ path: String, ttl: Int32 = 0) async throws -> TestIdentity {
+    static func issued(by plane: TestPlane, _ path: String, ttl: Int32 = 0) async throws
+        -> TestIdentity
+    {
         let key = P256.Signing.PrivateKey()
         let svid = try await plane.issuer.issue(
             X509Issuance(
@@ -157,7 +160,9 @@ enum TestRequest {
 
 /// Bytes as a message: what no generated client would send.
 struct RawMessage: MessageSerializer, MessageDeserializer {
-    func serialize<Bytes: GRPCContiguousBytes>(_ message: [UInt8]) throws -> Bytes { Bytes(message) }
+    func serialize<Bytes: GRPCContiguousBytes>(_ message: [UInt8]) throws -> Bytes {
+        Bytes(message)
+    }
 
     func deserialize<Bytes: GRPCContiguousBytes>(_ bytes: Bytes) throws -> [UInt8] {
         bytes.withUnsafeBytes { Array($0) }
@@ -166,7 +171,9 @@ struct RawMessage: MessageSerializer, MessageDeserializer {
     /// Calls a method with one message of these bytes.
     ///
     /// - Returns: the status code it failed with; nil when it did not.
-    static func call(_ client: Client, _ method: String, _ bytes: [UInt8] = []) async throws -> RPCError? {
+    static func call(_ client: Client, _ method: String, _ bytes: [UInt8] = []) async throws
+        -> RPCError?
+    {
         let parts = method.split(separator: "/").map(String.init)
         var options = CallOptions.defaults
         options.waitForReady = false

@@ -11,7 +11,8 @@ import Testing
 /// The two ways in which a write can end badly: "failed, not stored" and "failed, but stored".
 @Suite struct CrashTests {
     private static func open(_ folder: TemporaryFolder) throws -> SQLiteStore {
-        try SQLiteStore(path: folder.file("store.sqlite"), trustDomain: try TrustDomain("acme.test"))
+        try SQLiteStore(
+            path: folder.file("store.sqlite"), trustDomain: try TrustDomain("acme.test"))
     }
 
     private static func execute(_ sql: String, on store: SQLiteStore) async throws {
@@ -82,7 +83,8 @@ import Testing
             await withTaskGroup(of: Void.self) { group in
                 for number in 0..<200 {
                     group.addTask {
-                        guard var entry = try? Entry.test("e\(number)", "/\(number)", parent: "/p") else {
+                        guard var entry = try? Entry.test("e\(number)", "/\(number)", parent: "/p")
+                        else {
                             return
                         }
                         let id = entry.id
@@ -93,8 +95,11 @@ import Testing
                 }
             }
             let ids = Set(try await Contents.of(store).contents.entries.map(\.id))
-            #expect(ids == stored.withLockedValue { $0 }, "success means stored, failure means not stored")
-            #expect(stored.withLockedValue { $0.count } + refused.withLockedValue { $0.count } == 200)
+            #expect(
+                ids == stored.withLockedValue { $0 },
+                "success means stored, failure means not stored")
+            #expect(
+                stored.withLockedValue { $0.count } + refused.withLockedValue { $0.count } == 200)
             #expect(ids.isDisjoint(with: (0..<200).filter { $0 % 7 == 0 }.map { "e\($0)" }))
             if way == "ABORT" { #expect(ids.count == 200 - 29) }
             #expect(log.gaps == 0)
@@ -117,7 +122,8 @@ import Testing
         let log = FeedLog()
         let store = try self.open(folder)
         store.setConsumer(log)
-        let pages = try await store.read { db in try Int.fetchOne(db, sql: "PRAGMA page_count") ?? 0 }
+        let pages = try await store.read { db in try Int.fetchOne(db, sql: "PRAGMA page_count") ?? 0
+        }
         try await store.database.writeWithoutTransaction { db in
             try db.execute(sql: "PRAGMA max_page_count = \(pages + 20)")
         }
@@ -162,8 +168,14 @@ import Testing
             store.setConsumer(log)
             for step in 0..<12 {
                 switch step % 4 {
-                case 0: _ = try await store.createEntries([try .test("e\(step)", "/\(step)", parent: "/p")])
-                case 1: _ = try await store.updateBundle(try TrustDomain("acme.test")) { $0.refreshHint += 1 }
+                case 0:
+                    _ = try await store.createEntries([
+                        try .test("e\(step)", "/\(step)", parent: "/p")
+                    ])
+                case 1:
+                    _ = try await store.updateBundle(try TrustDomain("acme.test")) {
+                        $0.refreshHint += 1
+                    }
                 case 2: _ = try await store.deleteEntries(["e\(step - 6)"])
                 default: try await store.saveJournal([])
                 }
@@ -177,7 +189,9 @@ import Testing
         }
     }
 
-    @Test func `a crash among many writers keeps what was answered, and nothing by halves`() async throws {
+    @Test func `a crash among many writers keeps what was answered, and nothing by halves`()
+        async throws
+    {
         try await TemporaryFolder.with { folder in
             let store = try Self.open(folder)
             let answered = NIOLockedValueBox<Set<String>>([])
@@ -201,7 +215,8 @@ import Testing
                         let (contents, seq) = try await Contents.of(reopened)
                         let ids = Set(contents.entries.map(\.id))
                         #expect(before.isSubset(of: ids))
-                        #expect(ids.allSatisfy { $0.hasSuffix("-twin") || ids.contains($0 + "-twin") })
+                        #expect(
+                            ids.allSatisfy { $0.hasSuffix("-twin") || ids.contains($0 + "-twin") })
                         #expect(Int(seq) == ids.count)
                     }
                 }

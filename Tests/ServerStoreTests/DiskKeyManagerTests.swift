@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import PluginAPI
 import Plugins
+import SPIFFE
 import SwiftASN1
 import Testing
 import X509
@@ -17,6 +18,12 @@ import X509
         try await TemporaryFolder.with { folder in
             let made = try await Self.open(folder).generateKey(id: "k", type: type)
             #expect(made.id == "k" && made.type == type)
+            let file = try JSONValue(parsing: try folder.read("keys.json"))
+            let text = try #require(file.objectValue?["keys"]?.objectValue?["k"]?.stringValue)
+            // PKCS#8 of any kind of key is a sequence that starts with version 0 and an algorithm.
+            let der = try #require(Data(base64Encoded: text))
+            let start = try #require(der.firstRange(of: Data([0x02, 0x01, 0x00, 0x30])))
+            #expect(start.lowerBound <= 4)
             let read = try #require(try await Self.open(folder).key(id: "k"))
             #expect(read.id == "k")
             #expect(read.type == type)
@@ -80,7 +87,8 @@ import X509
     }
 
     @Test(arguments: [
-        "", "hello", "{}", "[]", "{\"keys\":[]}", "{\"keys\":{\"k\":5}}", "{\"keys\":{\"k\":\"%%%\"}}",
+        "", "hello", "{}", "[]", "{\"keys\":[]}", "{\"keys\":{\"k\":5}}",
+        "{\"keys\":{\"k\":\"%%%\"}}",
         "{\"keys\":{\"k\":\"\"}}", "{\"keys\":{\"k\":\"aGVsbG8=\"}}", "{\"keys\":{}", "\0",
     ])
     func `a file of another form is refused, named, and left alone`(text: String) async throws {
@@ -120,7 +128,8 @@ import X509
             #expect(throws: KeyManagerError.self) { try Self.open(folder) }
         }
         try await TemporaryFolder.with { folder in
-            _ = try await DiskKeyManager(path: folder.file("real")).generateKey(id: "k", type: .ecP256)
+            _ = try await DiskKeyManager(path: folder.file("real")).generateKey(
+                id: "k", type: .ecP256)
             try FileManager.default.createSymbolicLink(
                 atPath: folder.file("keys.json"), withDestinationPath: folder.file("real"))
             #expect(throws: KeyManagerError.self) { try Self.open(folder) }
@@ -131,7 +140,9 @@ import X509
         }
     }
 
-    @Test func `when the file cannot be written the old keys stay, in memory and on disk`() async throws {
+    @Test func `when the file cannot be written the old keys stay, in memory and on disk`()
+        async throws
+    {
         try await TemporaryFolder.with { folder in
             let manager = try Self.open(folder)
             let old = try await manager.generateKey(id: "k", type: .ecP256)
@@ -154,7 +165,9 @@ import X509
         }
     }
 
-    @Test func `a temporary file that a crash left behind is no obstacle and is never read`() async throws {
+    @Test func `a temporary file that a crash left behind is no obstacle and is never read`()
+        async throws
+    {
         try await TemporaryFolder.with { folder in
             try folder.write("half a fi", to: "keys.json.tmp", mode: 0o644)
             let manager = try Self.open(folder)
@@ -170,14 +183,18 @@ import X509
             let manager = try Self.open(folder)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<16 {
-                    group.addTask { _ = try await manager.generateKey(id: "k\(number)", type: .ecP256) }
+                    group.addTask {
+                        _ = try await manager.generateKey(id: "k\(number)", type: .ecP256)
+                    }
                 }
                 try await group.waitForAll()
             }
             let again = try Self.open(folder)
             for number in 0..<16 {
                 let id = "k\(number)"
-                #expect(try await again.key(id: id)?.publicKeyDER == (try await manager.key(id: id)?.publicKeyDER))
+                #expect(
+                    try await again.key(id: id)?.publicKeyDER
+                        == (try await manager.key(id: id)?.publicKeyDER))
             }
         }
     }

@@ -6,9 +6,9 @@ import ServerTestSupport
 import Testing
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 @Suite struct RecordFileTests {
@@ -26,7 +26,8 @@ import Darwin
     private static func reopen(_ folder: TemporaryFolder) async throws -> RecordFile {
         for _ in 0..<100_000 {
             do { return try self.open(folder) } catch let error as ServerError
-            where error.message.contains("in use") { await Task.yield() }
+                where error.message.contains("in use")
+            { await Task.yield() }
         }
         return try self.open(folder)
     }
@@ -139,7 +140,8 @@ import Darwin
     }
 
     @Test(arguments: [
-        "hello\n", "\n", "{\"n\":x,}\n", "{\"n\":-1,\"t\":1}\n", "{\"m\":1,\"t\":1}\n", "{\"n\":1,\"t\":1\n",
+        "hello\n", "\n", "{\"n\":x,}\n", "{\"n\":-1,\"t\":1}\n", "{\"m\":1,\"t\":1}\n",
+        "{\"n\":1,\"t\":1\n",
         "{\"n\":1,\"t\":1}\ngarbage\n", "{\"n\":99999999999999999999,\"t\":1}\n",
     ])
     func `a last line that is no record is refused and left alone`(text: String) async throws {
@@ -175,7 +177,9 @@ import Darwin
         }
     }
 
-    @Test func `a file at its size limit refuses records, keeps what it has, and recovers`() async throws {
+    @Test func `a file at its size limit refuses records, keeps what it has, and recovers`()
+        async throws
+    {
         // The limit is the process's, so it lies far above what other tests write; the file has a hole.
         let limit: off_t = 1 << 30
         try await TemporaryFolder.with { folder in
@@ -196,8 +200,11 @@ import Darwin
             #expect(error?.code == .unavailable)
             #expect(error?.message.contains("issuance refused") == true)
             #expect(file.count == 41)
-            let size = try FileManager.default.attributesOfItem(atPath: folder.file("r.jsonl"))[.size]
-            #expect((size as? NSNumber)?.int64Value == Int64(start), "the half that fitted is gone again")
+            let size = try FileManager.default.attributesOfItem(atPath: folder.file("r.jsonl"))[
+                .size]
+            #expect(
+                (size as? NSNumber)?.int64Value == Int64(start),
+                "the half that fitted is gone again")
             try Self.limitFileSize(rlim_t.max)
             try await file.append([try Self.record("1")])
             #expect(file.count == 42)
@@ -207,9 +214,9 @@ import Darwin
     private static func limitFileSize(_ bytes: rlim_t) throws {
         var limit = rlimit()
         #if canImport(Glibc)
-        let resource = __rlimit_resource_t(RLIMIT_FSIZE.rawValue)
+            let resource = __rlimit_resource_t(RLIMIT_FSIZE.rawValue)
         #else
-        let resource = RLIMIT_FSIZE
+            let resource = RLIMIT_FSIZE
         #endif
         getrlimit(resource, &limit)
         limit.rlim_cur = min(bytes, limit.rlim_max)

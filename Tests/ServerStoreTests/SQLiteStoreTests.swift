@@ -8,13 +8,16 @@ import Testing
 @testable import ServerStore
 
 @Suite struct SQLiteStoreTests {
-    private static func open(_ folder: TemporaryFolder, _ domain: String = "acme.test") throws -> SQLiteStore {
+    private static func open(_ folder: TemporaryFolder, _ domain: String = "acme.test") throws
+        -> SQLiteStore
+    {
         try SQLiteStore(path: folder.file("store.sqlite"), trustDomain: try TrustDomain(domain))
     }
 
     /// Something of everything.
     private static func fill(_ store: SQLiteStore) async throws {
-        var entry = try Entry.test("full", "/w", parent: "/spire/agent/x/1", ["a:1", "b:x:y", "c:é\u{1}"])
+        var entry = try Entry.test(
+            "full", "/w", parent: "/spire/agent/x/1", ["a:1", "b:x:y", "c:é\u{1}"])
         entry.x509SVIDTTL = .max
         entry.jwtSVIDTTL = 7
         entry.federatesWith = [try TrustDomain("a.test"), try TrustDomain("b.test")]
@@ -27,10 +30,12 @@ import Testing
         entry.createdAt = 1_900_000_000
         entry.disableX509SVIDPrefetch = true
         entry.jwtSVIDIncludeJTI = true
-        let plain = try Entry.test("plain", "/" + String(repeating: "p", count: 2_000), parent: "/p")
+        let plain = try Entry.test(
+            "plain", "/" + String(repeating: "p", count: 2_000), parent: "/p")
         #expect(try await store.createEntries([entry, plain]) == [true, true])
         var node = AttestedNode(
-            id: try SPIFFEID("spiffe://acme.test/spire/agent/x/1"), attestationType: "x", serial: "0a",
+            id: try SPIFFEID("spiffe://acme.test/spire/agent/x/1"), attestationType: "x",
+            serial: "0a",
             expiresAt: .max)
         node.preparedSerial = "0b"
         node.preparedExpiresAt = 12
@@ -68,7 +73,9 @@ import Testing
         }
     }
 
-    @Test func `a second opener is refused while the first lives, with words that help`() async throws {
+    @Test func `a second opener is refused while the first lives, with words that help`()
+        async throws
+    {
         try await TemporaryFolder.with { folder in
             var first: SQLiteStore? = try Self.open(folder)
             let error = #expect(throws: ServerError.self) { try Self.open(folder) }

@@ -16,7 +16,9 @@ private let agentID = "spiffe://acme.test/spire/agent/join_token/t1"
     }
 
     @Test(arguments: StoreKind.allCases)
-    func `an entry is created once; its ID and its likeness are unique`(kind: StoreKind) async throws {
+    func `an entry is created once; its ID and its likeness are unique`(kind: StoreKind)
+        async throws
+    {
         let log = FeedLog()
         try await kind.run(log) { store in
             let entry = try Entry.test("a", "/w", parent: "/p", ["x:1", "x:2"])
@@ -34,18 +36,26 @@ private let agentID = "spiffe://acme.test/spire/agent/join_token/t1"
     }
 
     @Test(arguments: StoreKind.allCases)
-    func `likeness tells selectors apart that only look alike when joined`(kind: StoreKind) async throws {
+    func `likeness tells selectors apart that only look alike when joined`(kind: StoreKind)
+        async throws
+    {
         try await kind.run(FeedLog()) { store in
             var one = try Entry.test("a", "/w", parent: "/p")
-            one.selectors = [try Selector(type: "x", value: "1:y"), try Selector(type: "z", value: "2")]
+            one.selectors = [
+                try Selector(type: "x", value: "1:y"), try Selector(type: "z", value: "2"),
+            ]
             var two = try Entry.test("b", "/w", parent: "/p")
-            two.selectors = [try Selector(type: "x", value: "1"), try Selector(type: "y", value: "z:2")]
+            two.selectors = [
+                try Selector(type: "x", value: "1"), try Selector(type: "y", value: "z:2"),
+            ]
             #expect(try await store.createEntries([one, two]) == [true, true])
         }
     }
 
     @Test(arguments: StoreKind.allCases)
-    func `an update counts the revision up and keeps the time of creation`(kind: StoreKind) async throws {
+    func `an update counts the revision up and keeps the time of creation`(kind: StoreKind)
+        async throws
+    {
         let log = FeedLog()
         try await kind.run(log) { store in
             var entry = try Entry.test("a", "/w", parent: "/p")
@@ -73,7 +83,8 @@ private let agentID = "spiffe://acme.test/spire/agent/join_token/t1"
             ])
             let texts = results.map { result in
                 switch result {
-                case .updated(let entry): "\(entry.id) \(entry.revision) \(entry.createdAt) \(entry.hint)"
+                case .updated(let entry):
+                    "\(entry.id) \(entry.revision) \(entry.createdAt) \(entry.hint)"
                 case .notFound: "not found"
                 case .similarExists: "similar"
                 case .refused(let error): error.message
@@ -218,7 +229,9 @@ private let agentID = "spiffe://acme.test/spire/agent/join_token/t1"
             #expect(untouched.sequenceNumber == 0)
             let first = try await store.updateBundle(domain) {
                 $0.x509Authorities = [.init(der: [1, 2]), .init(der: [3], tainted: true)]
-                $0.jwtAuthorities = [.init(keyID: "k", publicKeyDER: [4], expiresAt: 5, tainted: true)]
+                $0.jwtAuthorities = [
+                    .init(keyID: "k", publicKeyDER: [4], expiresAt: 5, tainted: true)
+                ]
                 $0.refreshHint = 60
             }
             #expect(first.sequenceNumber == 1)
@@ -237,7 +250,8 @@ private let agentID = "spiffe://acme.test/spire/agent/join_token/t1"
     @Test(arguments: StoreKind.allCases)
     func `the journal is replaced as a whole`(kind: StoreKind) async throws {
         try await kind.run(FeedLog()) { store in
-            let entries = [("A", AuthorityStatus.active), ("B", .prepared), ("C", .old)].map { slot, status in
+            let entries = [("A", AuthorityStatus.active), ("B", .prepared), ("C", .old)].map {
+                slot, status in
                 JournalEntry(
                     kind: slot == "B" ? .jwt : .x509, slot: slot, authorityID: "id-\(slot)",
                     status: status, issuedAt: 1, notAfter: 2, der: [0, 255])

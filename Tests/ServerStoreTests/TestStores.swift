@@ -50,7 +50,8 @@ struct TemporaryFolder: Sendable {
 
     func write(_ text: String, to name: String, mode: Int = 0o600) throws {
         try Data(text.utf8).write(to: URL(fileURLWithPath: self.file(name)))
-        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: self.file(name))
+        try FileManager.default.setAttributes(
+            [.posixPermissions: mode], ofItemAtPath: self.file(name))
     }
 
     func read(_ name: String) throws -> [UInt8] {

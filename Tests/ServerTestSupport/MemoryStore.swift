@@ -66,7 +66,9 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStor
             updates.map { update in
                 guard let old = state.entries[update.id] else { return .notFound }
                 var new: Entry
-                do throws(ServerError) { new = try update.transform(old) } catch { return .refused(error) }
+                do throws(ServerError) { new = try update.transform(old) } catch {
+                    return .refused(error)
+                }
                 new.revision = old.revision + 1
                 new.createdAt = old.createdAt
                 guard !Self.hasSimilar(new, in: state) else { return .similarExists }
@@ -95,7 +97,8 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStor
             state.tokens[token.value] = token
             guard let alias else { return }
             guard !Self.hasSimilar(alias, in: state) else {
-                throw ServerError(.alreadyExists, "the entry for this token and agent ID exists already")
+                throw ServerError(
+                    .alreadyExists, "the entry for this token and agent ID exists already")
             }
             state.entries[alias.id] = alias
             changes.append(.entryUpserted(alias))
@@ -124,7 +127,8 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStor
     }
 
     package func updateNode(
-        _ id: SPIFFEID, _ transform: @escaping @Sendable (inout AttestedNode) throws(ServerError) -> Void
+        _ id: SPIFFEID,
+        _ transform: @escaping @Sendable (inout AttestedNode) throws(ServerError) -> Void
     ) async throws -> AttestedNode? {
         try self.write { state, changes in
             guard let old = state.nodes[id] else { return nil }
@@ -142,7 +146,9 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStor
         try self.write { state, changes in
             guard state.nodes.removeValue(forKey: id) != nil else { return false }
             changes.append(.nodeRemoved(id))
-            let selectors = [Selector(attestedType: "spiffe_id", value: id.string)].compactMap { $0 }
+            let selectors = [Selector(attestedType: "spiffe_id", value: id.string)].compactMap {
+                $0
+            }
             for entry in state.entries.values
             where entry.parentID == id && entry.selectors == selectors {
                 state.entries[entry.id] = nil
@@ -157,9 +163,10 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStor
     ) async throws -> TrustBundle {
         try self.write { state, changes in
             let old = state.bundles[trustDomain]
-            var new = old ?? TrustBundle(trustDomain: trustDomain)
+            let before = old ?? TrustBundle(trustDomain: trustDomain)
+            var new = before
             transform(&new)
-            if new == old { return new }
+            if new == before { return new }
             new.sequenceNumber = (old?.sequenceNumber ?? 0) + 1
             state.bundles[trustDomain] = new
             changes.append(.bundleUpserted(new))

@@ -108,6 +108,7 @@ struct ValidateJWTCommand: AsyncParsableCommand {
         context.print("SVID is valid.")
         context.print("SPIFFE ID : \(TerminalText.safe(response.spiffeID))")
         let claims = Array(try response.claims.jsonString().utf8)
-        context.print("Claims    : \(TerminalText.safe(try MessageShape.empty.complete(json: claims)))")
+        context.print(
+            "Claims    : \(TerminalText.safe(try MessageShape.empty.complete(json: claims)))")
     }
 }

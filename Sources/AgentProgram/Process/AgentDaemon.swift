@@ -10,11 +10,13 @@ package enum AgentDaemon {
     /// Runs the agent until SIGTERM or SIGINT.
     package static func run(_ configuration: AgentConfiguration) async throws {
         umask(0o027)
+        OpenFileLimit.raise()
         let log = try LogSystem(configuration.log)
         let logger = log.logger()
         for advice in configuration.advice { logger.warning("\(advice)") }
         let process = try AgentProcess(configuration, logger: logger)
-        let agent = Task { try await process.run() }  // Owned by this function, which cancels and awaits it.
+        // Owned by this function, which cancels and awaits it.
+        let agent = Task { try await process.run() }
         let signals = Task {  // Ends with the agent, below.
             for await signal in ProcessSignal.sequence() {
                 switch signal {
@@ -26,7 +28,9 @@ package enum AgentDaemon {
                     unlink(configuration.socketPath)
                     exit(0)
                 case .reopenLog:
-                    do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
+                    do { try log.sink.reopen() } catch {
+                        logger.error("cannot reopen the log: \(error)")
+                    }
                 case .reloadPlugins: continue
                 }
             }

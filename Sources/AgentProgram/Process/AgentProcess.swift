@@ -82,7 +82,8 @@ package struct AgentProcess: Sendable {
         if configuration.insecureBootstrap { return .insecure }
         guard let path = configuration.trustBundlePath else {
             throw CommandError(
-                "trust_bundle_url is not supported yet; use trust_bundle_path (see \"bundle show\" of the server)")
+                "trust_bundle_url is not supported yet; use trust_bundle_path (see \"bundle show\" of the server)"
+            )
         }
         let bytes = try BoundedFile.read(path, limit: 4 << 20)
         let authorities: [[UInt8]]
@@ -93,10 +94,13 @@ package struct AgentProcess: Sendable {
                     pemString: String(decoding: bytes, as: UTF8.self)
                 ).filter { $0.discriminator == "CERTIFICATE" }.map(\.derBytes)
             case .spiffe:
-                authorities = try SPIFFEBundle(trustDomain: trustDomain, json: bytes).x509Authorities
+                authorities = try SPIFFEBundle(trustDomain: trustDomain, json: bytes)
+                    .x509Authorities
             }
         } catch {
-            throw CommandError("trust bundle \(path) cannot be read as \(configuration.trustBundleFormat.rawValue): \(error)")
+            throw CommandError(
+                "trust bundle \(path) cannot be read as \(configuration.trustBundleFormat.rawValue): \(error)"
+            )
         }
         guard !authorities.isEmpty else {
             throw CommandError("trust bundle \(path) has no X.509 authority")

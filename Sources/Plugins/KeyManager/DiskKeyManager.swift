@@ -8,9 +8,9 @@ import SwiftASN1
 import X509
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// Keeps keys in one JSON file, `{"keys":{"<id>":"<base64 PKCS#8>"}}`, mode 0600.
@@ -44,14 +44,17 @@ package final class DiskKeyManager: KeyManager {
             } catch {
                 throw KeyManagerError(
                     .unreadable,
-                    "key file \(path) is not of the form {\"keys\":{id: base64}}; restore it or move it away")
+                    "key file \(path) is not of the form {\"keys\":{id: base64}}; restore it or move it away"
+                )
             }
             for (id, text) in file.keys {
-                guard let der = Data(base64Encoded: text), let key = try? Self.key(id: id, der: [UInt8](der))
+                guard let der = Data(base64Encoded: text),
+                    let key = try? Self.key(id: id, der: [UInt8](der))
                 else {
                     throw KeyManagerError(
                         .unreadable,
-                        "key \"\(id.prefix(64))\" in \(path) is not a base64 PKCS#8 private key; restore the file")
+                        "key \"\(id.prefix(64))\" in \(path) is not a base64 PKCS#8 private key; restore the file"
+                    )
                 }
                 state.keys[id] = key
                 state.encoded[id] = text
@@ -62,14 +65,14 @@ package final class DiskKeyManager: KeyManager {
 
     package func generateKey(id: String, type: KeyType) async throws -> ManagedKey {
         let key = try ManagedKey(id: id, type: type, privateKey: type.generatePrivateKey())
-        let pem: [UInt8]
-        do { pem = try key.privateKey.serializeAsPEM().derBytes } catch {
+        let pkcs8: Data
+        do { pkcs8 = try Self.pkcs8(key) } catch {
             throw KeyManagerError(.generation, "cannot encode new key \(id): \(error)")
         }
         // The lock is held across the write, so that two new keys never overwrite each other's file.
         try self.state.withLockedValue { state in
             var encoded = state.encoded
-            encoded[id] = Data(pem).base64EncodedString()
+            encoded[id] = pkcs8.base64EncodedString()
             let json: Data
             do {
                 let encoder = JSONEncoder()
@@ -89,8 +92,19 @@ package final class DiskKeyManager: KeyManager {
         self.state.withLockedValue { $0.keys[id] }
     }
 
+    /// The key as PKCS#8; RSA keys come out of the certificate library as PKCS#1.
+    private static func pkcs8(_ key: ManagedKey) throws -> Data {
+        let der = Data(try key.privateKey.serializeAsPEM().derBytes)
+        switch key.type {
+        case .ecP256, .ecP384: return der
+        case .rsa2048, .rsa4096:
+            return try _RSA.Signing.PrivateKey(derRepresentation: der).pkcs8DERRepresentation
+        }
+    }
+
     private static func key(id: String, der: [UInt8]) throws -> ManagedKey {
-        let privateKey = try Certificate.PrivateKey(pemDocument: PEMDocument(type: "PRIVATE KEY", derBytes: der))
+        let privateKey = try Certificate.PrivateKey(
+            pemDocument: PEMDocument(type: "PRIVATE KEY", derBytes: der))
         return try ManagedKey(id: id, type: keyType(of: der), privateKey: privateKey)
     }
 
@@ -105,12 +119,16 @@ package final class DiskKeyManager: KeyManager {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         if descriptor < 0 {
             if errno == ENOENT { return nil }
-            throw KeyManagerError(.unreadable, "cannot read key file \(path): \(String(cString: strerror(errno)))")
+            throw KeyManagerError(
+                .unreadable, "cannot read key file \(path): \(String(cString: strerror(errno)))")
         }
         let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         var info = stat()
-        guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG, info.st_size <= 1 << 20 else {
-            throw KeyManagerError(.unreadable, "key file \(path) is not a regular file of at most 1 MiB")
+        guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG,
+            info.st_size <= 1 << 20
+        else {
+            throw KeyManagerError(
+                .unreadable, "key file \(path) is not a regular file of at most 1 MiB")
         }
         if info.st_mode & 0o077 != 0 {
             throw KeyManagerError(
@@ -128,7 +146,8 @@ package final class DiskKeyManager: KeyManager {
         }
         let temporary = path + ".tmp"
         unlink(temporary)
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let descriptor = open(
+            temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw failed("create") }
         var done = false
         defer {
@@ -148,8 +167,9 @@ package final class DiskKeyManager: KeyManager {
         guard written, fsync(descriptor) == 0 else { throw failed("write") }
         guard rename(temporary, path) == 0 else { throw failed("replace") }
         done = true
-        let folder = open((path as NSString).deletingLastPathComponent.isEmpty
-            ? "." : (path as NSString).deletingLastPathComponent, O_RDONLY | O_CLOEXEC)
+        let folder = open(
+            (path as NSString).deletingLastPathComponent.isEmpty
+                ? "." : (path as NSString).deletingLastPathComponent, O_RDONLY | O_CLOEXEC)
         if folder >= 0 {
             fsync(folder)
             close(folder)

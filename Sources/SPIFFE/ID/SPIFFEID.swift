@@ -57,7 +57,8 @@ public struct SPIFFEID: Hashable, Sendable, Comparable, CustomStringConvertible 
     /// The path with its leading slash, or the empty string.
     public var path: String {
         let utf8 = self.string.utf8
-        return String(self.string[utf8.index(utf8.startIndex, offsetBy: 9 + Int(self.trustDomainLength))...])
+        return String(
+            self.string[utf8.index(utf8.startIndex, offsetBy: 9 + Int(self.trustDomainLength))...])
     }
 
     /// Whether the ID is the trust domain's own, without a path.
@@ -82,7 +83,8 @@ public struct SPIFFEID: Hashable, Sendable, Comparable, CustomStringConvertible 
 
     /// The length of the trust domain, or the first broken rule with its reason.
     private static func parse(_ bytes: UnsafeBufferPointer<UInt8>) -> ParseResult {
-        func failure(_ code: SPIFFEIDError.Code, _ reason: @autoclosure () -> String) -> ParseResult {
+        func failure(_ code: SPIFFEIDError.Code, _ reason: @autoclosure () -> String) -> ParseResult
+        {
             .failure((code, reason()))
         }
         if bytes.isEmpty {
@@ -121,7 +123,8 @@ public struct SPIFFEID: Hashable, Sendable, Comparable, CustomStringConvertible 
                     ? failure(.trailingSlash, "path ends with \"/\"")
                     : failure(.emptySegment, "path has an empty segment at byte \(start)")
             }
-            if length <= 2, bytes[start] == UInt8(ascii: "."), bytes[index - 1] == UInt8(ascii: ".") {
+            if length <= 2, bytes[start] == UInt8(ascii: "."), bytes[index - 1] == UInt8(ascii: ".")
+            {
                 return failure(.dotSegment, "path has a \".\" or \"..\" segment at byte \(start)")
             }
         }

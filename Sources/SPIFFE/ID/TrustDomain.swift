@@ -47,7 +47,10 @@ public struct TrustDomain: Hashable, Sendable, Comparable, CustomStringConvertib
         _ bytes: Slice<UnsafeBufferPointer<UInt8>>
     ) -> (code: SPIFFEIDError.Code, reason: String)? {
         if bytes.isEmpty {
-            return (.trustDomainMissing, "trust domain is missing; expected a name such as \"example.org\"")
+            return (
+                .trustDomainMissing,
+                "trust domain is missing; expected a name such as \"example.org\""
+            )
         }
         for index in bytes.indices where !isTrustDomainByte(bytes[index]) {
             return (
@@ -56,7 +59,10 @@ public struct TrustDomain: Hashable, Sendable, Comparable, CustomStringConvertib
             )
         }
         if bytes.count > 255 {
-            return (.trustDomainTooLong, "trust domain has \(bytes.count) bytes; at most 255 are allowed")
+            return (
+                .trustDomainTooLong,
+                "trust domain has \(bytes.count) bytes; at most 255 are allowed"
+            )
         }
         return nil
     }

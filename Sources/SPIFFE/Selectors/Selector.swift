@@ -11,7 +11,9 @@ public struct Selector: Hashable, Sendable, Comparable, CustomStringConvertible 
     /// - Throws: ``SelectorError`` when type or value is empty, the type has a colon, or either has a
     ///   NUL byte.
     public init(type: String, value: String) throws(SelectorError) {
-        if type.isEmpty { throw SelectorError(.emptyType, "selector \(SPIFFEIDError.quoted(":" + value))") }
+        if type.isEmpty {
+            throw SelectorError(.emptyType, "selector \(SPIFFEIDError.quoted(":" + value))")
+        }
         if type.utf8.contains(UInt8(ascii: ":")) {
             throw SelectorError(.colonInType, "selector type \(SPIFFEIDError.quoted(type))")
         }
@@ -84,7 +86,8 @@ public struct SelectorError: Error, Hashable, Sendable, CustomStringConvertible 
 
     init(_ code: Code, _ what: String) {
         self.code = code
-        self.message = "\(what) rejected: \(code.reason); expected type:value, such as unix:uid:1000"
+        self.message =
+            "\(what) rejected: \(code.reason); expected type:value, such as unix:uid:1000"
     }
 
     public var description: String { self.message }

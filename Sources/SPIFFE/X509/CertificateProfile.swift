@@ -27,11 +27,7 @@ struct CertificateProfile {
             throw X509SVIDError(.version, "certificate is not of X.509 version 3")
         }
         try CertificateProfile.checkKey(certificate.publicKey)
-        guard CertificateProfile.namesOneAlgorithm(der) else {
-            throw X509SVIDError(
-                .unsupportedSignatureAlgorithm,
-                "certificate names one signature algorithm inside and another one outside")
-        }
+        try CertificateProfile.checkEnvelope(der)
         var basicConstraints: BasicConstraints?
         var keyUsage: KeyUsage?
         var extendedKeyUsage: ExtendedKeyUsage?
@@ -184,13 +180,24 @@ struct CertificateProfile {
         }
     }
 
-    /// Whether `signature` inside the signed part equals `signatureAlgorithm` outside of it, as RFC 5280
-    /// §4.1.1.2 demands.
-    private static func namesOneAlgorithm(_ der: [UInt8]) -> Bool {
+    /// Checks what no signature protects and the parser takes either way.
+    ///
+    /// `signature` inside the signed part equals `signatureAlgorithm` outside of it (RFC 5280 §4.1.1.2),
+    /// and the signature is a whole number of bytes: a changed count of unused bits would make a second
+    /// encoding of the same certificate.
+    private static func checkEnvelope(_ der: [UInt8]) throws(X509SVIDError) {
         guard let signed = DERElement(der[...]).flatMap({ DERElement($0.content) }),
             let outer = DERElement(signed.rest), let version = DERElement(signed.content),
-            let serial = DERElement(version.rest), let inner = DERElement(serial.rest)
-        else { return false }
-        return inner.encoded == outer.encoded
+            let serial = DERElement(version.rest), let inner = DERElement(serial.rest),
+            let signature = DERElement(outer.rest), signature.content.first == 0
+        else {
+            throw X509SVIDError(
+                .malformedCertificate, "certificate has a signature of no whole number of bytes")
+        }
+        guard inner.encoded == outer.encoded else {
+            throw X509SVIDError(
+                .unsupportedSignatureAlgorithm,
+                "certificate names one signature algorithm inside and another one outside")
+        }
     }
 }

@@ -51,7 +51,8 @@ final class ConnectionPeer: Sendable {
         case .local(let peer): PeerContext(peer: .local(peer), remoteIPAddress: nil)
         case .tls(let box):
             PeerContext(
-                peer: .tls(verified: box.withLockedValue { $0 }), remoteIPAddress: self.remoteIPAddress)
+                peer: .tls(verified: box.withLockedValue { $0 }),
+                remoteIPAddress: self.remoteIPAddress)
         }
     }
 }

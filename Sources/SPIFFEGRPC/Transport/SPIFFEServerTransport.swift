@@ -26,7 +26,8 @@ package final class SPIFFEServerTransport: ServerTransport {
 
         package init(
             maxConcurrentStreams: Int = 1_000, maxRequestBytes: Int = 4 * 1024 * 1024,
-            maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil, joinsFlushes: Bool = false
+            maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil,
+            joinsFlushes: Bool = false
         ) {
             self.maxConcurrentStreams = maxConcurrentStreams
             self.maxRequestBytes = maxRequestBytes
@@ -68,7 +69,8 @@ package final class SPIFFEServerTransport: ServerTransport {
 
     package func listen(
         streamHandler:
-            @escaping @Sendable (_ stream: RPCStream<Inbound, Outbound>, _ context: ServerContext) async ->
+            @escaping @Sendable (_ stream: RPCStream<Inbound, Outbound>, _ context: ServerContext)
+            async ->
             Void
     ) async throws {
         let registry = self.registry

@@ -41,7 +41,9 @@ final class TaggedChannel: Channel, ChannelCore, @unchecked Sendable {
 
     func localAddress0() throws -> SocketAddress { try self.base._channelCore.localAddress0() }
     func remoteAddress0() throws -> SocketAddress { self.address }
-    func register0(promise: EventLoopPromise<Void>?) { self.base._channelCore.register0(promise: promise) }
+    func register0(promise: EventLoopPromise<Void>?) {
+        self.base._channelCore.register0(promise: promise)
+    }
     func registerAlreadyConfigured0(promise: EventLoopPromise<Void>?) {
         self.base._channelCore.registerAlreadyConfigured0(promise: promise)
     }

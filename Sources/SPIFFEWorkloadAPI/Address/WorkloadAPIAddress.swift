@@ -84,9 +84,11 @@ public struct WorkloadAPIAddress: Hashable, Sendable, CustomStringConvertible {
             }
         }
         guard path.hasPrefix("/"), path.utf8.count > 1 else {
-            throw self.error(string, "a unix address has an absolute path; write unix:///absolute/path")
+            throw self.error(
+                string, "a unix address has an absolute path; write unix:///absolute/path")
         }
-        guard !path.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) else {
+        guard !path.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") })
+        else {
             throw self.error(string, "a unix address has neither query nor fragment")
         }
         guard let decoded = String(path).removingPercentEncoding,

@@ -100,9 +100,10 @@ public final class WorkloadAPIClient: Sendable {
     ///
     /// - Throws: ``WorkloadAPIError``; `noIdentity` when there is none.
     public func fetchX509Context() async throws(WorkloadAPIError) -> X509Context {
-        try X509Context(try await self.call("FetchX509SVID") { api, options in
-            try await api.fetchX509SVID(.init(), options: options) { try await Self.first($0) }
-        })
+        try X509Context(
+            try await self.call("FetchX509SVID") { api, options in
+                try await api.fetchX509SVID(.init(), options: options) { try await Self.first($0) }
+            })
     }
 
     /// Asks for the X509-SVIDs of this process, once; the first is the default identity.
@@ -116,9 +117,12 @@ public final class WorkloadAPIClient: Sendable {
     ///
     /// - Throws: ``WorkloadAPIError``.
     public func fetchX509Bundles() async throws(WorkloadAPIError) -> X509BundleSet {
-        try X509Context.bundles(try await self.call("FetchX509Bundles") { api, options in
-            try await api.fetchX509Bundles(.init(), options: options) { try await Self.first($0) }
-        })
+        try X509Context.bundles(
+            try await self.call("FetchX509Bundles") { api, options in
+                try await api.fetchX509Bundles(.init(), options: options) {
+                    try await Self.first($0)
+                }
+            })
     }
 
     // MARK: JWT
@@ -172,24 +176,29 @@ public final class WorkloadAPIClient: Sendable {
         _ token: String, audience: String
     ) async throws(WorkloadAPIError) -> ValidatedJWTSVID {
         guard !audience.isEmpty else {
-            throw WorkloadAPIError(.noAudience, "the validator has no audience of its own to compare")
+            throw WorkloadAPIError(
+                .noAudience, "the validator has no audience of its own to compare")
         }
         let request = WorkloadAPIProto.ValidateJWTSVIDRequest.with {
             $0.audience = audience
             $0.svid = token
         }
-        return try ValidatedJWTSVID(try await self.call("ValidateJWTSVID") { api, options in
-            try await api.validateJWTSVID(request, options: options)
-        })
+        return try ValidatedJWTSVID(
+            try await self.call("ValidateJWTSVID") { api, options in
+                try await api.validateJWTSVID(request, options: options)
+            })
     }
 
     /// Asks for the JWT bundles that this process may verify tokens with, once.
     ///
     /// - Throws: ``WorkloadAPIError``.
     public func fetchJWTBundles() async throws(WorkloadAPIError) -> JWTBundleSet {
-        try JWTMessages.bundles(try await self.call("FetchJWTBundles") { api, options in
-            try await api.fetchJWTBundles(.init(), options: options) { try await Self.first($0) }
-        })
+        try JWTMessages.bundles(
+            try await self.call("FetchJWTBundles") { api, options in
+                try await api.fetchJWTBundles(.init(), options: options) {
+                    try await Self.first($0)
+                }
+            })
     }
 
     // MARK: Calling

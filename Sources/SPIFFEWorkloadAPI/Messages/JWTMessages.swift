@@ -36,7 +36,8 @@ enum JWTMessages {
         var hints: Set<String> = []
         for entry in message.svids {
             guard !entry.spiffeID.isEmpty, !entry.svid.isEmpty else {
-                throw WorkloadAPIError(message: "JWTSVID in JWTSVIDResponse lacks spiffe_id or svid")
+                throw WorkloadAPIError(
+                    message: "JWTSVID in JWTSVIDResponse lacks spiffe_id or svid")
             }
             let svid: SPIFFE.JWTSVID
             do throws(JWTSVIDError) {
@@ -48,7 +49,8 @@ enum JWTMessages {
             }
             guard svid.id.string.utf8.elementsEqual(entry.spiffeID.utf8) else {
                 throw WorkloadAPIError(
-                    message: "spiffe_id \(WorkloadAPIError.quoted(entry.spiffeID)) is not the subject "
+                    message:
+                        "spiffe_id \(WorkloadAPIError.quoted(entry.spiffeID)) is not the subject "
                         + "of its token, \(svid.id)")
             }
             guard svid.hint.isEmpty || hints.insert(svid.hint).inserted else { continue }
@@ -69,7 +71,8 @@ enum JWTMessages {
             do throws(BundleError) {
                 bundles.set(try JWTBundle(trustDomain: trustDomain, jwks: [UInt8](jwks)))
             } catch {
-                throw WorkloadAPIError(message: "JWT bundle of \(trustDomain): \(error)", cause: error)
+                throw WorkloadAPIError(
+                    message: "JWT bundle of \(trustDomain): \(error)", cause: error)
             }
         }
         return bundles

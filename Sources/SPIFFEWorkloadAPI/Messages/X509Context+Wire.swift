@@ -76,7 +76,8 @@ extension X509Context {
         do throws(X509SVIDError) {
             return try X509Bundle(trustDomain: trustDomain, concatenatedDER: [UInt8](der))
         } catch {
-            throw WorkloadAPIError(message: "X.509 bundle of \(trustDomain): \(error)", cause: error)
+            throw WorkloadAPIError(
+                message: "X.509 bundle of \(trustDomain): \(error)", cause: error)
         }
     }
 }
@@ -87,7 +88,8 @@ enum BundleKey {
     static func trustDomain(_ key: String) throws(WorkloadAPIError) -> TrustDomain {
         guard let id = try? SPIFFEID(key), id.hasEmptyPath else {
             throw WorkloadAPIError(
-                message: "bundle key \(WorkloadAPIError.quoted(key)) is no trust domain's SPIFFE ID")
+                message: "bundle key \(WorkloadAPIError.quoted(key)) is no trust domain's SPIFFE ID"
+            )
         }
         return id.trustDomain
     }

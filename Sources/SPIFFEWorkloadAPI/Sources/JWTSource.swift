@@ -33,7 +33,8 @@ public final class JWTSource: JWTBundleSource, Sendable {
     public func run() async throws {
         try self.latest.begin()
         do throws(WorkloadAPIError) {
-            try await self.client.whileRunning(self.ownsClient) { () async throws(WorkloadAPIError) in
+            try await self.client.whileRunning(self.ownsClient) {
+                () async throws(WorkloadAPIError) in
                 try await self.client.watchJWTBundles(
                     onUpdate: { self.latest.update($0) },
                     onError: { error in

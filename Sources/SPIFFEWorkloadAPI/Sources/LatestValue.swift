@@ -63,7 +63,8 @@ final class LatestValue<Value: Sendable>: Sendable {
     }
 
     func update(_ value: Value) {
-        let waiters = self.state.withLockedValue { state -> [CheckedContinuation<Void, any Error>] in
+        let waiters = self.state.withLockedValue {
+            state -> [CheckedContinuation<Void, any Error>] in
             guard !state.hasEnded else { return [] }
             state.value = value
             state.lastError = nil

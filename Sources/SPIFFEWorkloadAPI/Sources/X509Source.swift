@@ -54,7 +54,8 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
     public func run() async throws {
         try self.latest.begin()
         do throws(WorkloadAPIError) {
-            try await self.client.whileRunning(self.ownsClient) { () async throws(WorkloadAPIError) in
+            try await self.client.whileRunning(self.ownsClient) {
+                () async throws(WorkloadAPIError) in
                 try await self.client.watchX509Context(
                     onUpdate: { self.update($0) }, onError: { self.failed($0) })
             }

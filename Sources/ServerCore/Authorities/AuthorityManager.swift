@@ -22,7 +22,8 @@ package final class AuthorityManager: Sendable {
 
         package init(
             authorityTTL: Duration = .seconds(86_400), x509KeyType: KeyType = .ecP256,
-            jwtKeyType: KeyType = .ecP256, subject: X509Subject = .authority, issuesJWTSVIDs: Bool = true
+            jwtKeyType: KeyType = .ecP256, subject: X509Subject = .authority,
+            issuesJWTSVIDs: Bool = true
         ) {
             self.authorityTTL = authorityTTL
             self.x509KeyType = x509KeyType
@@ -75,7 +76,8 @@ package final class AuthorityManager: Sendable {
         }
         guard let authority, authority.notAfter > self.unixNow else {
             throw ServerError(
-                .unavailable, "no active X.509 authority; the server log says why it could not be made")
+                .unavailable,
+                "no active X.509 authority; the server log says why it could not be made")
         }
         return authority
     }
@@ -93,7 +95,8 @@ package final class AuthorityManager: Sendable {
         }
         guard let authority, authority.notAfter > self.unixNow else {
             throw ServerError(
-                .unavailable, "no active JWT authority; the server log says why it could not be made")
+                .unavailable,
+                "no active JWT authority; the server log says why it could not be made")
         }
         return authority
     }
@@ -124,13 +127,15 @@ package final class AuthorityManager: Sendable {
         // At most prepare and activate for each kind, and once more after an expired pair.
         for _ in 0..<4 {
             let now = self.unixNow
-            guard let action = self.state.withLockedValue({ $0.x509Lifecycle.action(at: now) }) else { break }
+            guard let action = self.state.withLockedValue({ $0.x509Lifecycle.action(at: now) })
+            else { break }
             try await self.perform(action, .x509)
         }
         guard self.settings.issuesJWTSVIDs else { return }
         for _ in 0..<4 {
             let now = self.unixNow
-            guard let action = self.state.withLockedValue({ $0.jwtLifecycle.action(at: now) }) else { break }
+            guard let action = self.state.withLockedValue({ $0.jwtLifecycle.action(at: now) })
+            else { break }
             try await self.perform(action, .jwt)
         }
     }
@@ -156,7 +161,9 @@ package final class AuthorityManager: Sendable {
         }
     }
 
-    private func perform(_ action: AuthorityLifecycle.Action, _ kind: JournalEntry.Kind) async throws {
+    private func perform(_ action: AuthorityLifecycle.Action, _ kind: JournalEntry.Kind)
+        async throws
+    {
         switch action {
         case .prepare(let slot):
             let entry = try await (kind == .x509 ? self.prepareX509(slot) : self.prepareJWT(slot))
@@ -196,13 +203,15 @@ package final class AuthorityManager: Sendable {
         let serial = SerialNumbers.random()
         let certificate = try X509Builder.selfSignedAuthority(
             trustDomain: self.trustDomain, subject: self.settings.subject, key: key.privateKey,
-            algorithm: key.type.signatureAlgorithm, notBefore: now - 10, notAfter: notAfter, serial: serial)
+            algorithm: key.type.signatureAlgorithm, notBefore: now - 10, notAfter: notAfter,
+            serial: serial)
         let authority = try Self.x509Authority(certificate, key: key)
         let entry = JournalEntry(
             kind: .x509, slot: slot, authorityID: authority.id, status: .prepared, issuedAt: now,
             notAfter: notAfter, der: authority.der)
         try await self.record(
-            .x509Authority, entry, serial: hex(serial), sha256: Array(SHA256.hash(data: authority.der)))
+            .x509Authority, entry, serial: hex(serial),
+            sha256: Array(SHA256.hash(data: authority.der)))
         _ = try await self.bundles.updateBundle(self.trustDomain) { bundle in
             bundle.x509Authorities.append(.init(der: entry.der))
         }
@@ -217,7 +226,8 @@ package final class AuthorityManager: Sendable {
         let notAfter = now + self.settings.authorityTTL.components.seconds
         let keyID = Self.randomKeyID()
         let authority = JWTAuthority(
-            id: keyID, signer: try JWSSigner(privateKey: key.privateKey, keyID: keyID), notAfter: notAfter)
+            id: keyID, signer: try JWSSigner(privateKey: key.privateKey, keyID: keyID),
+            notAfter: notAfter)
         let entry = JournalEntry(
             kind: .jwt, slot: slot, authorityID: keyID, status: .prepared, issuedAt: now,
             notAfter: notAfter, der: key.publicKeyDER)
@@ -262,7 +272,9 @@ package final class AuthorityManager: Sendable {
             let authority = try Self.x509Authority(certificate, key: key)
             self.state.withLockedValue { $0.x509[authority.id] = authority }
         case .jwt:
-            guard ownBundle?.jwtAuthorities.contains(where: { $0.keyID == entry.authorityID }) == true,
+            guard
+                ownBundle?.jwtAuthorities.contains(where: { $0.keyID == entry.authorityID })
+                    == true,
                 key.publicKeyDER == entry.der
             else { return entry.status == .old }
             let authority = JWTAuthority(
@@ -284,7 +296,8 @@ package final class AuthorityManager: Sendable {
         var serializer = DER.Serializer()
         try serializer.serialize(certificate)
         return X509Authority(
-            id: hex(identifier), certificate: certificate, der: serializer.serializedBytes, key: key,
+            id: hex(identifier), certificate: certificate, der: serializer.serializedBytes,
+            key: key,
             subjectKeyIdentifier: identifier, signatureAlgorithm: key.type.signatureAlgorithm,
             notAfter: Int64(certificate.notValidAfter.timeIntervalSince1970))
     }
@@ -302,7 +315,8 @@ package final class AuthorityManager: Sendable {
 
     private static func metadata(_ entry: JournalEntry) -> Logger.Metadata {
         [
-            LogKeys.authorityID: "\(entry.authorityID)", LogKeys.authorityKind: "\(entry.kind.rawValue)",
+            LogKeys.authorityID: "\(entry.authorityID)",
+            LogKeys.authorityKind: "\(entry.kind.rawValue)",
             LogKeys.slot: "\(entry.slot)", LogKeys.expiresAt: "\(entry.notAfter)",
         ]
     }

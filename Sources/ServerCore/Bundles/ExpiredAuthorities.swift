@@ -10,7 +10,9 @@ package enum ExpiredAuthorities {
     package static func prune(_ bundle: TrustBundle, expiredBefore bound: Int64) -> TrustBundle? {
         var pruned = bundle
         pruned.x509Authorities.removeAll { authority in
-            guard let certificate = try? Certificate(derEncoded: authority.der) else { return false }
+            guard let certificate = try? Certificate(derEncoded: authority.der) else {
+                return false
+            }
             return Int64(certificate.notValidAfter.timeIntervalSince1970) < bound
         }
         if pruned.x509Authorities.isEmpty, let last = bundle.x509Authorities.last {

@@ -20,7 +20,8 @@ package struct TrustBundle: Sendable, Hashable {
         package var expiresAt: Int64
         package var tainted: Bool
 
-        package init(keyID: String, publicKeyDER: [UInt8], expiresAt: Int64, tainted: Bool = false) {
+        package init(keyID: String, publicKeyDER: [UInt8], expiresAt: Int64, tainted: Bool = false)
+        {
             self.keyID = keyID
             self.publicKeyDER = publicKeyDER
             self.expiresAt = expiresAt

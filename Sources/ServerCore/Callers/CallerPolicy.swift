@@ -36,7 +36,9 @@ package struct AuthorizedCaller: Sendable {
 
     /// The agent's ID when the caller was let through as an agent.
     package var agentID: SPIFFEID? {
-        guard self.authorizedAs == .agent, case .svid(let id, _, _) = self.caller else { return nil }
+        guard self.authorizedAs == .agent, case .svid(let id, _, _) = self.caller else {
+            return nil
+        }
         return id
     }
 }
@@ -81,7 +83,8 @@ package struct CallerPolicy: Sendable {
                     return AuthorizedCaller(caller: caller, authorizedAs: .agent)
                 } catch let error as ServerError where error.agentReason != nil {
                     throw ServerError(
-                        .permissionDenied, "authorization denied for method /\(method): \(error.message)",
+                        .permissionDenied,
+                        "authorization denied for method /\(method): \(error.message)",
                         agentReason: error.agentReason)
                 }
             }

@@ -164,7 +164,9 @@ package struct EntryIndex {
     package func parentPaths(ofSPIFFEPath path: String) -> [String] {
         var result: [String] = []
         self.bySPIFFEPath.forEach(hash: SlotTable.hash(path)) { slot in
-            guard let packed = self.slots[Int(slot)].packed, packed.hasSPIFFEPath(path) else { return }
+            guard let packed = self.slots[Int(slot)].packed, packed.hasSPIFFEPath(path) else {
+                return
+            }
             result.append(self.parents[Int(packed.parent)].path)
         }
         return result

@@ -16,7 +16,8 @@ package struct EntryRegistry: Sendable {
     private let now: @Sendable () -> Date
 
     package init(
-        directory: Directory, store: any EntryStore, now: @escaping @Sendable () -> Date = { Date() }
+        directory: Directory, store: any EntryStore,
+        now: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.directory = directory
         self.store = store
@@ -128,7 +129,8 @@ package struct EntryRegistry: Sendable {
         self.directory.withEntries { index in
             if let similar = index.similar(to: entry) { return .exists(similar) }
             if let same = index.entry(id: entry.id) { return .exists(same) }
-            return .refused(ServerError(.alreadyExists, "an entry like this existed a moment ago; try again"))
+            return .refused(
+                ServerError(.alreadyExists, "an entry like this existed a moment ago; try again"))
         }
     }
 
@@ -138,7 +140,8 @@ package struct EntryRegistry: Sendable {
             guard trustDomain != self.trustDomain, self.directory.bundle(trustDomain) != nil else {
                 throw ServerError(
                     .invalidArgument,
-                    "unable to federate with \(quoted(trustDomain.name)): there is no bundle of that trust domain")
+                    "unable to federate with \(quoted(trustDomain.name)): there is no bundle of that trust domain"
+                )
             }
         }
     }

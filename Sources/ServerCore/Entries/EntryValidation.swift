@@ -12,35 +12,44 @@ package enum EntryValidation {
             throw ServerError(
                 .invalidArgument,
                 "parent ID \(quoted(entry.parentID.string)) rejected: it must lie in trust domain "
-                    + "\(trustDomain) and have a path, such as spiffe://\(trustDomain)/spire/agent/…")
+                    + "\(trustDomain) and have a path, such as spiffe://\(trustDomain)/spire/agent/…"
+            )
         }
         guard !entry.selectors.isEmpty else {
             throw ServerError(
                 .invalidArgument,
                 "selector list is empty; give at least one, such as unix:uid:1000")
         }
-        for (name, value) in [("X509-SVID TTL", entry.x509SVIDTTL), ("JWT-SVID TTL", entry.jwtSVIDTTL)]
+        for (name, value) in [
+            ("X509-SVID TTL", entry.x509SVIDTTL), ("JWT-SVID TTL", entry.jwtSVIDTTL),
+        ]
         where value < 0 {
-            throw ServerError(.invalidArgument, "\(name) \(value) rejected: it must be 0 (default) or more seconds")
+            throw ServerError(
+                .invalidArgument,
+                "\(name) \(value) rejected: it must be 0 (default) or more seconds")
         }
         guard entry.expiresAt >= 0 else {
             throw ServerError(
-                .invalidArgument, "expiry \(entry.expiresAt) rejected: it is a Unix time, 0 meaning never")
+                .invalidArgument,
+                "expiry \(entry.expiresAt) rejected: it is a Unix time, 0 meaning never")
         }
         if entry.hint.utf8.count > 1024 {
             throw ServerError(
-                .invalidArgument, "hint has \(entry.hint.utf8.count) bytes; at most 1024 are allowed")
+                .invalidArgument,
+                "hint has \(entry.hint.utf8.count) bytes; at most 1024 are allowed")
         }
         try DNSNames.check(entry.dnsNames)
         if entry.storeSVID {
             guard Set(entry.selectors.map(\.type)).count == 1 else {
                 throw ServerError(
                     .invalidArgument,
-                    "an entry with store_svid needs selectors of one type: that of the SVID store plugin")
+                    "an entry with store_svid needs selectors of one type: that of the SVID store plugin"
+                )
             }
             guard !entry.disableX509SVIDPrefetch else {
                 throw ServerError(
-                    .invalidArgument, "store_svid and disable_x509_svid_prefetch exclude each other")
+                    .invalidArgument, "store_svid and disable_x509_svid_prefetch exclude each other"
+                )
             }
         }
     }
@@ -57,12 +66,14 @@ package enum EntryValidation {
         let path = id.path
         guard !path.isEmpty else {
             throw ServerError(
-                .invalidArgument, "SPIFFE ID \(quoted(id.string)) rejected: a workload ID has a path")
+                .invalidArgument,
+                "SPIFFE ID \(quoted(id.string)) rejected: a workload ID has a path")
         }
         if path == "/spire" || path.hasPrefix("/spire/") {
             throw ServerError(
                 .invalidArgument,
-                "SPIFFE ID \(quoted(id.string)) rejected: the path /spire is reserved for servers and agents")
+                "SPIFFE ID \(quoted(id.string)) rejected: the path /spire is reserved for servers and agents"
+            )
         }
     }
 
@@ -73,7 +84,8 @@ package enum EntryValidation {
         guard id.isMember(of: trustDomain), id.path.hasPrefix("/spire/agent/") else {
             throw ServerError(
                 .invalidArgument,
-                "agent ID \(quoted(id.string)) rejected: it must be spiffe://\(trustDomain)/spire/agent/…")
+                "agent ID \(quoted(id.string)) rejected: it must be spiffe://\(trustDomain)/spire/agent/…"
+            )
         }
     }
 
@@ -135,7 +147,8 @@ package enum DNSNames {
                     UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"):
                     continue
                 default:
-                    throw rejected("allowed are letters, digits and hyphens, with one leading \"*.\" at most")
+                    throw rejected(
+                        "allowed are letters, digits and hyphens, with one leading \"*.\" at most")
                 }
             }
         }

@@ -107,7 +107,9 @@ struct PackedEntry {
         for _ in 0..<count {
             let number = reader.byte()
             let type = number == 255 ? reader.string() : dictionary.types[Int(number)]
-            guard let selector = Selector(attestedType: type, value: reader.string()) else { return nil }
+            guard let selector = Selector(attestedType: type, value: reader.string()) else {
+                return nil
+            }
             selectors.append(selector)
         }
         var entry = Entry(id: id, spiffeID: spiffeID, parentID: parentID, selectors: selectors)

@@ -18,7 +18,8 @@ package struct X509Issuance: Sendable {
     package let reason: String
 
     package init(
-        spiffeID: SPIFFEID, publicKey: Certificate.PublicKey, dnsNames: [String] = [], ttl: Int32 = 0,
+        spiffeID: SPIFFEID, publicKey: Certificate.PublicKey, dnsNames: [String] = [],
+        ttl: Int32 = 0,
         subject: DistinguishedName? = nil, reason: String
     ) {
         self.spiffeID = spiffeID
@@ -52,7 +53,8 @@ package struct JWTIssuance: Sendable {
     package let reason: String
 
     package init(
-        spiffeID: SPIFFEID, audience: [String], ttl: Int32 = 0, includesJTI: Bool = false, reason: String
+        spiffeID: SPIFFEID, audience: [String], ttl: Int32 = 0, includesJTI: Bool = false,
+        reason: String
     ) {
         self.spiffeID = spiffeID
         self.audience = audience
@@ -144,7 +146,8 @@ package struct Issuer: Sendable {
     /// Issues one X509-SVID.
     ///
     /// - Throws: ``ServerError``; nothing was released then.
-    package func issue(_ issuance: X509Issuance, requestedBy: String) async throws -> IssuedX509SVID {
+    package func issue(_ issuance: X509Issuance, requestedBy: String) async throws -> IssuedX509SVID
+    {
         guard let result = try await self.issue([issuance], requestedBy: requestedBy).first else {
             throw ServerError(.internal, "issuance gave no result")
         }
@@ -160,14 +163,16 @@ package struct Issuer: Sendable {
         try self.lint(issuance.spiffeID)
         let audience = issuance.audience.filter { !$0.isEmpty }
         guard !audience.isEmpty else {
-            throw ServerError(.invalidArgument, "audience is missing; give at least one non-empty value")
+            throw ServerError(
+                .invalidArgument, "audience is missing; give at least one non-empty value")
         }
         let now = Int64(self.now().timeIntervalSince1970)
         let ttl = issuance.ttl > 0 ? issuance.ttl : self.settings.defaultJWTTTL
         let expiresAt = min(now + Int64(ttl), authority.notAfter)
         let jti = issuance.includesJTI ? Base64URL.encode(SerialNumbers.random()) : ""
         let claims = JWTClaims(
-            subject: issuance.spiffeID.string, audience: audience, issuedAt: now, expiresAt: expiresAt,
+            subject: issuance.spiffeID.string, audience: audience, issuedAt: now,
+            expiresAt: expiresAt,
             issuer: self.settings.jwtIssuer, tokenID: jti)
         let token: String
         do { token = try authority.signer.sign(claims: claims.json) } catch {
@@ -176,7 +181,8 @@ package struct Issuer: Sendable {
         try await self.recorder.append([
             IssuanceRecord(
                 kind: .jwtSVID, spiffeID: issuance.spiffeID, serial: jti, authorityID: authority.id,
-                sha256: Self.sha256(Array(token.utf8)), expiresAt: expiresAt, reason: issuance.reason,
+                sha256: Self.sha256(Array(token.utf8)), expiresAt: expiresAt,
+                reason: issuance.reason,
                 requestedBy: requestedBy)
         ])
         return IssuedJWTSVID(
@@ -223,7 +229,8 @@ package struct Issuer: Sendable {
         guard id.isMember(of: self.trustDomain), !id.hasEmptyPath else {
             throw ServerError(
                 .invalidArgument,
-                "SPIFFE ID \(quoted(id.string)) rejected: an SVID needs a path in trust domain \(self.trustDomain)")
+                "SPIFFE ID \(quoted(id.string)) rejected: an SVID needs a path in trust domain \(self.trustDomain)"
+            )
         }
     }
 

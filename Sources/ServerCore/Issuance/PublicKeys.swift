@@ -9,13 +9,15 @@ package enum PublicKeys {
     /// - Throws: ``ServerError`` `invalidArgument` when it is malformed or its key is weak.
     package static func parse(_ der: [UInt8]) throws(ServerError) -> Certificate.PublicKey {
         guard der.count <= 4096 else {
-            throw ServerError(.invalidArgument, "public key has \(der.count) bytes; at most 4096 are accepted")
+            throw ServerError(
+                .invalidArgument, "public key has \(der.count) bytes; at most 4096 are accepted")
         }
         let key: Certificate.PublicKey
         do { key = try Certificate.PublicKey(derEncoded: der) } catch {
             throw ServerError(
                 .invalidArgument,
-                "public key is malformed or of an unknown kind; accepted are P-256, P-384 and RSA of 2048 to 4096 bits")
+                "public key is malformed or of an unknown kind; accepted are P-256, P-384 and RSA of 2048 to 4096 bits"
+            )
         }
         try self.check(key)
         return key
@@ -29,7 +31,8 @@ package enum PublicKeys {
         _ der: [UInt8], verifySignature: Bool = true
     ) throws(ServerError) -> CertificateSigningRequest {
         guard der.count <= 64 * 1024 else {
-            throw ServerError(.invalidArgument, "CSR has \(der.count) bytes; at most 65536 are accepted")
+            throw ServerError(
+                .invalidArgument, "CSR has \(der.count) bytes; at most 65536 are accepted")
         }
         let request: CertificateSigningRequest
         do { request = try CertificateSigningRequest(derEncoded: der) } catch {
@@ -38,7 +41,8 @@ package enum PublicKeys {
         try self.check(request.publicKey)
         if verifySignature {
             guard request.publicKey.isValidSignature(request.signature, for: request) else {
-                throw ServerError(.invalidArgument, "CSR signature does not verify with the key in the CSR")
+                throw ServerError(
+                    .invalidArgument, "CSR signature does not verify with the key in the CSR")
             }
         }
         return request
@@ -51,10 +55,12 @@ package enum PublicKeys {
         case .rsa(let bits) where bits >= 2048 && bits <= 4096: return
         case .rsa(let bits):
             throw ServerError(
-                .invalidArgument, "RSA key of \(bits) bits rejected; accepted are 2048 to 4096 bits")
+                .invalidArgument, "RSA key of \(bits) bits rejected; accepted are 2048 to 4096 bits"
+            )
         case .other:
             throw ServerError(
-                .invalidArgument, "key type rejected; accepted are P-256, P-384 and RSA of 2048 to 4096 bits")
+                .invalidArgument,
+                "key type rejected; accepted are P-256, P-384 and RSA of 2048 to 4096 bits")
         }
     }
 }
@@ -98,7 +104,8 @@ enum PublicKeyKind {
 
     private static func modulusBits(_ der: [UInt8]) -> Int {
         guard let root = try? DER.parse(der), case .constructed(let nodes) = root.content,
-            let modulus = nodes.first(where: { _ in true }), case .primitive(let bytes) = modulus.content
+            let modulus = nodes.first(where: { _ in true }),
+            case .primitive(let bytes) = modulus.content
         else { return 0 }
         let significant = bytes.drop { $0 == 0 }
         guard let first = significant.first else { return 0 }

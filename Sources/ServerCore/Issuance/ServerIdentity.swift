@@ -45,7 +45,9 @@ package final class ServerIdentity: X509SVIDSource {
         let svid = try X509SVID(
             certificates: issued.chain, privateKeyPKCS8DER: [UInt8](key.derRepresentation))
         let now = Int64(self.now().timeIntervalSince1970)
-        self.state.withLockedValue { $0 = State(svid: svid, issuedAt: now, expiresAt: issued.expiresAt) }
+        self.state.withLockedValue {
+            $0 = State(svid: svid, issuedAt: now, expiresAt: issued.expiresAt)
+        }
         self.logger.info(
             "server SVID issued",
             metadata: [LogKeys.spiffeID: "\(id)", LogKeys.expiresAt: "\(issued.expiresAt)"])
@@ -63,7 +65,8 @@ package final class ServerIdentity: X509SVIDSource {
             do {
                 try await self.rotate()
             } catch {
-                self.logger.error("cannot renew the server SVID", metadata: [LogKeys.error: "\(error)"])
+                self.logger.error(
+                    "cannot renew the server SVID", metadata: [LogKeys.error: "\(error)"])
                 try await Task.sleep(for: .seconds(5))
             }
         }
@@ -73,7 +76,8 @@ package final class ServerIdentity: X509SVIDSource {
 /// The X.509 bundles of the directory, parsed once per change.
 package final class DirectoryBundleSource: X509BundleSource {
     private let directory: Directory
-    private let cache = NIOLockedValueBox<[TrustDomain: (sequence: UInt64, bundle: X509Bundle)]>([:])
+    private let cache = NIOLockedValueBox<[TrustDomain: (sequence: UInt64, bundle: X509Bundle)]>([:]
+    )
 
     package init(directory: Directory) { self.directory = directory }
 

@@ -56,8 +56,10 @@ package struct X509Builder: Sendable {
     package init() throws {
         self.leafExtensions = [
             try Certificate.Extension(
-                KeyUsage(digitalSignature: true, keyEncipherment: true, keyAgreement: true), critical: true),
-            try Certificate.Extension(ExtendedKeyUsage([.serverAuth, .clientAuth]), critical: false),
+                KeyUsage(digitalSignature: true, keyEncipherment: true, keyAgreement: true),
+                critical: true),
+            try Certificate.Extension(
+                ExtendedKeyUsage([.serverAuth, .clientAuth]), critical: false),
             try Certificate.Extension(BasicConstraints.notCertificateAuthority, critical: true),
         ]
         self.leafSubject = try Self.name(.svid, serialNumber: nil)
@@ -71,7 +73,8 @@ package struct X509Builder: Sendable {
             try Certificate.Extension(SubjectKeyIdentifier(hash: leaf.publicKey), critical: false))
         extensions.append(
             try Certificate.Extension(
-                AuthorityKeyIdentifier(keyIdentifier: authority.subjectKeyIdentifier), critical: false))
+                AuthorityKeyIdentifier(keyIdentifier: authority.subjectKeyIdentifier),
+                critical: false))
         var names: [GeneralName] = [.uniformResourceIdentifier(leaf.spiffeID.string)]
         for name in leaf.dnsNames { names.append(.dnsName(name)) }
         extensions.append(
@@ -92,7 +95,8 @@ package struct X509Builder: Sendable {
     /// A self-signed authority certificate (X509-SVID §3.2, §4): the SPIFFE ID is the trust domain's own.
     package static func selfSignedAuthority(
         trustDomain: TrustDomain, subject: X509Subject, key: Certificate.PrivateKey,
-        algorithm: Certificate.SignatureAlgorithm, notBefore: Int64, notAfter: Int64, serial: [UInt8]
+        algorithm: Certificate.SignatureAlgorithm, notBefore: Int64, notAfter: Int64,
+        serial: [UInt8]
     ) throws -> Certificate {
         let hex = serial.map { byte in
             let text = String(byte, radix: 16)
@@ -111,8 +115,10 @@ package struct X509Builder: Sendable {
             extensions: try Certificate.Extensions([
                 try Certificate.Extension(
                     BasicConstraints.isCertificateAuthority(maxPathLength: nil), critical: true),
-                try Certificate.Extension(KeyUsage(keyCertSign: true, cRLSign: true), critical: true),
-                try Certificate.Extension(SubjectKeyIdentifier(hash: key.publicKey), critical: false),
+                try Certificate.Extension(
+                    KeyUsage(keyCertSign: true, cRLSign: true), critical: true),
+                try Certificate.Extension(
+                    SubjectKeyIdentifier(hash: key.publicKey), critical: false),
                 try Certificate.Extension(
                     SubjectAlternativeNames([.uniformResourceIdentifier(trustDomain.id.string)]),
                     critical: false),

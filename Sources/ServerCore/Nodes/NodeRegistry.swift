@@ -67,7 +67,9 @@ package struct NodeRegistry: Sendable {
         else {
             // The token itself is a secret and stays out of the message.
             throw ServerError(
-                .invalidArgument, "join token rejected: allowed are A-Z a-z 0-9 . - _ (it becomes part of the agent's ID)")
+                .invalidArgument,
+                "join token rejected: allowed are A-Z a-z 0-9 . - _ (it becomes part of the agent's ID)"
+            )
         }
         return id
     }
@@ -85,7 +87,8 @@ package struct NodeRegistry: Sendable {
     ) async throws -> IssuedX509SVID {
         let refused = ServerError(
             .invalidArgument,
-            "join token does not exist or has already been used; run \"token generate\" for a new one")
+            "join token does not exist or has already been used; run \"token generate\" for a new one"
+        )
         guard let id = try? self.agentID(joinToken: value),
             let token = try await self.store.takeJoinToken(value)
         else { throw refused }
@@ -93,7 +96,9 @@ package struct NodeRegistry: Sendable {
             throw ServerError(
                 .invalidArgument, "join token has expired; run \"token generate\" for a new one")
         }
-        guard let selector = Selector(attestedType: "spiffe_id", value: id.string) else { throw refused }
+        guard let selector = Selector(attestedType: "spiffe_id", value: id.string) else {
+            throw refused
+        }
         return try await self.admit(
             id, type: "join_token", selectors: [selector], canReattest: false, publicKey: publicKey,
             from: address)
@@ -128,10 +133,12 @@ package struct NodeRegistry: Sendable {
         guard let node = self.directory.node(id) else { throw Self.notAttested(id) }
         if node.canReattest {
             throw ServerError(
-                .permissionDenied, "agent must reattest instead of renew", agentReason: .mustReattest)
+                .permissionDenied, "agent must reattest instead of renew",
+                agentReason: .mustReattest)
         }
         let svid = try await self.issueAgentSVID(id, publicKey, requestedBy: id.string)
-        let stored = try await self.store.updateNode(id) { (node: inout AttestedNode) throws(ServerError) in
+        let stored = try await self.store.updateNode(id) {
+            (node: inout AttestedNode) throws(ServerError) in
             if node.isBanned { throw Self.banned(id) }
             node.preparedSerial = svid.serial
             node.preparedExpiresAt = svid.expiresAt
@@ -145,7 +152,8 @@ package struct NodeRegistry: Sendable {
     ) async throws -> IssuedX509SVID {
         try await self.issuer.issue(
             X509Issuance(
-                spiffeID: id, publicKey: publicKey, ttl: self.issuer.settings.agentTTL, reason: "agent"),
+                spiffeID: id, publicKey: publicKey, ttl: self.issuer.settings.agentTTL,
+                reason: "agent"),
             requestedBy: requestedBy)
     }
 
@@ -161,15 +169,18 @@ package struct NodeRegistry: Sendable {
         guard let node = self.directory.node(id) else { throw Self.notAttested(id) }
         if node.isBanned { throw Self.banned(id) }
         if expiresAt <= self.unixNow {
-            throw ServerError(.permissionDenied, "agent \(id) SVID is expired", agentReason: .expired)
+            throw ServerError(
+                .permissionDenied, "agent \(id) SVID is expired", agentReason: .expired)
         }
         if node.serial == serial { return }
         // Without a renewed SVID the prepared serial is empty; nothing equals that.
         guard !serial.isEmpty, node.preparedSerial == serial else {
             throw ServerError(
-                .permissionDenied, "agent \(id) SVID is not the active one", agentReason: .notActive)
+                .permissionDenied, "agent \(id) SVID is not the active one", agentReason: .notActive
+            )
         }
-        let stored = try await self.store.updateNode(id) { (node: inout AttestedNode) throws(ServerError) in
+        let stored = try await self.store.updateNode(id) {
+            (node: inout AttestedNode) throws(ServerError) in
             if node.isBanned { throw Self.banned(id) }
             guard node.preparedSerial == serial else { return }
             node.serial = node.preparedSerial
@@ -179,7 +190,8 @@ package struct NodeRegistry: Sendable {
         }
         guard stored?.serial == serial else {
             throw ServerError(
-                .permissionDenied, "agent \(id) SVID is not the active one", agentReason: .notActive)
+                .permissionDenied, "agent \(id) SVID is not the active one", agentReason: .notActive
+            )
         }
     }
 
@@ -200,7 +212,8 @@ package struct NodeRegistry: Sendable {
 
     /// - Throws: ``ServerError`` `notFound`.
     package func ban(_ id: SPIFFEID) async throws {
-        let stored = try await self.store.updateNode(id) { (node: inout AttestedNode) throws(ServerError) in
+        let stored = try await self.store.updateNode(id) {
+            (node: inout AttestedNode) throws(ServerError) in
             node.ban()
         }
         guard stored != nil else { throw Self.unknown(id) }
@@ -218,7 +231,9 @@ package struct NodeRegistry: Sendable {
     /// Removes nodes that expired longer ago than `age` seconds; banned ones stay.
     ///
     /// - Parameter includingTOFU: also those that cannot attest again.
-    package func prune(expiredFor age: Int64, includingTOFU: Bool, limit: Int = 1_000) async throws -> Int {
+    package func prune(expiredFor age: Int64, includingTOFU: Bool, limit: Int = 1_000) async throws
+        -> Int
+    {
         let bound = self.unixNow - age
         let gone = self.directory.nodes.filter { node in
             !node.isBanned && node.expiresAt < bound && (node.canReattest || includingTOFU)

@@ -21,7 +21,9 @@ package final class Directory: ChangeFeedConsumer {
     package init(trustDomain: TrustDomain) {
         self.trustDomain = trustDomain
         self.state = NIOLockedValueBox(
-            State(entries: EntryIndex(trustDomain: trustDomain), hub: SyncHub(trustDomain: trustDomain)))
+            State(
+                entries: EntryIndex(trustDomain: trustDomain),
+                hub: SyncHub(trustDomain: trustDomain)))
     }
 
     /// Calls `body` after each change of a bundle, on the thread of the store: it must be quick.

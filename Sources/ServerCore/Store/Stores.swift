@@ -62,7 +62,8 @@ package protocol NodeStore: Sendable {
     ///
     /// - Returns: the node afterwards, or nil when there is none.
     func updateNode(
-        _ id: SPIFFEID, _ transform: @escaping @Sendable (inout AttestedNode) throws(ServerError) -> Void
+        _ id: SPIFFEID,
+        _ transform: @escaping @Sendable (inout AttestedNode) throws(ServerError) -> Void
     ) async throws -> AttestedNode?
 
     /// Forgets a node together with its join-token alias: the entries with that parent whose only selector is

@@ -102,7 +102,13 @@ struct SyncHub {
         let hasChildren = [old, new].contains { entry in
             entry.map { entries.hasChildren(path: $0.spiffeID.path) } ?? false
         }
-        if moved && hasChildren {
+        // Seen from the index after the change, an agent may reach the old place through the new one only.
+        var isEntangled = false
+        if let old, let new, moved {
+            isEntangled = entries.pathsAbove(parentPath: old.parentID.path)
+                .contains(new.spiffeID.path)
+        }
+        if moved && (hasChildren || isEntangled) {
             for key in before.union(after).subtracting(fresh) {
                 self.reset(key, entries: entries, knownDigest: [])
             }
@@ -118,7 +124,9 @@ struct SyncHub {
         }
     }
 
-    mutating func nodeChanged(old: AttestedNode?, new: AttestedNode?, id: SPIFFEID, entries: EntryIndex) {
+    mutating func nodeChanged(
+        old: AttestedNode?, new: AttestedNode?, id: SPIFFEID, entries: EntryIndex
+    ) {
         for key in self.byPath[id.path] ?? [] {
             guard let member = self.members[key], member.agentPath == id.path else { continue }
             if let refusal = Self.refusal(of: new, id: id) {
@@ -138,7 +146,9 @@ struct SyncHub {
     mutating func bundleChanged(_ bundle: TrustBundle) {
         self.bundles[bundle.trustDomain] = bundle
         for (key, member) in self.members
-        where bundle.trustDomain == self.trustDomain || member.federated.contains(bundle.trustDomain) {
+        where bundle.trustDomain == self.trustDomain
+            || member.federated.contains(bundle.trustDomain)
+        {
             member.session.upsert(bundle)
             self.touch(key)
         }
@@ -204,7 +214,8 @@ struct SyncHub {
         }
     }
 
-    private mutating func reset(_ key: ObjectIdentifier, entries: EntryIndex, knownDigest: [UInt8]) {
+    private mutating func reset(_ key: ObjectIdentifier, entries: EntryIndex, knownDigest: [UInt8])
+    {
         guard let member = self.members[key] else { return }
         let authorized = entries.authorizedEntries(
             agentPath: member.agentPath, aliasPaths: member.aliasPaths)
@@ -223,7 +234,9 @@ struct SyncHub {
         guard let member = self.members[key] else { return false }
         let paths = entries.aliasPaths(nodeSelectors: member.nodeSelectors)
         guard paths != member.aliasPaths else { return false }
-        for path in member.aliasPaths where path != member.agentPath { self.unlink(key, from: path) }
+        for path in member.aliasPaths where path != member.agentPath {
+            self.unlink(key, from: path)
+        }
         for path in paths { self.byPath[path, default: []].insert(key) }
         self.members[key]?.aliasPaths = paths
         return true

@@ -50,7 +50,8 @@ package final class SyncSession: Sendable {
     package func next() async throws -> SyncUpdate? {
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let outcome = self.state.withLockedValue { state -> Result<SyncUpdate?, any Error>? in
+                let outcome = self.state.withLockedValue {
+                    state -> Result<SyncUpdate?, any Error>? in
                     if let end = state.end {
                         if let error = end { return .failure(error) }
                         return .success(nil)
@@ -74,7 +75,8 @@ package final class SyncSession: Sendable {
 
     /// Ends the session; with an error when the agent must learn why. The first call counts.
     package func finish(_ error: ServerError?) {
-        let waiting = self.state.withLockedValue { state -> CheckedContinuation<SyncUpdate?, any Error>? in
+        let waiting = self.state.withLockedValue {
+            state -> CheckedContinuation<SyncUpdate?, any Error>? in
             guard state.end == nil else { return nil }
             state.end = .some(error)
             defer { state.waiting = nil }

@@ -21,9 +21,15 @@ struct AgentService: Spire_Api_Server_Agent_V1_Agent.SimpleServiceProtocol {
         guard let first = try await requests.next(), case .params(let params)? = first.step else {
             throw ServerError(.invalidArgument, "malformed param: the first message must be params")
         }
-        guard params.hasData else { throw ServerError(.invalidArgument, "malformed param: missing attestation data") }
-        guard params.hasParams else { throw ServerError(.invalidArgument, "malformed param: missing X509-SVID parameters") }
-        guard !params.params.csr.isEmpty else { throw ServerError(.invalidArgument, "malformed param: missing CSR") }
+        guard params.hasData else {
+            throw ServerError(.invalidArgument, "malformed param: missing attestation data")
+        }
+        guard params.hasParams else {
+            throw ServerError(.invalidArgument, "malformed param: missing X509-SVID parameters")
+        }
+        guard !params.params.csr.isEmpty else {
+            throw ServerError(.invalidArgument, "malformed param: missing CSR")
+        }
         guard !params.data.type.isEmpty else {
             throw ServerError(.invalidArgument, "malformed param: missing attestation data type")
         }
@@ -33,7 +39,8 @@ struct AgentService: Spire_Api_Server_Agent_V1_Agent.SimpleServiceProtocol {
         guard params.data.type == "join_token" else {
             throw ServerError(
                 .failedPrecondition,
-                "no node attestor \(quoted(params.data.type)) is configured; configured is join_token")
+                "no node attestor \(quoted(params.data.type)) is configured; configured is join_token"
+            )
         }
         // The CSR conveys only the key here; the token is what is trusted.
         let csr = try PublicKeys.parseRequest([UInt8](params.params.csr), verifySignature: false)
@@ -58,7 +65,9 @@ struct AgentService: Spire_Api_Server_Agent_V1_Agent.SimpleServiceProtocol {
     ) async throws -> Spire_Api_Server_Agent_V1_RenewAgentResponse {
         let agent = try context.call.requireAgent()
         guard request.hasParams else { throw ServerError(.invalidArgument, "params cannot be nil") }
-        guard !request.params.csr.isEmpty else { throw ServerError(.invalidArgument, "missing CSR") }
+        guard !request.params.csr.isEmpty else {
+            throw ServerError(.invalidArgument, "missing CSR")
+        }
         let csr = try PublicKeys.parseRequest([UInt8](request.params.csr))
         let svid = try await self.nodes.renew(agent, publicKey: csr.publicKey)
         return .with { $0.svid = Wire.message(svid) }
@@ -86,7 +95,9 @@ struct AgentService: Spire_Api_Server_Agent_V1_Agent.SimpleServiceProtocol {
                     $0.bySelectorMatch = request.filter.bySelectorMatch
                 }
                 if request.filter.hasByBanned { $0.byBanned = request.filter.byBanned }
-                if request.filter.hasByCanReattest { $0.byCanReattest = request.filter.byCanReattest }
+                if request.filter.hasByCanReattest {
+                    $0.byCanReattest = request.filter.byCanReattest
+                }
                 $0.byExpiresBefore = request.filter.byExpiresBefore
             })
         return .with { $0.count = Int32(clamping: self.nodes.list(filter).count) }
@@ -106,7 +117,8 @@ struct AgentService: Spire_Api_Server_Agent_V1_Agent.SimpleServiceProtocol {
             rest = rest.drop { hex($0.id.string.utf8) <= request.pageToken }
             guard request.pageToken.allSatisfy(\.isHexDigit) else {
                 throw ServerError(
-                    .invalidArgument, "page token \(quoted(request.pageToken)) is not one that this server gave out")
+                    .invalidArgument,
+                    "page token \(quoted(request.pageToken)) is not one that this server gave out")
             }
         }
         let page = rest.prefix(Int(request.pageSize))

@@ -46,13 +46,15 @@ struct BundleService: Spire_Api_Server_Bundle_V1_Bundle.SimpleServiceProtocol {
     ) async throws -> Spire_Api_Types_Bundle { throw Self.later }
 
     func batchCreateFederatedBundle(
-        request: Spire_Api_Server_Bundle_V1_BatchCreateFederatedBundleRequest, context: ServerContext
+        request: Spire_Api_Server_Bundle_V1_BatchCreateFederatedBundleRequest,
+        context: ServerContext
     ) async throws -> Spire_Api_Server_Bundle_V1_BatchCreateFederatedBundleResponse {
         throw Self.later
     }
 
     func batchUpdateFederatedBundle(
-        request: Spire_Api_Server_Bundle_V1_BatchUpdateFederatedBundleRequest, context: ServerContext
+        request: Spire_Api_Server_Bundle_V1_BatchUpdateFederatedBundleRequest,
+        context: ServerContext
     ) async throws -> Spire_Api_Server_Bundle_V1_BatchUpdateFederatedBundleResponse {
         throw Self.later
     }
@@ -64,7 +66,8 @@ struct BundleService: Spire_Api_Server_Bundle_V1_Bundle.SimpleServiceProtocol {
     }
 
     func batchDeleteFederatedBundle(
-        request: Spire_Api_Server_Bundle_V1_BatchDeleteFederatedBundleRequest, context: ServerContext
+        request: Spire_Api_Server_Bundle_V1_BatchDeleteFederatedBundleRequest,
+        context: ServerContext
     ) async throws -> Spire_Api_Server_Bundle_V1_BatchDeleteFederatedBundleResponse {
         throw Self.later
     }

@@ -145,7 +145,8 @@ struct EntryService: Spire_Api_Server_Entry_V1_Entry.SimpleServiceProtocol {
         var requests = request.makeAsyncIterator()
         guard let first = try await requests.next() else { return }
         guard first.ids.isEmpty else {
-            throw ServerError(.invalidArgument, "specifying IDs on initial request is not supported")
+            throw ServerError(
+                .invalidArgument, "specifying IDs on initial request is not supported")
         }
         let mask = first.hasOutputMask ? first.outputMask : nil
         guard mask?.revisionNumber ?? true else {
@@ -210,7 +211,8 @@ extension CallContext {
     ///   service disagree.
     func requireAgent() throws(ServerError) -> SPIFFEID {
         guard let id = self.caller.agentID else {
-            throw ServerError(.internal, "method needs an agent but was opened to \(self.caller.authorizedAs)")
+            throw ServerError(
+                .internal, "method needs an agent but was opened to \(self.caller.authorizedAs)")
         }
         return id
     }

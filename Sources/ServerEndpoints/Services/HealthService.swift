@@ -36,7 +36,8 @@ struct HealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {
 
     private static func requireEmpty(_ service: String) throws(ServerError) {
         guard service.isEmpty else {
-            throw ServerError(.invalidArgument, "per-service health is not supported; leave service empty")
+            throw ServerError(
+                .invalidArgument, "per-service health is not supported; leave service empty")
         }
     }
 }

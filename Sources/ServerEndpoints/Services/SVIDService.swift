@@ -23,7 +23,8 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         let names = try RequestedNames(csr, trustDomain: self.issuer.trustDomain)
         let svid = try await self.issuer.issue(
             X509Issuance(
-                spiffeID: names.spiffeID, publicKey: csr.publicKey, dnsNames: names.dnsNames, ttl: ttl,
+                spiffeID: names.spiffeID, publicKey: csr.publicKey, dnsNames: names.dnsNames,
+                ttl: ttl,
                 subject: csr.subject.isEmpty ? nil : csr.subject, reason: "mint"),
             requestedBy: try context.call.caller.caller.name)
         return .with { $0.svid = Wire.message(svid) }
@@ -37,7 +38,8 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         try EntryValidation.checkWorkloadID(id, in: self.issuer.trustDomain)
         let svid = try await self.issuer.issue(
             JWTIssuance(
-                spiffeID: id, audience: try Self.audience(request.audience), ttl: ttl, reason: "mint"),
+                spiffeID: id, audience: try Self.audience(request.audience), ttl: ttl,
+                reason: "mint"),
             requestedBy: try context.call.caller.caller.name)
         return .with { $0.svid = Wire.message(svid) }
     }
@@ -55,12 +57,18 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
     ) async throws -> Spire_Api_Server_Svid_V1_BatchNewX509SVIDResponse {
         let call = try context.call
         let agent = try call.requireAgent()
-        guard !request.params.isEmpty else { throw ServerError(.invalidArgument, "missing parameters") }
+        guard !request.params.isEmpty else {
+            throw ServerError(.invalidArgument, "missing parameters")
+        }
         try await self.limits.waitToSign(request.params.count, address: call.remoteIPAddress)
         let wanted = request.params.map { params in
             Result { () throws(ServerError) -> X509Issuance in
-                guard !params.entryID.isEmpty else { throw ServerError(.invalidArgument, "missing entry ID") }
-                guard !params.csr.isEmpty else { throw ServerError(.invalidArgument, "missing CSR") }
+                guard !params.entryID.isEmpty else {
+                    throw ServerError(.invalidArgument, "missing entry ID")
+                }
+                guard !params.csr.isEmpty else {
+                    throw ServerError(.invalidArgument, "missing CSR")
+                }
                 let csr = try PublicKeys.parseRequest([UInt8](params.csr))
                 return try self.directory.issuance(
                     entryID: params.entryID, agent: agent, publicKey: csr.publicKey)
@@ -86,7 +94,9 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         request: Spire_Api_Server_Svid_V1_NewJWTSVIDRequest, context: ServerContext
     ) async throws -> Spire_Api_Server_Svid_V1_NewJWTSVIDResponse {
         let agent = try context.call.requireAgent()
-        guard !request.entryID.isEmpty else { throw ServerError(.invalidArgument, "missing entry ID") }
+        guard !request.entryID.isEmpty else {
+            throw ServerError(.invalidArgument, "missing entry ID")
+        }
         let issuance = try self.directory.jwtIssuance(
             entryID: request.entryID, agent: agent, audience: try Self.audience(request.audience))
         let svid = try await self.issuer.issue(issuance, requestedBy: agent.string)
@@ -107,7 +117,8 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
 
     private static func ttl(_ ttl: Int32) throws(ServerError) -> Int32 {
         guard ttl >= 0 else {
-            throw ServerError(.invalidArgument, "ttl \(ttl) rejected: it must be 0 (default) or more seconds")
+            throw ServerError(
+                .invalidArgument, "ttl \(ttl) rejected: it must be 0 (default) or more seconds")
         }
         return ttl
     }
@@ -115,7 +126,8 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
     static func audience(_ audience: [String]) throws(ServerError) -> [String] {
         guard audience.count <= 64, audience.allSatisfy({ $0.utf8.count <= 2048 }) else {
             throw ServerError(
-                .invalidArgument, "audience rejected: at most 64 values of at most 2048 bytes are accepted")
+                .invalidArgument,
+                "audience rejected: at most 64 values of at most 2048 bytes are accepted")
         }
         return audience
     }
@@ -157,7 +169,8 @@ extension Issuer {
     func issueEach(
         _ wanted: [Result<X509Issuance, ServerError>], requestedBy: String
     ) async throws -> [Result<IssuedX509SVID, ServerError>] {
-        var issued = try await self.issue(wanted.compactMap { try? $0.get() }, requestedBy: requestedBy)[...]
+        var issued = try await self.issue(
+            wanted.compactMap { try? $0.get() }, requestedBy: requestedBy)[...]
         return wanted.map { result in
             result.flatMap { _ in
                 issued.popFirst() ?? .failure(ServerError(.internal, "issuance gave no result"))
@@ -183,11 +196,14 @@ struct RequestedNames {
                 }
             }
         } catch {
-            throw ServerError(.invalidArgument, "malformed CSR: its subject alternative names cannot be read")
+            throw ServerError(
+                .invalidArgument, "malformed CSR: its subject alternative names cannot be read")
         }
         guard uris.count == 1 else {
             throw ServerError(
-                .invalidArgument, "invalid CSR: it has \(uris.count) URI SANs; exactly one, the SPIFFE ID, is expected")
+                .invalidArgument,
+                "invalid CSR: it has \(uris.count) URI SANs; exactly one, the SPIFFE ID, is expected"
+            )
         }
         do { self.spiffeID = try SPIFFEID(uris[0]) } catch {
             throw ServerError(.invalidArgument, "invalid CSR: \(error)")

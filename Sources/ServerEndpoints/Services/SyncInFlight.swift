@@ -24,7 +24,8 @@ struct SyncInFlight {
         }
         guard admitted else {
             throw ServerError(
-                .resourceExhausted, "more than \(Self.limit) requests are open on this stream; wait for results")
+                .resourceExhausted,
+                "more than \(Self.limit) requests are open on this stream; wait for results")
         }
     }
 }

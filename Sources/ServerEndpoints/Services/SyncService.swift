@@ -57,7 +57,14 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
                             let slot = inFlight.slot
                             signing.addTask {
                                 defer { slot.release() }
-                                try await self.handle(message, agent: agent, session, outbox, call)
+                                do {
+                                    try await self.handle(
+                                        message, agent: agent, session, outbox, call)
+                                } catch {
+                                    // The loop above waits for the agent and would not notice; the session's
+                                    // end ends the stream, with the reason or, if writing failed, without.
+                                    session.finish(error as? ServerError)
+                                }
                             }
                         }
                     }
@@ -125,7 +132,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         while true {
             let remaining = expiresAt - Int64(Date().timeIntervalSince1970)
             if remaining <= 0 {
-                throw ServerError(.permissionDenied, "agent \(agent) SVID is expired", agentReason: .expired)
+                throw ServerError(
+                    .permissionDenied, "agent \(agent) SVID is expired", agentReason: .expired)
             }
             // Wall-clock time may jump; look again every minute at least near the end.
             try await Task.sleep(for: .seconds(min(remaining, 60)))
@@ -141,21 +149,27 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         case .signJwt(let wanted): try await self.signJWT(wanted, agent: agent, outbox, call)
         case .resync: self.directory.resync(session)
         case .hello: throw ServerError(.invalidArgument, "hello may be sent only once")
-        case nil: throw ServerError(.invalidArgument, "unknown message; the agent may be newer than the server")
+        case nil:
+            throw ServerError(
+                .invalidArgument, "unknown message; the agent may be newer than the server")
         }
     }
 
     private func signX509(
-        _ batch: Cygnet_Sync_V1_SignX509Batch, agent: SPIFFEID, _ outbox: SyncOutbox, _ call: CallContext
+        _ batch: Cygnet_Sync_V1_SignX509Batch, agent: SPIFFEID, _ outbox: SyncOutbox,
+        _ call: CallContext
     ) async throws {
         guard batch.requests.count <= Self.maxBatch else {
-            throw ServerError(.invalidArgument, "batch of \(batch.requests.count); at most \(Self.maxBatch) are accepted")
+            throw ServerError(
+                .invalidArgument,
+                "batch of \(batch.requests.count); at most \(Self.maxBatch) are accepted")
         }
         try await self.limits.waitInParts(batch.requests.count, address: call.remoteIPAddress)
         let wanted = batch.requests.map { request in
             Result { () throws(ServerError) -> X509Issuance in
                 let key = try PublicKeys.parse([UInt8](request.publicKey))
-                return try self.directory.issuance(entryID: request.entryID, agent: agent, publicKey: key)
+                return try self.directory.issuance(
+                    entryID: request.entryID, agent: agent, publicKey: key)
             }
         }
         let results: [Result<IssuedX509SVID, ServerError>]
@@ -187,7 +201,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
     }
 
     private func signJWT(
-        _ request: Cygnet_Sync_V1_SignJWT, agent: SPIFFEID, _ outbox: SyncOutbox, _ call: CallContext
+        _ request: Cygnet_Sync_V1_SignJWT, agent: SPIFFEID, _ outbox: SyncOutbox,
+        _ call: CallContext
     ) async throws {
         try await self.limits.waitInParts(1, address: call.remoteIPAddress)
         let result: Result<IssuedJWTSVID, ServerError>
@@ -241,7 +256,11 @@ private actor SyncOutbox {
         }
         self.isWriting = true
         defer {
-            if self.waiting.isEmpty { self.isWriting = false } else { self.waiting.removeFirst().resume() }
+            if self.waiting.isEmpty {
+                self.isWriting = false
+            } else {
+                self.waiting.removeFirst().resume()
+            }
         }
         try await self.writer.write(message)
     }

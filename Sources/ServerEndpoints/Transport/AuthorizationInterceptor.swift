@@ -1,9 +1,9 @@
 import Foundation
 package import GRPCCore
 package import Logging
-package import ServerCore
 import SPIFFE
 import SPIFFEGRPC
+package import ServerCore
 import X509
 
 /// What the interceptor hands to the services: who was let through.
@@ -76,7 +76,8 @@ package struct AuthorizationInterceptor: ServerInterceptor {
                     do {
                         return try await produce(writer)
                     } catch {
-                        throw self.rpcError(error, method: method, requestID: requestID, caller: caller)
+                        throw self.rpcError(
+                            error, method: method, requestID: requestID, caller: caller)
                     }
                 }
                 response.accepted = .success(contents)
@@ -137,7 +138,8 @@ package struct AuthorizationInterceptor: ServerInterceptor {
             "API accessed",
             metadata: [
                 "type": "audit", LogKeys.method: "\(method)", LogKeys.requestID: "\(requestID)",
-                LogKeys.caller: "\(caller.caller.name)", "authorized_as": "\(caller.authorizedAs.rawValue)",
+                LogKeys.caller: "\(caller.caller.name)",
+                "authorized_as": "\(caller.authorizedAs.rawValue)",
             ])
     }
 }

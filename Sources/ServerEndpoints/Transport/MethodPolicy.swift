@@ -27,9 +27,11 @@ package enum MethodPolicy {
             "spire.api.server.entry.v1.Entry", operators, "CountEntries", "ListEntries", "GetEntry",
             "BatchCreateEntry", "BatchUpdateEntry", "BatchDeleteEntry")
         add(
-            "spire.api.server.entry.v1.Entry", [.agent], "GetAuthorizedEntries", "SyncAuthorizedEntries")
+            "spire.api.server.entry.v1.Entry", [.agent], "GetAuthorizedEntries",
+            "SyncAuthorizedEntries")
         add(
-            "spire.api.server.svid.v1.SVID", operators, "MintX509SVID", "MintJWTSVID", "MintWITSVID")
+            "spire.api.server.svid.v1.SVID", operators, "MintX509SVID", "MintJWTSVID", "MintWITSVID"
+        )
         add(
             "spire.api.server.svid.v1.SVID", [.agent], "BatchNewX509SVID", "NewJWTSVID",
             "BatchNewWITSVID")

@@ -65,11 +65,14 @@ package final class RateLimits: Sendable {
         guard let rate = self.rates[kind] else { return }
         guard Double(count) <= max(rate, 1) else {
             throw ServerError(
-                .resourceExhausted, "rate (\(count)) exceeds burst size (\(Int(rate))); ask for fewer at once")
+                .resourceExhausted,
+                "rate (\(count)) exceeds burst size (\(Int(rate))); ask for fewer at once")
         }
         let now = ContinuousClock.now
         let delay = self.buckets.withLockedValue { buckets -> Duration in
-            if buckets.count > 10_000 { buckets = buckets.filter { $0.value.free > now - .seconds(60) } }
+            if buckets.count > 10_000 {
+                buckets = buckets.filter { $0.value.free > now - .seconds(60) }
+            }
             let key = Key(kind: kind, address: address)
             // A full bucket holds one second's worth.
             let earliest = now - .seconds(1)

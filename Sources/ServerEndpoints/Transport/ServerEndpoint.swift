@@ -2,8 +2,8 @@ import ControlPlaneProto
 import Foundation
 import GRPCCore
 package import Logging
-package import SPIFFETLS
 import SPIFFEGRPC
+package import SPIFFETLS
 package import ServerCore
 import ServiceRuntime
 
@@ -80,7 +80,9 @@ package final class ServerEndpoint: Sendable {
         // the SVID that opened it, and its calls find GOAWAY and reconnect.
         self.tcp = GRPCServer(
             transport: SPIFFEServerTransport(
-                listener: .tls(host: settings.host, port: settings.port, makeHandler: { try tls.makeHandler(onVerified: $0) }),
+                listener: .tls(
+                    host: settings.host, port: settings.port,
+                    makeHandler: { try tls.makeHandler(onVerified: $0) }),
                 settings: .init(
                     maxConnectionAge: .seconds(180), maxGraceTime: .seconds(86_400 * 7))),
             services: shared + [sync], interceptors: [interceptor])
@@ -115,7 +117,8 @@ package final class ServerEndpoint: Sendable {
             try await server.serve()
         } catch let error as RuntimeError {
             throw ServerError(
-                .unavailable, "cannot serve on \(place): \(error.cause.map { "\($0)" } ?? error.message)")
+                .unavailable,
+                "cannot serve on \(place): \(error.cause.map { "\($0)" } ?? error.message)")
         }
     }
 

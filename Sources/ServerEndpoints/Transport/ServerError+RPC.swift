@@ -10,7 +10,9 @@ extension ServerError {
     func rpcError(reference: String) -> any Error {
         let code = self.rpcCode
         if code == .internalError {
-            return RPCError(code: code, message: "internal error; the server log has it under request \(reference)")
+            return RPCError(
+                code: code,
+                message: "internal error; the server log has it under request \(reference)")
         }
         guard let reason = self.agentReason,
             let detail = try? Google_Protobuf_Any(

@@ -38,10 +38,12 @@ extension Wire {
     ) throws(ServerError) -> Entry {
         var entry = old
         if mask?.spiffeID ?? true {
-            entry.spiffeID = try self.id(message.spiffeID, field: "spiffe_id", isSet: message.hasSpiffeID)
+            entry.spiffeID = try self.id(
+                message.spiffeID, field: "spiffe_id", isSet: message.hasSpiffeID)
         }
         if mask?.parentID ?? true {
-            entry.parentID = try self.id(message.parentID, field: "parent_id", isSet: message.hasParentID)
+            entry.parentID = try self.id(
+                message.parentID, field: "parent_id", isSet: message.hasParentID)
         }
         if mask?.selectors ?? true { entry.selectors = try self.selectors(message.selectors) }
         if mask?.x509SvidTtl ?? true { entry.x509SVIDTTL = message.x509SvidTtl }

@@ -79,7 +79,8 @@ enum Wire {
     ) throws(ServerError) -> (set: Set<TrustDomain>, match: SetMatch) {
         let set = Set(try self.trustDomains(message.trustDomains))
         guard !set.isEmpty else {
-            throw ServerError(.invalidArgument, "filter by trust domains is empty; give at least one")
+            throw ServerError(
+                .invalidArgument, "filter by trust domains is empty; give at least one")
         }
         switch message.match {
         case .matchExact: return (set, .exact)
@@ -95,7 +96,9 @@ enum Wire {
     static func pageStart(_ token: String) throws(ServerError) -> Int {
         if token.isEmpty { return 0 }
         guard let start = Int(token), start >= 0 else {
-            throw ServerError(.invalidArgument, "page token \(quoted(token)) is not one that this server gave out")
+            throw ServerError(
+                .invalidArgument, "page token \(quoted(token)) is not one that this server gave out"
+            )
         }
         return start
     }

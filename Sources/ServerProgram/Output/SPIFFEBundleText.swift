@@ -22,7 +22,8 @@ enum SPIFFEBundleText {
             return String(decoding: document.json(), as: UTF8.self)
         } catch {
             let reason = TerminalText.safe("\(error)")
-            throw CommandError("the server's bundle cannot be written as a SPIFFE bundle: \(reason)")
+            throw CommandError(
+                "the server's bundle cannot be written as a SPIFFE bundle: \(reason)")
         }
     }
 }

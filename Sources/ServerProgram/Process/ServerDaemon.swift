@@ -10,6 +10,7 @@ package enum ServerDaemon {
     /// Runs the server until SIGTERM or SIGINT.
     package static func run(_ configuration: ServerConfiguration) async throws {
         umask(0o027)
+        OpenFileLimit.raise()
         let log = try LogSystem(configuration.log)
         let logger = log.logger()
         for advice in configuration.advice { logger.warning("\(advice)") }
@@ -26,7 +27,9 @@ package enum ServerDaemon {
                     unlink(configuration.socketPath)
                     exit(0)
                 case .reopenLog:
-                    do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
+                    do { try log.sink.reopen() } catch {
+                        logger.error("cannot reopen the log: \(error)")
+                    }
                 case .reloadPlugins: continue
                 }
             }
@@ -36,5 +39,7 @@ package enum ServerDaemon {
     }
 
     /// Checks what the configuration file alone does not show; there are no external plugins to ask yet.
-    package static func validate(_ configuration: ServerConfiguration) async throws -> [String] { [] }
+    package static func validate(_ configuration: ServerConfiguration) async throws -> [String] {
+        []
+    }
 }

@@ -88,7 +88,9 @@ package final class ServerProcess: Sendable {
 
     /// The trust domain's X.509 authorities in PEM; empty before the server serves.
     package var bundlePEM: String {
-        guard let bundle = self.plane.withLockedValue({ $0?.directory.ownBundle }) else { return "" }
+        guard let bundle = self.plane.withLockedValue({ $0?.directory.ownBundle }) else {
+            return ""
+        }
         return bundle.x509Authorities.map { authority in
             PEMDocument(type: "CERTIFICATE", derBytes: authority.der).pemString + "\n"
         }.joined()
@@ -122,7 +124,8 @@ package final class ServerProcess: Sendable {
         store.setConsumer(directory)
 
         let authorities = AuthorityManager(
-            trustDomain: trustDomain, settings: self.authoritySettings, keyManager: try self.keyManager(),
+            trustDomain: trustDomain, settings: self.authoritySettings,
+            keyManager: try self.keyManager(),
             journal: store, bundles: store, recorder: records, logger: self.logger)
         try await authorities.start(ownBundle: directory.ownBundle)
 
@@ -162,7 +165,8 @@ package final class ServerProcess: Sendable {
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,
                 bundles: store,
-                pruneNodesExpiredFor: configuration.pruneAttestedNodesExpiredFor?.components.seconds,
+                pruneNodesExpiredFor: configuration.pruneAttestedNodesExpiredFor?.components
+                    .seconds,
                 prunesTOFUNodes: configuration.pruneTOFUNodes, logger: self.logger))
     }
 

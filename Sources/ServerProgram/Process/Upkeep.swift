@@ -27,7 +27,9 @@ struct Upkeep: Sendable {
         while true {
             try await Task.sleep(for: Self.interval)
             await self.attempt("remove expired entries") { try await self.entries.sweep() }
-            await self.attempt("remove expired join tokens") { try await self.nodes.pruneJoinTokens() }
+            await self.attempt("remove expired join tokens") {
+                try await self.nodes.pruneJoinTokens()
+            }
             if let age = self.pruneNodesExpiredFor {
                 await self.attempt("remove expired agents") {
                     try await self.nodes.prune(
@@ -47,7 +49,8 @@ struct Upkeep: Sendable {
         do {
             let count = try await body()
             if count > 0 {
-                self.logger.info("upkeep", metadata: ["task": "\(what)", LogKeys.count: "\(count)"])
+                self.logger.info(
+                    "upkeep", metadata: ["task": "\(what)", LogKeys.count: "\(count)"])
             }
         } catch {
             self.logger.error(
@@ -61,7 +64,8 @@ struct Upkeep: Sendable {
         guard let bundle = self.directory.ownBundle,
             let pruned = ExpiredAuthorities.prune(bundle, expiredBefore: bound)
         else { return 0 }
-        let gone = Set(bundle.x509Authorities.map(\.der)).subtracting(pruned.x509Authorities.map(\.der))
+        let gone = Set(bundle.x509Authorities.map(\.der)).subtracting(
+            pruned.x509Authorities.map(\.der))
         let goneKeys = Set(bundle.jwtAuthorities.map(\.keyID))
             .subtracting(pruned.jwtAuthorities.map(\.keyID))
         _ = try await self.bundles.updateBundle(bundle.trustDomain) { stored in

@@ -7,9 +7,9 @@ import SPIFFE
 package import ServerCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// The issuance record as an append-only file of JSON lines.
@@ -54,7 +54,8 @@ package final class RecordFile: IssuanceRecorder {
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else {
             throw ServerError(
-                .unavailable, "cannot open record file \(path): \(String(cString: strerror(errno)))")
+                .unavailable, "cannot open record file \(path): \(String(cString: strerror(errno)))"
+            )
         }
         do {
             self.tail = NIOLockedValueBox(try Self.recover(descriptor, path))
@@ -140,7 +141,9 @@ package final class RecordFile: IssuanceRecorder {
             if ftruncate(self.descriptor, start) != 0 { self.markBroken() }
             let reason = String(cString: strerror(failure))
             throw ServerError(
-                .unavailable, "issuance refused: cannot write record file \(self.path): \(reason); free space or repair the disk")
+                .unavailable,
+                "issuance refused: cannot write record file \(self.path): \(reason); free space or repair the disk"
+            )
         }
         guard fdatasync(self.descriptor) == 0 else {
             self.markBroken()
@@ -153,7 +156,8 @@ package final class RecordFile: IssuanceRecorder {
     private var brokenError: ServerError {
         ServerError(
             .unavailable,
-            "issuance refused: record file \(self.path) could not be synced; repair the disk and restart the server")
+            "issuance refused: record file \(self.path) could not be synced; repair the disk and restart the server"
+        )
     }
 
     /// Cuts off a torn last line and reads the number of the last record.
@@ -165,13 +169,16 @@ package final class RecordFile: IssuanceRecorder {
         let size = info.st_size
         let window = min(size, 1 << 20)
         var bytes = [UInt8](repeating: 0, count: Int(window))
-        let got = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, size - window) }
+        let got = bytes.withUnsafeMutableBytes {
+            pread(descriptor, $0.baseAddress, $0.count, size - window)
+        }
         guard got == Int(window) else {
             throw ServerError(.unavailable, "cannot read record file \(path)")
         }
         guard let newline = bytes.lastIndex(of: UInt8(ascii: "\n")) else {
             guard window == size else {
-                throw ServerError(.failedPrecondition, "record file \(path) has no line end in its last MiB")
+                throw ServerError(
+                    .failedPrecondition, "record file \(path) has no line end in its last MiB")
             }
             guard ftruncate(descriptor, 0) == 0 else {
                 throw ServerError(.unavailable, "cannot repair record file \(path)")
@@ -186,7 +193,8 @@ package final class RecordFile: IssuanceRecorder {
         guard let number = RecordLine.number(of: bytes[lineStart..<newline]) else {
             throw ServerError(
                 .failedPrecondition,
-                "last line of record file \(path) is not a record; restore the file or move it away")
+                "last line of record file \(path) is not a record; restore the file or move it away"
+            )
         }
         return Tail(length: end, count: number)
     }
@@ -194,7 +202,9 @@ package final class RecordFile: IssuanceRecorder {
 
 /// One line of the record file.
 enum RecordLine {
-    static func append(_ record: IssuanceRecord, number: UInt64, time: Int64, to bytes: inout [UInt8]) {
+    static func append(
+        _ record: IssuanceRecord, number: UInt64, time: Int64, to bytes: inout [UInt8]
+    ) {
         bytes.append(contentsOf: "{\"n\":\(number),\"t\":\(time),\"kind\":\"".utf8)
         bytes.append(contentsOf: record.kind.rawValue.utf8)
         bytes.append(contentsOf: "\",\"id\":\"".utf8)
@@ -215,7 +225,8 @@ enum RecordLine {
     /// The number that a line starts with, if it has the shape of a record.
     static func number(of line: ArraySlice<UInt8>) -> UInt64? {
         let text = String(decoding: line, as: UTF8.self)
-        guard text.hasPrefix("{\"n\":"), text.hasSuffix("}"), let comma = text.firstIndex(of: ",") else {
+        guard text.hasPrefix("{\"n\":"), text.hasSuffix("}"), let comma = text.firstIndex(of: ",")
+        else {
             return nil
         }
         return UInt64(text[text.index(text.startIndex, offsetBy: 5)..<comma])

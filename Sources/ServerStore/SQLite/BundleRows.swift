@@ -17,7 +17,8 @@ enum BundleRows {
         bundle.sequenceNumber = UInt64(bitPattern: sequence)
         let x509 = try Row.fetchCursor(
             db,
-            sql: "SELECT der, tainted FROM bundle_x509_authorities WHERE trust_domain = ? ORDER BY position",
+            sql:
+                "SELECT der, tainted FROM bundle_x509_authorities WHERE trust_domain = ? ORDER BY position",
             arguments: [trustDomain.name])
         while let row = try x509.next() {
             let der: Data = row[0]
@@ -32,7 +33,8 @@ enum BundleRows {
         while let row = try jwt.next() {
             let key: Data = row[1]
             bundle.jwtAuthorities.append(
-                .init(keyID: row[0], publicKeyDER: [UInt8](key), expiresAt: row[2], tainted: row[3]))
+                .init(keyID: row[0], publicKeyDER: [UInt8](key), expiresAt: row[2], tainted: row[3])
+            )
         }
         return bundle
     }
@@ -41,7 +43,8 @@ enum BundleRows {
         let name = bundle.trustDomain.name
         try db.execute(sql: "DELETE FROM bundles WHERE trust_domain = ?", arguments: [name])
         try db.execute(
-            sql: "INSERT INTO bundles (trust_domain, refresh_hint, sequence_number) VALUES (?, ?, ?)",
+            sql:
+                "INSERT INTO bundles (trust_domain, refresh_hint, sequence_number) VALUES (?, ?, ?)",
             arguments: [name, bundle.refreshHint, Int64(bitPattern: bundle.sequenceNumber)])
         for (position, authority) in bundle.x509Authorities.enumerated() {
             try db.execute(
@@ -52,7 +55,8 @@ enum BundleRows {
             try db.execute(
                 sql: "INSERT INTO bundle_jwt_authorities VALUES (?, ?, ?, ?, ?, ?)",
                 arguments: [
-                    name, position, authority.keyID, Data(authority.publicKeyDER), authority.expiresAt,
+                    name, position, authority.keyID, Data(authority.publicKeyDER),
+                    authority.expiresAt,
                     authority.tainted,
                 ])
         }
@@ -65,9 +69,10 @@ extension SQLiteStore: BundleStore {
     ) async throws -> TrustBundle {
         try await self.writes.write { db, changes in
             let old = try BundleRows.fetch(trustDomain, db)
-            var new = old ?? TrustBundle(trustDomain: trustDomain)
+            let before = old ?? TrustBundle(trustDomain: trustDomain)
+            var new = before
             transform(&new)
-            if new == old { return new }
+            if new == before { return new }
             new.sequenceNumber = (old?.sequenceNumber ?? 0) + 1
             try BundleRows.save(new, db)
             changes.append(.bundleUpserted(new))
@@ -93,7 +98,8 @@ extension SQLiteStore: JournalStore {
                 else {
                     throw ServerError(
                         .internal,
-                        "authority journal has unknown kind \(quoted(kindText)) or status \(quoted(statusText))")
+                        "authority journal has unknown kind \(quoted(kindText)) or status \(quoted(statusText))"
+                    )
                 }
                 let der: Data = row[6]
                 return JournalEntry(
@@ -124,7 +130,9 @@ extension SQLiteStore: SnapshotStore {
         return try await self.read { db in
             var batch: [Change] = []
             for name in try String.fetchAll(db, sql: "SELECT trust_domain FROM bundles") {
-                if let domain = try? TrustDomain(name), let bundle = try BundleRows.fetch(domain, db) {
+                if let domain = try? TrustDomain(name),
+                    let bundle = try BundleRows.fetch(domain, db)
+                {
                     batch.append(.bundleUpserted(bundle))
                 }
             }
@@ -139,7 +147,8 @@ extension SQLiteStore: SnapshotStore {
                 }
             }
             body(batch)
-            return UInt64(try Int64.fetchOne(db, sql: "SELECT seq FROM feed_head WHERE id = 1") ?? 0)
+            return UInt64(
+                try Int64.fetchOne(db, sql: "SELECT seq FROM feed_head WHERE id = 1") ?? 0)
         }
     }
 

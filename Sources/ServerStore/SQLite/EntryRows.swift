@@ -37,7 +37,8 @@ enum EntryRows {
     }
 
     static func fetch(id: String, trustDomain: TrustDomain, _ db: Database) throws -> Entry? {
-        let statement = try db.cachedStatement(sql: "SELECT \(self.columns) FROM entries WHERE id = ?")
+        let statement = try db.cachedStatement(
+            sql: "SELECT \(self.columns) FROM entries WHERE id = ?")
         guard let row = try Row.fetchOne(statement, arguments: [id]) else { return nil }
         return try self.entry(row, trustDomain: trustDomain)
     }
@@ -84,7 +85,8 @@ enum EntryRows {
         return [
             entry.id, entry.spiffeID.path, entry.parentID.path,
             self.join(entry.selectors.map(\.description)), entry.x509SVIDTTL, entry.jwtSVIDTTL,
-            self.join(entry.federatesWith.map(\.name)), flags, entry.expiresAt, self.join(entry.dnsNames),
+            self.join(entry.federatesWith.map(\.name)), flags, entry.expiresAt,
+            self.join(entry.dnsNames),
             entry.revision, entry.hint, entry.createdAt,
         ]
     }
@@ -102,7 +104,9 @@ enum EntryRows {
             text += selector.value
         }
         text.withUTF8 { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
-        return hash.finalize().withUnsafeBytes { Int64(bigEndian: $0.loadUnaligned(as: Int64.self)) }
+        return hash.finalize().withUnsafeBytes {
+            Int64(bigEndian: $0.loadUnaligned(as: Int64.self))
+        }
     }
 
     static func join(_ items: [String]) -> Data { Data(items.joined(separator: "\0").utf8) }
@@ -140,11 +144,14 @@ extension SQLiteStore: EntryStore {
         let trustDomain = self.trustDomain
         return try await self.writes.write { db, changes in
             try updates.map { update in
-                guard let old = try EntryRows.fetch(id: update.id, trustDomain: trustDomain, db) else {
+                guard let old = try EntryRows.fetch(id: update.id, trustDomain: trustDomain, db)
+                else {
                     return .notFound
                 }
                 var new: Entry
-                do throws(ServerError) { new = try update.transform(old) } catch { return .refused(error) }
+                do throws(ServerError) { new = try update.transform(old) } catch {
+                    return .refused(error)
+                }
                 new.revision = old.revision + 1
                 new.createdAt = old.createdAt
                 guard try EntryRows.update(new, db) else { return .similarExists }

@@ -22,7 +22,8 @@ enum NodeRows {
     }
 
     static func fetch(_ id: SPIFFEID, _ db: Database) throws -> AttestedNode? {
-        let statement = try db.cachedStatement(sql: "SELECT \(self.columns) FROM nodes WHERE id = ?")
+        let statement = try db.cachedStatement(
+            sql: "SELECT \(self.columns) FROM nodes WHERE id = ?")
         return try Row.fetchOne(statement, arguments: [id.string]).map(self.node)
     }
 
@@ -54,11 +55,13 @@ extension SQLiteStore: NodeStore {
                 sql: "INSERT OR IGNORE INTO join_tokens (token_sha256, expires_at) VALUES (?, ?)"
             ).execute(arguments: [NodeRows.tokenKey(token.value), token.expiresAt])
             guard db.changesCount == 1 else {
-                throw ServerError(.alreadyExists, "join token exists already; choose another or leave it out")
+                throw ServerError(
+                    .alreadyExists, "join token exists already; choose another or leave it out")
             }
             guard let alias else { return }
             guard try EntryRows.insert(alias, db) else {
-                throw ServerError(.alreadyExists, "the entry for this token and agent ID exists already")
+                throw ServerError(
+                    .alreadyExists, "the entry for this token and agent ID exists already")
             }
             changes.append(.entryUpserted(alias))
         }
@@ -91,7 +94,8 @@ extension SQLiteStore: NodeStore {
     }
 
     package func updateNode(
-        _ id: SPIFFEID, _ transform: @escaping @Sendable (inout AttestedNode) throws(ServerError) -> Void
+        _ id: SPIFFEID,
+        _ transform: @escaping @Sendable (inout AttestedNode) throws(ServerError) -> Void
     ) async throws -> AttestedNode? {
         try await self.writes.write { db, changes in
             guard var node = try NodeRows.fetch(id, db) else { return nil }

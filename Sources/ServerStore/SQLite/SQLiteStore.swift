@@ -6,9 +6,9 @@ package import SPIFFE
 package import ServerCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// The embedded store: one SQLite file in WAL mode, synced at every commit.
@@ -50,7 +50,8 @@ package final class SQLiteStore: Sendable {
         } catch let error as DatabaseError {
             if error.resultCode == .SQLITE_NOTADB || error.resultCode == .SQLITE_CORRUPT {
                 throw ServerError(
-                    .failedPrecondition, "store \(path) is damaged or not a SQLite file; restore it from a backup")
+                    .failedPrecondition,
+                    "store \(path) is damaged or not a SQLite file; restore it from a backup")
             }
             let cause = StoreFailure.serverError(error)
             throw ServerError(.unavailable, "cannot open store \(path): \(cause)")
@@ -71,7 +72,8 @@ package final class SQLiteStore: Sendable {
     package func pruneChanges(keep: Int64) async throws {
         try await self.writes.write { db, _ in
             try db.execute(
-                sql: "DELETE FROM changes WHERE seq <= (SELECT seq FROM feed_head WHERE id = 1) - ?",
+                sql:
+                    "DELETE FROM changes WHERE seq <= (SELECT seq FROM feed_head WHERE id = 1) - ?",
                 arguments: [keep])
         }
     }
@@ -89,8 +91,10 @@ package final class SQLiteStore: Sendable {
         let name = self.trustDomain.name
         let owner = try self.database.write { db -> String in
             try db.execute(
-                sql: "INSERT OR IGNORE INTO meta (key, value) VALUES ('trust_domain', ?)", arguments: [name])
-            return try String.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'trust_domain'") ?? name
+                sql: "INSERT OR IGNORE INTO meta (key, value) VALUES ('trust_domain', ?)",
+                arguments: [name])
+            return try String.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'trust_domain'")
+                ?? name
         }
         guard owner == name else {
             throw ServerError(
@@ -114,7 +118,8 @@ final class FileLock: Sendable {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)
             throw ServerError(
-                .failedPrecondition, "\(what) is in use by another process; stop it first (lock file \(path))")
+                .failedPrecondition,
+                "\(what) is in use by another process; stop it first (lock file \(path))")
         }
         self.descriptor = descriptor
     }

@@ -4,7 +4,8 @@ import GRDB
 enum Schema {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
-        migrator.registerMigration("1: entries, nodes, tokens, bundles, journal, change feed") { db in
+        migrator.registerMigration("1: entries, nodes, tokens, bundles, journal, change feed") {
+            db in
             try db.execute(
                 sql: """
                     CREATE TABLE meta (

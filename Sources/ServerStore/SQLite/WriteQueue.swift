@@ -103,8 +103,9 @@ enum ChangeRows {
     ///
     /// - Returns: the head afterwards.
     static func append(_ changes: [Change], _ db: Database) throws -> UInt64 {
-        let head = try Int64.fetchOne(
-            db.cachedStatement(sql: "SELECT seq FROM feed_head WHERE id = 1")) ?? 0
+        let head =
+            try Int64.fetchOne(
+                db.cachedStatement(sql: "SELECT seq FROM feed_head WHERE id = 1")) ?? 0
         guard !changes.isEmpty else { return UInt64(head) }
         let insert = try db.cachedStatement(
             sql: "INSERT INTO changes (seq, kind, key) VALUES (?, ?, ?)")
@@ -138,17 +139,22 @@ enum StoreFailure {
         switch database.resultCode {
         case .SQLITE_FULL:
             return ServerError(
-                .unavailable, "cannot write to the store: the disk is full; free space, nothing was changed")
+                .unavailable,
+                "cannot write to the store: the disk is full; free space, nothing was changed")
         case .SQLITE_IOERR, .SQLITE_READONLY, .SQLITE_CANTOPEN:
             return ServerError(
                 .unavailable,
-                "cannot write to the store: \(database.message ?? "input/output error"); nothing was changed")
+                "cannot write to the store: \(database.message ?? "input/output error"); nothing was changed"
+            )
         case .SQLITE_BUSY, .SQLITE_LOCKED:
             return ServerError(
-                .unavailable, "cannot write to the store: another process holds it; stop that process")
+                .unavailable,
+                "cannot write to the store: another process holds it; stop that process")
         default:
             return ServerError(
-                .internal, "store error \(database.extendedResultCode.rawValue): \(database.message ?? "unknown")")
+                .internal,
+                "store error \(database.extendedResultCode.rawValue): \(database.message ?? "unknown")"
+            )
         }
     }
 }

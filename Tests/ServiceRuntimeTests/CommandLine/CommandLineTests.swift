@@ -74,7 +74,8 @@ import Testing
     }
 
     @Test func writesWholeNumbersWithoutFraction() throws {
-        let line = try MessageShape.empty.complete(json: Array(#"{"b":1795265373.0,"a":1.50}"#.utf8))
+        let line = try MessageShape.empty.complete(
+            json: Array(#"{"b":1795265373.0,"a":1.50}"#.utf8))
         #expect(line == #"{"a":1.50,"b":1795265373}"#)
     }
 

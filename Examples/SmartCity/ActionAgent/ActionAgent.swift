@@ -1,0 +1,120 @@
+import Dispatch
+import Foundation
+import NIOCore
+import NIOPosix
+import SPIFFE
+import SPIFFETLS
+import SPIFFEWorkloadAPI
+import SmartCityMessages
+
+/// The action agent of the smart city: does what the analyzer asks, and what nobody else asks.
+@main enum ActionAgent {
+    private static let voice = Voice("action")
+
+    static func main() async {
+        exit(await self.voice.exitCode { try await self.run() })
+    }
+
+    private static func run() async throws {
+        let options = try CommandLineOptions(
+            Array(CommandLine.arguments.dropFirst()), names: ["listen", "allow"],
+            usage: "smartcity-action --listen HOST:PORT --allow SPIFFE-ID")
+        let address = try options.required("listen", HostPort.init)
+        let allowed = try options.required("allow") { try? SPIFFEID($0) }
+
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { await self.terminationSignal() }
+            group.addTask {
+                try await withCityIdentity(self.voice) { source in
+                    try await self.serve(source, on: address, allowed)
+                }
+            }
+            // Whichever comes first: SIGTERM, or an error.
+            _ = try await group.next()
+        }
+    }
+
+    private static func serve(
+        _ source: X509Source, on address: HostPort, _ allowed: SPIFFEID
+    ) async throws {
+        // The handshake lets in everybody of our trust domain, so that a caller who is known but not
+        // allowed can be named; `converse` asks who it is before it reads a word.
+        let tls = MTLSServerConfiguration(
+            svid: source, bundles: source, authorizer: .member(of: allowed.trustDomain))
+        let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .bind(host: address.host, port: address.port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try SecureConnection(on: channel) { onVerified, onRefused in
+                        try tls.makeHandler(onVerified: onVerified, onRefused: onRefused)
+                    }
+                }
+            }
+        self.voice.say("listening on \(address)")
+        try await server.executeThenClose { connections in
+            try await withThrowingDiscardingTaskGroup { group in
+                for try await connection in connections {
+                    group.addTask { await self.handle(connection, .exactly(allowed)) }
+                }
+            }
+        }
+    }
+
+    /// One caller; nothing that goes wrong with it ends the program.
+    private static func handle(_ connection: SecureConnection, _ authorizer: Authorizer) async {
+        do {
+            try await connection.channel.executeThenClose { inbound, outbound in
+                try await self.converse(connection, inbound, outbound, authorizer)
+            }
+        } catch {
+            // Said already, or the caller is gone.
+        }
+    }
+
+    private static func converse(
+        _ connection: SecureConnection, _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>,
+        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, _ authorizer: Authorizer
+    ) async throws {
+        // A caller who connects and says nothing is not waited for.
+        let channel = connection.channel.channel
+        let deadline = channel.eventLoop.scheduleTask(in: .seconds(10)) {
+            channel.close(promise: nil)
+        }
+        defer { deadline.cancel() }
+        let caller: SPIFFEID
+        do {
+            caller = try await connection.verifiedPeer()
+        } catch {
+            self.voice.say("refused a caller: \(error)")
+            throw error
+        }
+        deadline.cancel()
+        do {
+            try authorizer.authorize(caller)
+        } catch {
+            self.voice.say("refused \(caller): only \(authorizer) may talk to me")
+            throw error
+        }
+        self.voice.say("accepted \(caller)")
+        var commands = JSONLines(inbound)
+        while let command = try await commands.next() {
+            guard let action = command["action"]?.stringValue,
+                let reason = command["reason"]?.stringValue
+            else { throw Failure(1, "a command without action or reason") }
+            self.voice.say("did \(action) (\(reason))")
+            try await outbound.write(ByteBuffer(message: ["done": true]))
+        }
+    }
+
+    /// Returns at SIGTERM, which does not end the program by itself from now on.
+    private static func terminationSignal() async {
+        signal(SIGTERM, SIG_IGN)
+        let (arrivals, continuation) = AsyncStream.makeStream(of: Void.self)
+        let source = DispatchSource.makeSignalSource(signal: SIGTERM, queue: .global())
+        source.setEventHandler { continuation.yield() }
+        source.resume()
+        defer { source.cancel() }
+        for await _ in arrivals { return }
+    }
+}
