@@ -40,6 +40,7 @@ struct Outcome: Sendable {
         #expect(await self.run("-help").code == 0)
         #expect(await self.run("entry", "show", "-h").code == 0)
         #expect(await self.run("entry", "show", "-bogus").code == 1)
+        #expect(await self.run("entry", "show", "-bogush").code == 1)
     }
 
     @Test func namesTheNearestCommand() async {

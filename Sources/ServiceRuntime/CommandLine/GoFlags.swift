@@ -12,7 +12,8 @@ package enum GoArguments {
     /// Rewrites `-switch=true` to `-switch` and drops `-switch=false`, for the switches named.
     ///
     /// A switch that is given as false counts as not given, as everywhere in SPIRE's command line.
-    /// Nothing behind a bare `--` is touched.
+    /// `-h` becomes `-help` unless it is the value of the flag before it. Nothing behind a bare `--` is
+    /// touched.
     ///
     /// - Throws: ``CommandError`` when a switch has a value that is no boolean.
     package static func normalised(
@@ -21,6 +22,12 @@ package enum GoArguments {
         var result: [String] = []
         for (index, argument) in arguments.enumerated() {
             if argument == "--" { return result + arguments[index...] }
+            if argument == "-h" {
+                let before = index > 0 ? arguments[index - 1] : ""
+                let isValue = GoArguments.takesValue(before, switches: switches)
+                result.append(isValue ? argument : "-help")
+                continue
+            }
             guard let (name, value) = GoArguments.assignment(argument), switches.contains(name)
             else {
                 result.append(argument)
@@ -38,6 +45,12 @@ package enum GoArguments {
         return result
     }
 
+    /// Whether what follows the argument is its value.
+    private static func takesValue(_ argument: String, switches: Set<String>) -> Bool {
+        guard argument.hasPrefix("-"), argument != "-", !argument.contains("=") else { return false }
+        return !switches.contains(String(argument.drop { $0 == "-" }))
+    }
+
     private static func assignment(_ argument: String) -> (name: String, value: String)? {
         guard argument.hasPrefix("-"), let sign = argument.firstIndex(of: "=") else { return nil }
         var name = argument[argument.index(after: argument.startIndex)..<sign]
@@ -47,8 +60,10 @@ package enum GoArguments {
 }
 
 extension NameSpecification? {
-    /// The names of the help flag: `-h`, `-help` and `--help`.
+    /// The names of the help flag, `-help` and `--help`; ``GoArguments`` turns `-h` into the first.
+    ///
+    /// A short name is not among them: the parser would find it in any unknown flag that has an h in it.
     package static var goHelp: NameSpecification? {
-        [.long, .customLong("help", withSingleDash: true), .customLong("h", withSingleDash: true)]
+        [.long, .customLong("help", withSingleDash: true)]
     }
 }

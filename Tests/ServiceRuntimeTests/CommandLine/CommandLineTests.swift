@@ -10,6 +10,16 @@ import Testing
         #expect(result == ["entry", "-node", "-hint=node=x", "-x=1", "--", "-node=false"])
     }
 
+    @Test func knowsTheShortFormOfHelp() throws {
+        for (arguments, want) in [
+            (["-h"], ["-help"]), (["entry", "-h", "-x", "1"], ["entry", "-help", "-x", "1"]),
+            (["-node", "-h"], ["-node", "-help"]), (["-x=1", "-h"], ["-x=1", "-help"]),
+            (["-hint", "-h"], ["-hint", "-h"]), (["--", "-h"], ["--", "-h"]),
+        ] {
+            #expect(try GoArguments.normalised(arguments, switches: ["node"]) == want)
+        }
+    }
+
     @Test func refusesOtherValues() {
         #expect(throws: CommandError.self) {
             try GoArguments.normalised(["-node=yes"], switches: ["node"])
