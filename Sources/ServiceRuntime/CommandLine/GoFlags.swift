@@ -47,7 +47,9 @@ package enum GoArguments {
 
     /// Whether what follows the argument is its value.
     private static func takesValue(_ argument: String, switches: Set<String>) -> Bool {
-        guard argument.hasPrefix("-"), argument != "-", !argument.contains("=") else { return false }
+        guard argument.hasPrefix("-"), argument != "-", !argument.contains("=") else {
+            return false
+        }
         return !switches.contains(String(argument.drop { $0 == "-" }))
     }
 
