@@ -38,7 +38,10 @@ package enum AgentDaemon {
         defer { signals.cancel() }
         do {
             try await agent.value
-        } catch is CancellationError {}
+        } catch {
+            // What fails while the agent is being stopped is no failure.
+            guard agent.isCancelled else { throw error }
+        }
         unlink(configuration.socketPath)
         logger.info("agent stopped")
     }
