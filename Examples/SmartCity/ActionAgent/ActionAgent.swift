@@ -63,12 +63,17 @@ import SmartCityMessages
 
     /// One caller; nothing that goes wrong with it ends the program.
     private static func handle(_ connection: SecureConnection, _ authorizer: Authorizer) async {
-        do {
-            try await connection.channel.executeThenClose { inbound, outbound in
-                try await self.converse(connection, inbound, outbound, authorizer)
+        await withTaskCancellationHandler {
+            do {
+                try await connection.channel.executeThenClose { inbound, outbound in
+                    try await self.converse(connection, inbound, outbound, authorizer)
+                }
+            } catch {
+                // Said already, or the caller is gone.
             }
-        } catch {
-            // Said already, or the caller is gone.
+        } onCancel: {
+            // Waiting for a handshake does not end by itself.
+            connection.channel.channel.close(promise: nil)
         }
     }
 
