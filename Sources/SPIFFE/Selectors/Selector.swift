@@ -45,8 +45,25 @@ public struct Selector: Hashable, Sendable, Comparable, CustomStringConvertible 
 
     public var description: String { self.type + ":" + self.value }
 
+    // Bytes are compared, not Unicode equivalence: two paths that look alike are two files.
+
+    public static func == (left: Selector, right: Selector) -> Bool {
+        left.type.utf8.elementsEqual(right.type.utf8)
+            && left.value.utf8.elementsEqual(right.value.utf8)
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        var (type, value) = (self.type, self.value)
+        type.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        hasher.combine(0 as UInt8)
+        value.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
+
     public static func < (left: Selector, right: Selector) -> Bool {
-        (left.type, left.value) < (right.type, right.value)
+        if !left.type.utf8.elementsEqual(right.type.utf8) {
+            return left.type.utf8.lexicographicallyPrecedes(right.type.utf8)
+        }
+        return left.value.utf8.lexicographicallyPrecedes(right.value.utf8)
     }
 }
 
