@@ -190,7 +190,7 @@ import WorkloadAPIProto
             defer { group.cancelAll() }
             group.addTask { try await source.run() }
             let error = try await #require(throws: WorkloadAPIError.self) {
-                try await source.ready(within: .seconds(1))
+                try await source.ready(within: .seconds(5))
             }
             #expect(error.code == .unavailable)
             try await socket.serving(fake) { try await source.ready(within: patience) }
@@ -206,7 +206,7 @@ import WorkloadAPIProto
         try await socket.serving(fake) {
             let error = try await #require(throws: WorkloadAPIError.self) {
                 try await withX509Source(
-                    address: try socket.address(), readyWithin: .seconds(1),
+                    address: try socket.address(), readyWithin: .seconds(5),
                     configuration: quick
                 ) { _ in Issue.record("the body ran without identity") }
             }
