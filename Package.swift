@@ -20,6 +20,7 @@ let commandSettings = settings + [.unsafeFlags(["-Onone"], .when(configuration: 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioHPACK = Target.Dependency.product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
@@ -54,6 +55,7 @@ let package = Package(
         .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", exact: "2.9.2"),
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", exact: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-nio-http2.git", exact: "1.46.0"),
         .package(url: "https://github.com/apple/swift-certificates.git", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-asn1.git", exact: "1.7.4"),
         .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
@@ -78,11 +80,12 @@ let package = Package(
             name: "SPIFFETLS",
             dependencies: ["SPIFFE", nioSSL, nioCore, nioConcurrency, x509, asn1, crypto],
             swiftSettings: settings),
+        .target(name: "HTTP2", dependencies: [nioCore, nioHPACK], swiftSettings: settings),
         .target(
             name: "SPIFFEGRPC",
             dependencies: [
-                "SPIFFE", "SPIFFETLS", "CPeer", grpcCore, grpcTransport, nioCore, nioPosix, nioSSL,
-                nioConcurrency, x509, asn1,
+                "SPIFFE", "SPIFFETLS", "HTTP2", "CPeer", grpcCore, nioCore, nioPosix, nioSSL,
+                nioTLS, nioHPACK, nioConcurrency, x509, asn1,
             ],
             swiftSettings: settings),
 
@@ -251,6 +254,9 @@ let package = Package(
             swiftSettings: settings),
 
         // MARK: Tests of the SDK
+        .testTarget(
+            name: "HTTP2Tests", dependencies: ["HTTP2", nioCore, nioHPACK],
+            swiftSettings: settings),
         .testTarget(
             name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
             exclude: ["Vectors"], swiftSettings: settings),
