@@ -144,7 +144,7 @@ let package = Package(
             dependencies: [
                 "AgentCore", "WorkloadAPIProto", "ControlPlaneProto", "SPIFFE", "SPIFFETLS",
                 "SPIFFEGRPC", "ServiceRuntime", "PluginAPI", grpcCore, grpcTransport, grpcProtobuf,
-                protobuf, logging, x509, asn1, crypto, nioCore, nioSSL, nioConcurrency,
+                protobuf, logging, x509, asn1, crypto, nioCore, nioHPACK, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
