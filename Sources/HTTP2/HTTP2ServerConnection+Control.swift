@@ -112,9 +112,9 @@ extension HTTP2ServerConnection {
                 .protocolError, "WINDOW_UPDATE on stream \(id), which is idle")
         }
         guard let stream = self.streams[id] else { return nil }
-        if increment == 0 { return self.resetByMistake(id, .protocolError) }
+        if increment == 0 { return try self.resetByMistake(id, .protocolError) }
         if stream.sendWindow + increment > FrameHeader.maximum31Bits {
-            return self.resetByMistake(id, .flowControlError)
+            return try self.resetByMistake(id, .flowControlError)
         }
         self.streams[id]?.sendWindow += increment
         if stream.pending != nil { self.flush(id) }

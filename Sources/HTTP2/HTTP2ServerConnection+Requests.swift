@@ -64,7 +64,7 @@ extension HTTP2ServerConnection {
             if self.streams[id] != nil { return try self.trailers(id, endsStream, fields) }
             if id > self.highestStreamID { return try self.newStream(id, endsStream, fields) }
         } catch {
-            return self.resetByMistake(id, error.code)
+            return try self.resetByMistake(id, error.code)
         }
         if self.recentResets.contains(id) { return nil }
         throw HTTP2ConnectionError(.streamClosed, "HEADERS on stream \(id), which is closed")
@@ -131,13 +131,13 @@ extension HTTP2ServerConnection {
             self.resetUnknown(id, .streamClosed)
             return nil
         }
-        guard stream.isOpenForPeer else { return self.resetByMistake(id, .streamClosed) }
+        guard stream.isOpenForPeer else { return try self.resetByMistake(id, .streamClosed) }
         stream.receiveWindow -= header.length
-        if stream.receiveWindow < 0 { return self.resetByMistake(id, .flowControlError) }
+        if stream.receiveWindow < 0 { return try self.resetByMistake(id, .flowControlError) }
         if let promised = stream.promised {
             let left = promised - body.readableBytes
             if left < 0 || (endsStream && left != 0) {
-                return self.resetByMistake(id, .protocolError)
+                return try self.resetByMistake(id, .protocolError)
             }
             stream.promised = left
         }
@@ -164,12 +164,7 @@ extension HTTP2ServerConnection {
             try self.noteEmptyFrame()
             return nil
         }
-        if !stream.isAnswered {
-            self.withdrawn += 1
-            if self.withdrawn > self.limits.resetAllowance {
-                throw HTTP2ConnectionError(.enhanceYourCalm, "too many requests withdrawn")
-            }
-        }
+        try self.noteWithdrawn(stream)
         return .reset(id)
     }
 
@@ -188,10 +183,24 @@ extension HTTP2ServerConnection {
     }
 
     /// Resets a stream because of what the peer did in it.
-    mutating func resetByMistake(_ id: StreamID, _ code: HTTP2ErrorCode) -> Event? {
+    mutating func resetByMistake(
+        _ id: StreamID, _ code: HTTP2ErrorCode
+    ) throws(HTTP2ConnectionError) -> Event? {
         let stream = self.remove(id)
         self.resetUnknown(id, code)
-        return stream == nil ? nil : .reset(id)
+        guard let stream else { return nil }
+        try self.noteWithdrawn(stream)
+        return .reset(id)
+    }
+
+    /// A peer that has us begin work on requests and then drops them, with RST_STREAM or with a
+    /// mistake on purpose, only wants to keep us busy.
+    private mutating func noteWithdrawn(_ stream: Stream) throws(HTTP2ConnectionError) {
+        if stream.isAnswered { return }
+        self.withdrawn += 1
+        if self.withdrawn > self.limits.resetAllowance {
+            throw HTTP2ConnectionError(.enhanceYourCalm, "too many requests withdrawn")
+        }
     }
 
     mutating func resetUnknown(_ id: StreamID, _ code: HTTP2ErrorCode) {

@@ -124,6 +124,35 @@ import Testing
         #expect(peer.feed(Client.reset(1), Client.reset(3)) == [.reset(1), .reset(3)])
     }
 
+    /// A mistake made on purpose must not be cheaper than RST_STREAM.
+    @Test(arguments: [
+        [Client.window(1, 0)], [Client.window(1, 0x7fff_ffff)], [Client.data(1, "too much")],
+        [Client.headers(1, [("a", "b")], ends: false)],
+        [Client.data(1, ends: true), Client.data(1, "late")],
+        [Client.headers(1, [("A", "b")])],
+    ])
+    func requestsTheyMakeUsReset(_ frames: [[UInt8]]) {
+        var limits = HTTP2Limits()
+        limits.resetAllowance = 0
+        var peer = Peer(limits)
+        _ = peer.feed(Client.request(1, "/", [("content-length", "0")], ends: false))
+        #expect(peer.feed(frames.flatMap { $0 }).last == .failed(.enhanceYourCalm))
+        #expect(peer.sent().last == .goAway(1, .enhanceYourCalm))
+    }
+
+    @Test func requestsWeNeverAcceptedAreNotWithdrawn() {
+        var limits = HTTP2Limits()
+        limits.resetAllowance = 0
+        limits.maxConcurrentStreams = 1
+        var peer = Peer(limits)
+        peer.open(1)
+        for id in [3, 5, 7] as [UInt32] {
+            #expect(peer.feed(Client.request(id), Client.reset(id)) == [])
+        }
+        peer.end(1)
+        #expect(peer.feed(Client.headers(9, [])) == [])
+    }
+
     /// Frames that carry nothing, each on its own or mixed.
     private static let empty: [[UInt8]] = [
         Client.data(3), Client.padded(3, "", 5),
