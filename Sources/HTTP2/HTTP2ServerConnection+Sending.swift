@@ -31,21 +31,24 @@ extension HTTP2ServerConnection {
     ///
     /// Nothing happens when the stream is gone.
     package mutating func send(_ bytes: ByteBuffer, on id: StreamID) {
-        guard let stream = self.streams[id] else { return }
+        // No copy of the stream is held here: with one, every append would copy all that waits.
+        guard self.streams[id] != nil else { return }
         self.streams[id]?.isAnswered = true
         var bytes = bytes
-        if stream.pending == nil { self.write(&bytes, id) }
+        let wasBlocked = self.isBlocked(id)
+        if !wasBlocked { self.write(&bytes, id) }
         if bytes.readableBytes == 0 { return }
         if self.pendingBytes + bytes.readableBytes > self.limits.maxPendingBytes {
             self.reset(id, .enhanceYourCalm)
             return
         }
         self.pendingBytes += bytes.readableBytes
-        if stream.pending == nil {
+        if wasBlocked {
+            self.streams[id]?.pending?.bytes.writeImmutableBuffer(bytes)
+        } else {
+            bytes.shrink()
             self.streams[id]?.pending = Stream.Pending(bytes: bytes)
             self.blocked.append(id)
-        } else {
-            self.streams[id]?.pending?.bytes.writeImmutableBuffer(bytes)
         }
     }
 
@@ -84,6 +87,7 @@ extension HTTP2ServerConnection {
         self.write(&pending.bytes, id)
         self.pendingBytes += pending.bytes.readableBytes
         if pending.bytes.readableBytes > 0 {
+            pending.bytes.shrink()
             self.streams[id]?.pending = pending
             return
         }

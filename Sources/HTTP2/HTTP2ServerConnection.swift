@@ -131,7 +131,8 @@ package struct HTTP2ServerConnection {
             self.fail(error)
             return .failed(error)
         }
-        self.shrinkInput()
+        // Of a large read only the part of a frame that is left in it is kept.
+        self.input.shrink()
         return nil
     }
 
@@ -170,16 +171,6 @@ package struct HTTP2ServerConnection {
         self.input.moveReaderIndex(forwardBy: FrameHeader.size)
         guard let payload = self.input.readSlice(length: header.length) else { return nil }
         return (header, payload)
-    }
-
-    /// Keeps of a large read buffer only the part of a frame that is left in it.
-    private mutating func shrinkInput() {
-        let left = self.input.readableBytes
-        if left == 0 {
-            self.input = ByteBuffer()
-        } else if left * 4 < self.input.capacity {
-            self.input = ByteBuffer(bytes: self.input.readableBytesView)
-        }
     }
 
     private mutating func handle(

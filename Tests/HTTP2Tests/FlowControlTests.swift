@@ -313,6 +313,58 @@ import Testing
         #expect(peer.connection.pendingBytes == 0)
     }
 
+    // MARK: Memory
+
+    @Test func whatWasSentIsNotKept() {
+        var peer = Self.peer(10)
+        peer.open(1)
+        peer.answer(1, String(repeating: "x", count: 10_010))
+        for _ in 0..<99 { _ = peer.feed(Client.window(1, 100)) }
+        #expect(peer.connection.pendingBytes == 100)
+        #expect((peer.connection.streams[1]?.pending?.bytes.storageCapacity ?? 0) <= 512)
+    }
+
+    @Test func theRestOfALargeAnswerDoesNotKeepTheWholeOfIt() {
+        var peer = Self.peer(10_000)
+        peer.open(1)
+        peer.answer(1, String(repeating: "x", count: 10_001))
+        #expect((peer.connection.streams[1]?.pending?.bytes.storageCapacity ?? 0) <= 64)
+    }
+
+    /// An answer that goes on for ever, to a peer that always leaves a little of it waiting.
+    @Test func aStreamThatIsNeverDrainedDoesNotGrow() {
+        var peer = Self.peer(1)
+        peer.open(1)
+        _ = peer.feed(Client.window(0, 100_000))
+        peer.answer(1, String(repeating: "x", count: 101))
+        var largest = 0
+        for _ in 0..<1_000 {
+            peer.answer(1, String(repeating: "x", count: 100))
+            #expect(peer.feed(Client.window(1, 100)) == [])
+            largest = max(
+                largest, peer.connection.streams[1]?.pending?.bytes.storageCapacity ?? 0)
+        }
+        #expect(peer.connection.pendingBytes == 100)
+        #expect(largest <= 1_024)
+    }
+
+    /// Appending to what waits must not copy it, or much that waits would cost its square.
+    @Test func appendingDoesNotCopy() {
+        func address(_ peer: Peer) -> UnsafeRawPointer? {
+            peer.connection.streams[1]?.pending?.bytes.withUnsafeReadableBytes { $0.baseAddress }
+        }
+        var peer = Self.peer(0)
+        peer.open(1)
+        peer.answer(1, "x")
+        peer.answer(1, String(repeating: "x", count: 600))
+        let before = address(peer)
+        for _ in 0..<10 {
+            peer.answer(1, "y")
+            #expect(address(peer) == before)
+        }
+        #expect(peer.connection.pendingBytes == 611)
+    }
+
     // MARK: 2^31-1
 
     @Test func theConnectionsWindowOverflows() {
