@@ -36,13 +36,18 @@ extension HTTP2ServerConnection {
     /// RFC 9113 §6.9.2: the change applies to streams that are open; their windows may go below zero.
     private mutating func windowsChanged(by difference: Int) throws(HTTP2ConnectionError) {
         if difference == 0 { return }
-        for id in self.streams.keys {
-            self.streams[id]?.sendWindow += difference
-            if let window = self.streams[id]?.sendWindow, window > FrameHeader.maximum31Bits {
+        var waiting: [StreamID] = []
+        var index = self.streams.startIndex
+        while index != self.streams.endIndex {
+            self.streams.values[index].sendWindow += difference
+            let (id, stream) = self.streams[index]
+            if stream.sendWindow > FrameHeader.maximum31Bits {
                 throw HTTP2ConnectionError(.flowControlError, "window above 2^31-1")
             }
+            if stream.pending != nil { waiting.append(id) }
+            self.streams.formIndex(after: &index)
         }
-        self.flushBlocked()
+        for id in waiting.sorted() { self.flush(id) }
     }
 
     /// RFC 9113 §6.7.

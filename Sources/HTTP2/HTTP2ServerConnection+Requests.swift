@@ -214,7 +214,7 @@ extension HTTP2ServerConnection {
         guard let stream = self.streams.removeValue(forKey: id) else { return nil }
         if let pending = stream.pending {
             self.pendingBytes -= pending.bytes.readableBytes
-            self.blocked.removeAll { $0 == id }
+            if pending.isQueued { self.blocked.removeAll { $0 == id } }
         }
         return stream
     }

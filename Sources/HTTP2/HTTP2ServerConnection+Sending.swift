@@ -48,7 +48,7 @@ extension HTTP2ServerConnection {
         } else {
             bytes.shrink()
             self.streams[id]?.pending = Stream.Pending(bytes: bytes)
-            self.blocked.append(id)
+            self.queue(id)
         }
     }
 
@@ -72,12 +72,20 @@ extension HTTP2ServerConnection {
 
     // MARK: Windows
 
-    /// The peer gave room to the connection or to all streams.
+    /// The peer gave room to the connection.
     mutating func flushBlocked() {
-        for id in self.blocked {
-            if self.sendWindow <= 0 { return }
-            self.flush(id)
-        }
+        // Every round uses up the connection's window or takes a stream out of the queue.
+        while self.sendWindow > 0, let id = self.blocked.first { self.flush(id) }
+    }
+
+    /// Lets a stream with something pending stand in the queue for the connection's window, or not,
+    /// depending on its own window.
+    private mutating func queue(_ id: StreamID) {
+        guard let window = self.streams[id]?.sendWindow,
+            let isQueued = self.streams[id]?.pending?.isQueued, isQueued != (window > 0)
+        else { return }
+        self.streams[id]?.pending?.isQueued = !isQueued
+        if isQueued { self.blocked.removeAll { $0 == id } } else { self.blocked.append(id) }
     }
 
     /// Sends of what a stream has pending as much as may go now.
@@ -89,10 +97,11 @@ extension HTTP2ServerConnection {
         if pending.bytes.readableBytes > 0 {
             pending.bytes.shrink()
             self.streams[id]?.pending = pending
+            self.queue(id)
             return
         }
         self.streams[id]?.pending = nil
-        self.blocked.removeAll { $0 == id }
+        if pending.isQueued { self.blocked.removeAll { $0 == id } }
         if let trailers = pending.trailers {
             self.write(trailers, id, true)
             self.finish(id)

@@ -68,7 +68,9 @@ package struct HTTP2ServerConnection {
     var streams: [StreamID: Stream] = [:]
     var highestStreamID: StreamID = 0
     var recentResets = RecentResets()
-    /// Streams with something pending, in the order in which they came to be blocked.
+    /// Streams with something pending whose own window is open: they wait for the connection's, in
+    /// this order. Those that wait for their own are not here, or the peer could have us look at all
+    /// of them with every small WINDOW_UPDATE.
     var blocked: [StreamID] = []
     /// Bytes pending in all streams.
     var pendingBytes = 0

@@ -269,6 +269,34 @@ import Testing
         #expect(peer.sent() == [.data(1, "c")])
     }
 
+    /// Only those that the connection's window can help are looked at when it opens.
+    @Test func whoWaitsForTheConnection() {
+        var peer = Self.peer(2)
+        peer.open(1, 3, 5)
+        peer.connection.sendWindow = 3
+        for id: UInt32 in [1, 3, 5] { peer.answer(id, "abcd") }
+        _ = peer.sent()
+        #expect(peer.connection.blocked == [3, 5])
+        #expect(peer.feed(Client.window(1, 1)) == [])
+        #expect(peer.connection.blocked == [3, 5, 1])
+        #expect(peer.feed(Client.settings(SettingID.initialWindowSize, 1)) == [])
+        #expect(peer.connection.blocked == [5])
+        #expect(peer.feed(Client.settings(SettingID.initialWindowSize, 2)) == [])
+        #expect(peer.connection.blocked == [5, 1, 3])
+        #expect(peer.feed(Client.window(0, 2)) == [])
+        #expect(peer.connection.blocked == [1, 3])
+        #expect(peer.feed(Client.window(0, 9)) == [])
+        #expect(peer.connection.blocked == [])
+        #expect(
+            peer.sent() == [
+                .settingsAck, .settingsAck, .data(5, "ab"), .data(1, "c"), .data(3, "b"),
+            ])
+        for id: UInt32 in [1, 3, 5] {
+            #expect(peer.feed(Client.window(id, 9)) == [.drained(id)])
+        }
+        #expect(peer.sent() == [.data(1, "d"), .data(3, "cd"), .data(5, "cd")])
+    }
+
     @Test func aStreamThatIsResetNoLongerWaits() {
         var peer = Self.peer(1)
         peer.open(1, 3)
