@@ -18,10 +18,15 @@ extension HTTP2ServerConnection {
             }
             // The peer knows now that there is no table, and begins its next block by saying so.
             self.decoder = self.configuration.decoder
+            try self.noteEmptyFrame()
             return
         }
         guard header.length % 6 == 0 else {
             throw HTTP2ConnectionError(.frameSizeError, "SETTINGS of \(header.length) bytes")
+        }
+        self.settingsFrames += 1
+        if self.settingsFrames > HTTP2Limits.maxSettings {
+            throw HTTP2ConnectionError(.enhanceYourCalm, "too many SETTINGS")
         }
         let windowBefore = self.peer.initialWindow
         var payload = payload

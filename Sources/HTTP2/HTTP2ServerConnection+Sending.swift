@@ -151,6 +151,7 @@ extension HTTP2ServerConnection {
     private mutating func finish(_ id: StreamID) {
         guard let stream = self.remove(id) else { return }
         if self.withdrawn > 0 { self.withdrawn -= 1 }
+        if self.settingsFrames > 0 { self.settingsFrames -= 1 }
         // RFC 9113 §8.1: the answer is complete, the rest of the request is of no interest.
         if stream.isOpenForPeer { self.resetUnknown(id, .noError) }
     }

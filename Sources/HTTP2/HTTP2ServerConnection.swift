@@ -81,6 +81,7 @@ package struct HTTP2ServerConnection {
     var owed = 0
     var emptyFrames = 0
     var withdrawn = 0
+    var settingsFrames = 0
 
     package init(_ configuration: Configuration) {
         self.configuration = configuration

@@ -34,6 +34,9 @@ package struct HTTP2Limits: Sendable {
     static let maxContinuations = 16
     /// Frames in a row that carry nothing.
     static let maxEmptyFrames = 1_000
+    /// SETTINGS frames over and above the requests that were answered. Each may change the windows
+    /// of all streams; good peers send a handful in a connection's life.
+    static let maxSettings = 100
 
     var settingsFrame: ByteBuffer {
         let settings: [(UInt16, Int)] = [

@@ -153,17 +153,32 @@ import Testing
         #expect(peer.feed(Client.headers(9, [])) == [])
     }
 
+    /// DATA in between does not make them cheaper: each may touch all streams.
+    @Test func settingsOverAndOver() {
+        var peer = Peer()
+        peer.open(1, 3)
+        for index in 0..<99 {
+            let frame = Client.settings(SettingID.initialWindowSize, UInt32(index % 2))
+            #expect(peer.feed(frame, Client.data(1, "a")).count == 1)
+        }
+        peer.end(3)
+        #expect(peer.feed(Client.settings([])) == [])
+        #expect(peer.feed(Client.settings([])) == [.failed(.enhanceYourCalm)])
+    }
+
     /// Frames that carry nothing, each on its own or mixed.
     private static let empty: [[UInt8]] = [
         Client.data(3), Client.padded(3, "", 5),
         Client.frame(FrameType.priority, 0, 3, [0, 0, 0, 0, 0]), Client.frame(0x2a),
-        Client.reset(1),
+        Client.reset(1), Client.settingsAck,
     ]
 
     private static func peer() -> Peer {
         var peer = Peer()
         peer.open(1, 3)
         peer.connection.reset(1, .cancel)
+        // The acknowledgement in the greeting is one.
+        peer.connection.emptyFrames = 0
         return peer
     }
 
