@@ -147,6 +147,6 @@ extension HTTP2ServerConnection {
     package mutating func close() {
         if self.closing == .final || self.phase == .ended { return }
         self.closing = .final
-        self.output.writeGoAway(lastStreamID: self.highestStreamID, .noError, "")
+        self.output.writeGoAway(lastStreamID: self.lastServedID, .noError, "")
     }
 }

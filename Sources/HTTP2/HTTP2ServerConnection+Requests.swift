@@ -78,6 +78,7 @@ extension HTTP2ServerConnection {
         if self.closing == .final || self.streams.count >= self.limits.maxConcurrentStreams {
             throw StreamError(code: .refusedStream)
         }
+        self.lastServedID = id
         let head = try RequestHead(fields)
         if endsStream, head.contentLength ?? 0 != 0 { throw StreamError(code: .protocolError) }
         self.streams[id] = Stream(

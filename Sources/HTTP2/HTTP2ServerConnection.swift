@@ -67,6 +67,9 @@ package struct HTTP2ServerConnection {
     var block: HeaderBlock?
     var streams: [StreamID: Stream] = [:]
     var highestStreamID: StreamID = 0
+    /// The highest stream that was not refused: what GOAWAY says, and must never be more than what it
+    /// said before (RFC 9113 §6.8).
+    var lastServedID: StreamID = 0
     var recentResets = RecentResets()
     /// Streams with something pending whose own window is open: they wait for the connection's, in
     /// this order. Those that wait for their own are not here, or the peer could have us look at all
@@ -142,7 +145,7 @@ package struct HTTP2ServerConnection {
     /// Ends the connection at once; ``takeOutput()`` has the goodbye.
     mutating func fail(_ error: HTTP2ConnectionError) {
         if self.phase == .ended { return }
-        self.output.writeGoAway(lastStreamID: self.highestStreamID, error.code, error.reason)
+        self.output.writeGoAway(lastStreamID: self.lastServedID, error.code, error.reason)
         self.phase = .ended
         self.input = ByteBuffer()
         self.events = []

@@ -58,6 +58,19 @@ import Testing
         #expect(peer.connection.isFinished)
     }
 
+    @Test func theLastStreamIsNeverTakenBack() {
+        var peer = Peer()
+        peer.open(1)
+        peer.connection.close()
+        _ = peer.feed(Client.request(3), Client.request(5))
+        #expect(peer.feed(Client.window(0, 0)) == [.failed(.protocolError)])
+        #expect(
+            peer.sent() == [
+                .goAway(1, .noError), .reset(3, .refusedStream), .reset(5, .refusedStream),
+                .goAway(1, .protocolError),
+            ])
+    }
+
     @Test func byThePeer() {
         var peer = Peer()
         peer.open(1)
