@@ -117,7 +117,7 @@ extension HTTP2ServerConnection {
             self.flushBlocked()
             return nil
         }
-        guard id <= self.highestStreamID else {
+        guard self.isUsed(id) else {
             throw HTTP2ConnectionError(
                 .protocolError, "WINDOW_UPDATE on stream \(id), which is idle")
         }

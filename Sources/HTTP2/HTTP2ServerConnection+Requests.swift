@@ -105,16 +105,12 @@ extension HTTP2ServerConnection {
         _ header: FrameHeader, _ payload: ByteBuffer
     ) throws(HTTP2ConnectionError) -> Event? {
         let id = header.streamID
-        guard id != 0, id <= self.highestStreamID else {
+        guard self.isUsed(id) else {
             throw HTTP2ConnectionError(.protocolError, "DATA on stream \(id), which is idle")
         }
         let body = try Self.unpadded(header, payload)
         let endsStream = header.has(FrameFlag.endStream)
-        if body.readableBytes == 0, !endsStream {
-            try self.noteEmptyFrame()
-        } else {
-            self.emptyFrames = 0
-        }
+        if body.readableBytes == 0, !endsStream { try self.noteEmptyFrame() }
         self.receiveWindow -= header.length
         if self.receiveWindow < 0 {
             throw HTTP2ConnectionError(.flowControlError, "more DATA than the connection's window")
@@ -143,6 +139,7 @@ extension HTTP2ServerConnection {
             stream.promised = left
         }
         if endsStream { stream.isOpenForPeer = false }
+        if body.readableBytes > 0 || endsStream { self.emptyFrames = 0 }
         self.streams[id] = stream
         let padding = header.length - body.readableBytes
         if padding > 0 { self.consumed(padding, on: id) }
@@ -158,7 +155,7 @@ extension HTTP2ServerConnection {
         guard header.length == 4 else {
             throw HTTP2ConnectionError(.frameSizeError, "RST_STREAM of \(header.length) bytes")
         }
-        guard id != 0, id <= self.highestStreamID else {
+        guard self.isUsed(id) else {
             throw HTTP2ConnectionError(.protocolError, "RST_STREAM on stream \(id), which is idle")
         }
         guard let stream = self.remove(id) else {
@@ -182,6 +179,10 @@ extension HTTP2ServerConnection {
         else { throw HTTP2ConnectionError(.protocolError, "padding longer than the frame") }
         return body
     }
+
+    /// Whether the peer has ever opened the stream; those with even numbers are for us to open, and
+    /// we open none.
+    func isUsed(_ id: StreamID) -> Bool { id % 2 == 1 && id <= self.highestStreamID }
 
     /// Resets a stream because of what the peer did in it.
     mutating func resetByMistake(

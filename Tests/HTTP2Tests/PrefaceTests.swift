@@ -183,11 +183,15 @@ import Testing
         #expect(peer.sent() == [.goAway(1, code)])
     }
 
-    @Test(arguments: [Client.data(3, "a"), Client.reset(3), Client.window(3, 1)])
-    func framesOnIdleStreams(_ frame: [UInt8]) {
-        var peer = Peer()
-        peer.open(1)
-        #expect(peer.feed(frame) == [.failed(.protocolError)])
+    @Test(arguments: [5, 2, 4] as [UInt32])
+    func framesOnIdleStreams(_ id: UInt32) {
+        for frame in [Client.data(id, "a"), Client.reset(id), Client.window(id, 1)] {
+            var peer = Peer()
+            peer.open(3)
+            _ = peer.sent()
+            #expect(peer.feed(frame) == [.failed(.protocolError)])
+            #expect(peer.sent() == [.goAway(3, .protocolError)])
+        }
     }
 
     @Test func whatIsReadOver() {

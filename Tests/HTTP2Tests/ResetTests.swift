@@ -166,6 +166,14 @@ import Testing
         #expect(peer.feed(Client.settings([])) == [.failed(.enhanceYourCalm)])
     }
 
+    @Test(arguments: [Client.data(1, "a"), Client.data(1, ends: true)])
+    func framesOnDeadStreamsForgiveNothing(_ frame: [UInt8]) {
+        var peer = Self.peer()
+        for _ in 0..<1_000 { _ = peer.feed(Client.frame(0x2a)) }
+        #expect(peer.feed(frame) == [])
+        #expect(peer.feed(Client.frame(0x2a)) == [.failed(.enhanceYourCalm)])
+    }
+
     /// Frames that carry nothing, each on its own or mixed.
     private static let empty: [[UInt8]] = [
         Client.data(3), Client.padded(3, "", 5),
