@@ -13,9 +13,10 @@ extension HTTP2ServerConnection {
     /// Sends an encoded header block. With `endsStream` it comes after all that is pending, and the
     /// stream is over for both sides: a peer that is still sending is told to stop.
     ///
-    /// The block must not refer to a dynamic table. Nothing happens when the stream is gone.
+    /// The block must not refer to a dynamic table. Nothing happens when the stream is gone or its
+    /// end has been sent already.
     package mutating func send(block: ByteBuffer, on id: StreamID, endsStream: Bool) {
-        guard let stream = self.streams[id] else { return }
+        guard let stream = self.streams[id], stream.pending?.trailers == nil else { return }
         self.streams[id]?.isAnswered = true
         if endsStream, stream.pending != nil {
             self.streams[id]?.pending?.trailers = block
@@ -29,10 +30,10 @@ extension HTTP2ServerConnection {
     /// (``isBlocked(_:)``) until ``Event/drained(_:)``. A stream with which more would wait than
     /// ``HTTP2Limits/maxPendingBytes`` is reset.
     ///
-    /// Nothing happens when the stream is gone.
+    /// Nothing happens when the stream is gone or its end has been sent already.
     package mutating func send(_ bytes: ByteBuffer, on id: StreamID) {
         // No copy of the stream is held here: with one, every append would copy all that waits.
-        guard self.streams[id] != nil else { return }
+        guard self.streams[id] != nil, self.streams[id]?.pending?.trailers == nil else { return }
         self.streams[id]?.isAnswered = true
         var bytes = bytes
         let wasBlocked = self.isBlocked(id)
@@ -59,7 +60,7 @@ extension HTTP2ServerConnection {
 
     /// Bytes of ``Event/body(_:_:isComplete:)`` are used up; the peer may send as many again.
     package mutating func consumed(_ count: Int, on id: StreamID) {
-        guard var stream = self.streams[id], stream.isOpenForPeer else { return }
+        guard count > 0, var stream = self.streams[id], stream.isOpenForPeer else { return }
         stream.owed += count
         // Half a window at a time, so that a small frame does not draw an even smaller one.
         if stream.owed * 2 >= self.limits.streamWindow {

@@ -62,7 +62,7 @@ package struct HTTP2ServerConnection {
     var closing = Closing.no
     var input = ByteBuffer()
     var output: ByteBuffer
-    var events: [Event] = []
+    var events = CircularBuffer<Event>(initialCapacity: 0)
     var decoder: HPACKDecoder
     var block: HeaderBlock?
     var streams: [StreamID: Stream] = [:]
@@ -125,7 +125,7 @@ package struct HTTP2ServerConnection {
     package mutating func next() -> Event? {
         do throws(HTTP2ConnectionError) {
             while self.phase != .ended {
-                if !self.events.isEmpty { return self.events.removeFirst() }
+                if let event = self.takeQueued() { return event }
                 if self.phase == .preface {
                     if try !self.takePreface() { break }
                     continue
@@ -142,13 +142,23 @@ package struct HTTP2ServerConnection {
         return nil
     }
 
+    /// The first of the events that wait which is still true: the owner may have done something with
+    /// the stream since.
+    private mutating func takeQueued() -> Event? {
+        while let event = self.events.popFirst() {
+            guard case .drained(let id) = event else { return event }
+            if let stream = self.streams[id], stream.pending == nil { return event }
+        }
+        return nil
+    }
+
     /// Ends the connection at once; ``takeOutput()`` has the goodbye.
     mutating func fail(_ error: HTTP2ConnectionError) {
         if self.phase == .ended { return }
         self.output.writeGoAway(lastStreamID: self.lastServedID, error.code, error.reason)
         self.phase = .ended
         self.input = ByteBuffer()
-        self.events = []
+        self.events.removeAll()
         self.streams = [:]
         self.blocked = []
         self.pendingBytes = 0

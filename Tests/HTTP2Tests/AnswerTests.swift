@@ -100,6 +100,19 @@ import Testing
         #expect(peer.sent() == [.data(1, "b"), .headers(1, before: [0x20])])
     }
 
+    @Test func nothingFollowsTheEnd() {
+        var peer = Peer(settings: [(SettingID.initialWindowSize, 1)])
+        _ = peer.feed(Client.request(1))
+        peer.answer(1, "ab")
+        peer.end(1)
+        peer.answer(1, "cd")
+        peer.connection.send(block: Client.block(Self.status), on: 1, endsStream: false)
+        peer.end(1, Self.status)
+        #expect(peer.feed(Client.window(1, 9)) == [])
+        #expect(peer.sent() == [.data(1, "a"), .data(1, "b"), .headers(1)])
+        #expect(peer.connection.pendingBytes == 0)
+    }
+
     @Test func outputIsTakenOnce() {
         var peer = Peer()
         _ = peer.feed(Client.ping([1, 2, 3, 4, 5, 6, 7, 8]))

@@ -297,6 +297,20 @@ import Testing
         #expect(peer.sent() == [.data(1, "d"), .data(3, "cd"), .data(5, "cd")])
     }
 
+    /// Several streams are drained at once, and the owner acts on the first of the events.
+    @Test func eventsThatAreNoLongerTrueAreNotSaid() {
+        var peer = Self.peer(1)
+        peer.open(1, 3, 5, 7)
+        for id: UInt32 in [1, 3, 5, 7] { peer.answer(id, "ab") }
+        peer.connection.receive(
+            ByteBuffer(bytes: Client.settings(SettingID.initialWindowSize, 2)))
+        #expect(peer.connection.next().map(Seen.init) == .drained(1))
+        peer.connection.reset(3, .cancel)
+        peer.answer(5, "c")
+        #expect(peer.events() == [.drained(7)])
+        #expect(peer.feed(Client.window(5, 1)) == [.drained(5)])
+    }
+
     @Test func aStreamThatIsResetNoLongerWaits() {
         var peer = Self.peer(1)
         peer.open(1, 3)
