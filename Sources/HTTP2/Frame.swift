@@ -59,6 +59,16 @@ struct FrameHeader {
 }
 
 extension ByteBuffer {
+    /// Lets go of memory of which less than a quarter is still to be read. What is left is copied,
+    /// at the most a third of what was read.
+    mutating func shrink() {
+        if self.readableBytes == 0 {
+            self = ByteBuffer()
+        } else if self.readableBytes * 4 < self.storageCapacity {
+            self = ByteBuffer(bytes: self.readableBytesView)
+        }
+    }
+
     mutating func write(_ header: FrameHeader) {
         self.writeInteger(UInt32(truncatingIfNeeded: header.length) << 8 | UInt32(header.type))
         self.writeInteger(header.flags)

@@ -18,10 +18,15 @@ extension HTTP2ServerConnection {
             }
             // The peer knows now that there is no table, and begins its next block by saying so.
             self.decoder = self.configuration.decoder
+            try self.noteEmptyFrame()
             return
         }
         guard header.length % 6 == 0 else {
             throw HTTP2ConnectionError(.frameSizeError, "SETTINGS of \(header.length) bytes")
+        }
+        self.settingsFrames += 1
+        if self.settingsFrames > HTTP2Limits.maxSettings {
+            throw HTTP2ConnectionError(.enhanceYourCalm, "too many SETTINGS")
         }
         let windowBefore = self.peer.initialWindow
         var payload = payload
@@ -36,13 +41,18 @@ extension HTTP2ServerConnection {
     /// RFC 9113 §6.9.2: the change applies to streams that are open; their windows may go below zero.
     private mutating func windowsChanged(by difference: Int) throws(HTTP2ConnectionError) {
         if difference == 0 { return }
-        for id in self.streams.keys {
-            self.streams[id]?.sendWindow += difference
-            if let window = self.streams[id]?.sendWindow, window > FrameHeader.maximum31Bits {
+        var waiting: [StreamID] = []
+        var index = self.streams.startIndex
+        while index != self.streams.endIndex {
+            self.streams.values[index].sendWindow += difference
+            let (id, stream) = self.streams[index]
+            if stream.sendWindow > FrameHeader.maximum31Bits {
                 throw HTTP2ConnectionError(.flowControlError, "window above 2^31-1")
             }
+            if stream.pending != nil { waiting.append(id) }
+            self.streams.formIndex(after: &index)
         }
-        self.flushBlocked()
+        for id in waiting.sorted() { self.flush(id) }
     }
 
     /// RFC 9113 §6.7.
@@ -107,14 +117,14 @@ extension HTTP2ServerConnection {
             self.flushBlocked()
             return nil
         }
-        guard id <= self.highestStreamID else {
+        guard self.isUsed(id) else {
             throw HTTP2ConnectionError(
                 .protocolError, "WINDOW_UPDATE on stream \(id), which is idle")
         }
         guard let stream = self.streams[id] else { return nil }
-        if increment == 0 { return self.resetByMistake(id, .protocolError) }
+        if increment == 0 { return try self.resetByMistake(id, .protocolError) }
         if stream.sendWindow + increment > FrameHeader.maximum31Bits {
-            return self.resetByMistake(id, .flowControlError)
+            return try self.resetByMistake(id, .flowControlError)
         }
         self.streams[id]?.sendWindow += increment
         if stream.pending != nil { self.flush(id) }
@@ -137,6 +147,6 @@ extension HTTP2ServerConnection {
     package mutating func close() {
         if self.closing == .final || self.phase == .ended { return }
         self.closing = .final
-        self.output.writeGoAway(lastStreamID: self.highestStreamID, .noError, "")
+        self.output.writeGoAway(lastStreamID: self.lastServedID, .noError, "")
     }
 }

@@ -64,7 +64,7 @@ extension HTTP2ServerConnection {
             if self.streams[id] != nil { return try self.trailers(id, endsStream, fields) }
             if id > self.highestStreamID { return try self.newStream(id, endsStream, fields) }
         } catch {
-            return self.resetByMistake(id, error.code)
+            return try self.resetByMistake(id, error.code)
         }
         if self.recentResets.contains(id) { return nil }
         throw HTTP2ConnectionError(.streamClosed, "HEADERS on stream \(id), which is closed")
@@ -78,6 +78,7 @@ extension HTTP2ServerConnection {
         if self.closing == .final || self.streams.count >= self.limits.maxConcurrentStreams {
             throw StreamError(code: .refusedStream)
         }
+        self.lastServedID = id
         let head = try RequestHead(fields)
         if endsStream, head.contentLength ?? 0 != 0 { throw StreamError(code: .protocolError) }
         self.streams[id] = Stream(
@@ -104,16 +105,12 @@ extension HTTP2ServerConnection {
         _ header: FrameHeader, _ payload: ByteBuffer
     ) throws(HTTP2ConnectionError) -> Event? {
         let id = header.streamID
-        guard id != 0, id <= self.highestStreamID else {
+        guard self.isUsed(id) else {
             throw HTTP2ConnectionError(.protocolError, "DATA on stream \(id), which is idle")
         }
         let body = try Self.unpadded(header, payload)
         let endsStream = header.has(FrameFlag.endStream)
-        if body.readableBytes == 0, !endsStream {
-            try self.noteEmptyFrame()
-        } else {
-            self.emptyFrames = 0
-        }
+        if body.readableBytes == 0, !endsStream { try self.noteEmptyFrame() }
         self.receiveWindow -= header.length
         if self.receiveWindow < 0 {
             throw HTTP2ConnectionError(.flowControlError, "more DATA than the connection's window")
@@ -131,17 +128,18 @@ extension HTTP2ServerConnection {
             self.resetUnknown(id, .streamClosed)
             return nil
         }
-        guard stream.isOpenForPeer else { return self.resetByMistake(id, .streamClosed) }
+        guard stream.isOpenForPeer else { return try self.resetByMistake(id, .streamClosed) }
         stream.receiveWindow -= header.length
-        if stream.receiveWindow < 0 { return self.resetByMistake(id, .flowControlError) }
+        if stream.receiveWindow < 0 { return try self.resetByMistake(id, .flowControlError) }
         if let promised = stream.promised {
             let left = promised - body.readableBytes
             if left < 0 || (endsStream && left != 0) {
-                return self.resetByMistake(id, .protocolError)
+                return try self.resetByMistake(id, .protocolError)
             }
             stream.promised = left
         }
         if endsStream { stream.isOpenForPeer = false }
+        if body.readableBytes > 0 || endsStream { self.emptyFrames = 0 }
         self.streams[id] = stream
         let padding = header.length - body.readableBytes
         if padding > 0 { self.consumed(padding, on: id) }
@@ -157,19 +155,14 @@ extension HTTP2ServerConnection {
         guard header.length == 4 else {
             throw HTTP2ConnectionError(.frameSizeError, "RST_STREAM of \(header.length) bytes")
         }
-        guard id != 0, id <= self.highestStreamID else {
+        guard self.isUsed(id) else {
             throw HTTP2ConnectionError(.protocolError, "RST_STREAM on stream \(id), which is idle")
         }
         guard let stream = self.remove(id) else {
             try self.noteEmptyFrame()
             return nil
         }
-        if !stream.isAnswered {
-            self.withdrawn += 1
-            if self.withdrawn > self.limits.resetAllowance {
-                throw HTTP2ConnectionError(.enhanceYourCalm, "too many requests withdrawn")
-            }
-        }
+        try self.noteWithdrawn(stream)
         return .reset(id)
     }
 
@@ -187,11 +180,29 @@ extension HTTP2ServerConnection {
         return body
     }
 
+    /// Whether the peer has ever opened the stream; those with even numbers are for us to open, and
+    /// we open none.
+    func isUsed(_ id: StreamID) -> Bool { id % 2 == 1 && id <= self.highestStreamID }
+
     /// Resets a stream because of what the peer did in it.
-    mutating func resetByMistake(_ id: StreamID, _ code: HTTP2ErrorCode) -> Event? {
+    mutating func resetByMistake(
+        _ id: StreamID, _ code: HTTP2ErrorCode
+    ) throws(HTTP2ConnectionError) -> Event? {
         let stream = self.remove(id)
         self.resetUnknown(id, code)
-        return stream == nil ? nil : .reset(id)
+        guard let stream else { return nil }
+        try self.noteWithdrawn(stream)
+        return .reset(id)
+    }
+
+    /// A peer that has us begin work on requests and then drops them, with RST_STREAM or with a
+    /// mistake on purpose, only wants to keep us busy.
+    private mutating func noteWithdrawn(_ stream: Stream) throws(HTTP2ConnectionError) {
+        if stream.isAnswered { return }
+        self.withdrawn += 1
+        if self.withdrawn > self.limits.resetAllowance {
+            throw HTTP2ConnectionError(.enhanceYourCalm, "too many requests withdrawn")
+        }
     }
 
     mutating func resetUnknown(_ id: StreamID, _ code: HTTP2ErrorCode) {
@@ -205,7 +216,7 @@ extension HTTP2ServerConnection {
         guard let stream = self.streams.removeValue(forKey: id) else { return nil }
         if let pending = stream.pending {
             self.pendingBytes -= pending.bytes.readableBytes
-            self.blocked.removeAll { $0 == id }
+            if pending.isQueued { self.blocked.removeAll { $0 == id } }
         }
         return stream
     }

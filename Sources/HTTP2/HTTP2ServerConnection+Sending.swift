@@ -13,9 +13,10 @@ extension HTTP2ServerConnection {
     /// Sends an encoded header block. With `endsStream` it comes after all that is pending, and the
     /// stream is over for both sides: a peer that is still sending is told to stop.
     ///
-    /// The block must not refer to a dynamic table. Nothing happens when the stream is gone.
+    /// The block must not refer to a dynamic table. Nothing happens when the stream is gone or its
+    /// end has been sent already.
     package mutating func send(block: ByteBuffer, on id: StreamID, endsStream: Bool) {
-        guard let stream = self.streams[id] else { return }
+        guard let stream = self.streams[id], stream.pending?.trailers == nil else { return }
         self.streams[id]?.isAnswered = true
         if endsStream, stream.pending != nil {
             self.streams[id]?.pending?.trailers = block
@@ -29,23 +30,26 @@ extension HTTP2ServerConnection {
     /// (``isBlocked(_:)``) until ``Event/drained(_:)``. A stream with which more would wait than
     /// ``HTTP2Limits/maxPendingBytes`` is reset.
     ///
-    /// Nothing happens when the stream is gone.
+    /// Nothing happens when the stream is gone or its end has been sent already.
     package mutating func send(_ bytes: ByteBuffer, on id: StreamID) {
-        guard let stream = self.streams[id] else { return }
+        // No copy of the stream is held here: with one, every append would copy all that waits.
+        guard self.streams[id] != nil, self.streams[id]?.pending?.trailers == nil else { return }
         self.streams[id]?.isAnswered = true
         var bytes = bytes
-        if stream.pending == nil { self.write(&bytes, id) }
+        let wasBlocked = self.isBlocked(id)
+        if !wasBlocked { self.write(&bytes, id) }
         if bytes.readableBytes == 0 { return }
         if self.pendingBytes + bytes.readableBytes > self.limits.maxPendingBytes {
             self.reset(id, .enhanceYourCalm)
             return
         }
         self.pendingBytes += bytes.readableBytes
-        if stream.pending == nil {
-            self.streams[id]?.pending = Stream.Pending(bytes: bytes)
-            self.blocked.append(id)
-        } else {
+        if wasBlocked {
             self.streams[id]?.pending?.bytes.writeImmutableBuffer(bytes)
+        } else {
+            bytes.shrink()
+            self.streams[id]?.pending = Stream.Pending(bytes: bytes)
+            self.queue(id)
         }
     }
 
@@ -56,7 +60,7 @@ extension HTTP2ServerConnection {
 
     /// Bytes of ``Event/body(_:_:isComplete:)`` are used up; the peer may send as many again.
     package mutating func consumed(_ count: Int, on id: StreamID) {
-        guard var stream = self.streams[id], stream.isOpenForPeer else { return }
+        guard count > 0, var stream = self.streams[id], stream.isOpenForPeer else { return }
         stream.owed += count
         // Half a window at a time, so that a small frame does not draw an even smaller one.
         if stream.owed * 2 >= self.limits.streamWindow {
@@ -69,12 +73,20 @@ extension HTTP2ServerConnection {
 
     // MARK: Windows
 
-    /// The peer gave room to the connection or to all streams.
+    /// The peer gave room to the connection.
     mutating func flushBlocked() {
-        for id in self.blocked {
-            if self.sendWindow <= 0 { return }
-            self.flush(id)
-        }
+        // Every round uses up the connection's window or takes a stream out of the queue.
+        while self.sendWindow > 0, let id = self.blocked.first { self.flush(id) }
+    }
+
+    /// Lets a stream with something pending stand in the queue for the connection's window, or not,
+    /// depending on its own window.
+    private mutating func queue(_ id: StreamID) {
+        guard let window = self.streams[id]?.sendWindow,
+            let isQueued = self.streams[id]?.pending?.isQueued, isQueued != (window > 0)
+        else { return }
+        self.streams[id]?.pending?.isQueued = !isQueued
+        if isQueued { self.blocked.removeAll { $0 == id } } else { self.blocked.append(id) }
     }
 
     /// Sends of what a stream has pending as much as may go now.
@@ -84,11 +96,13 @@ extension HTTP2ServerConnection {
         self.write(&pending.bytes, id)
         self.pendingBytes += pending.bytes.readableBytes
         if pending.bytes.readableBytes > 0 {
+            pending.bytes.shrink()
             self.streams[id]?.pending = pending
+            self.queue(id)
             return
         }
         self.streams[id]?.pending = nil
-        self.blocked.removeAll { $0 == id }
+        if pending.isQueued { self.blocked.removeAll { $0 == id } }
         if let trailers = pending.trailers {
             self.write(trailers, id, true)
             self.finish(id)
@@ -138,6 +152,7 @@ extension HTTP2ServerConnection {
     private mutating func finish(_ id: StreamID) {
         guard let stream = self.remove(id) else { return }
         if self.withdrawn > 0 { self.withdrawn -= 1 }
+        if self.settingsFrames > 0 { self.settingsFrames -= 1 }
         // RFC 9113 §8.1: the answer is complete, the rest of the request is of no interest.
         if stream.isOpenForPeer { self.resetUnknown(id, .noError) }
     }

@@ -62,13 +62,18 @@ package struct HTTP2ServerConnection {
     var closing = Closing.no
     var input = ByteBuffer()
     var output: ByteBuffer
-    var events: [Event] = []
+    var events = CircularBuffer<Event>(initialCapacity: 0)
     var decoder: HPACKDecoder
     var block: HeaderBlock?
     var streams: [StreamID: Stream] = [:]
     var highestStreamID: StreamID = 0
+    /// The highest stream that was not refused: what GOAWAY says, and must never be more than what it
+    /// said before (RFC 9113 §6.8).
+    var lastServedID: StreamID = 0
     var recentResets = RecentResets()
-    /// Streams with something pending, in the order in which they came to be blocked.
+    /// Streams with something pending whose own window is open: they wait for the connection's, in
+    /// this order. Those that wait for their own are not here, or the peer could have us look at all
+    /// of them with every small WINDOW_UPDATE.
     var blocked: [StreamID] = []
     /// Bytes pending in all streams.
     var pendingBytes = 0
@@ -79,6 +84,7 @@ package struct HTTP2ServerConnection {
     var owed = 0
     var emptyFrames = 0
     var withdrawn = 0
+    var settingsFrames = 0
 
     package init(_ configuration: Configuration) {
         self.configuration = configuration
@@ -119,7 +125,7 @@ package struct HTTP2ServerConnection {
     package mutating func next() -> Event? {
         do throws(HTTP2ConnectionError) {
             while self.phase != .ended {
-                if !self.events.isEmpty { return self.events.removeFirst() }
+                if let event = self.takeQueued() { return event }
                 if self.phase == .preface {
                     if try !self.takePreface() { break }
                     continue
@@ -131,17 +137,28 @@ package struct HTTP2ServerConnection {
             self.fail(error)
             return .failed(error)
         }
-        self.shrinkInput()
+        // Of a large read only the part of a frame that is left in it is kept.
+        self.input.shrink()
+        return nil
+    }
+
+    /// The first of the events that wait which is still true: the owner may have done something with
+    /// the stream since.
+    private mutating func takeQueued() -> Event? {
+        while let event = self.events.popFirst() {
+            guard case .drained(let id) = event else { return event }
+            if let stream = self.streams[id], stream.pending == nil { return event }
+        }
         return nil
     }
 
     /// Ends the connection at once; ``takeOutput()`` has the goodbye.
     mutating func fail(_ error: HTTP2ConnectionError) {
         if self.phase == .ended { return }
-        self.output.writeGoAway(lastStreamID: self.highestStreamID, error.code, error.reason)
+        self.output.writeGoAway(lastStreamID: self.lastServedID, error.code, error.reason)
         self.phase = .ended
         self.input = ByteBuffer()
-        self.events = []
+        self.events.removeAll()
         self.streams = [:]
         self.blocked = []
         self.pendingBytes = 0
@@ -170,16 +187,6 @@ package struct HTTP2ServerConnection {
         self.input.moveReaderIndex(forwardBy: FrameHeader.size)
         guard let payload = self.input.readSlice(length: header.length) else { return nil }
         return (header, payload)
-    }
-
-    /// Keeps of a large read buffer only the part of a frame that is left in it.
-    private mutating func shrinkInput() {
-        let left = self.input.readableBytes
-        if left == 0 {
-            self.input = ByteBuffer()
-        } else if left * 4 < self.input.capacity {
-            self.input = ByteBuffer(bytes: self.input.readableBytesView)
-        }
     }
 
     private mutating func handle(

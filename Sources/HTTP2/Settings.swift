@@ -23,7 +23,7 @@ package struct HTTP2Limits: Sendable {
     /// Bytes of answers that may wait, in all streams together, for the peer to open its windows.
     package var maxPendingBytes = 64 * 1024 * 1024
     /// How many requests the peer may withdraw before they were answered, over and above those that
-    /// were answered.
+    /// were answered. A request that it makes us reset counts as well.
     package var resetAllowance = 1_000
 
     package init() {}
@@ -34,6 +34,9 @@ package struct HTTP2Limits: Sendable {
     static let maxContinuations = 16
     /// Frames in a row that carry nothing.
     static let maxEmptyFrames = 1_000
+    /// SETTINGS frames over and above the requests that were answered. Each may change the windows
+    /// of all streams; good peers send a handful in a connection's life.
+    static let maxSettings = 100
 
     var settingsFrame: ByteBuffer {
         let settings: [(UInt16, Int)] = [

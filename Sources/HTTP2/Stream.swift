@@ -7,6 +7,8 @@ struct Stream {
         var bytes: ByteBuffer
         /// The header block that ends the stream once `bytes` are gone.
         var trailers: ByteBuffer?
+        /// Whether the stream stands in ``HTTP2ServerConnection/blocked``.
+        var isQueued = false
     }
 
     /// Bytes we may still send; negative after the peer made its windows smaller.
