@@ -283,8 +283,8 @@ let package = Package(
         .testTarget(
             name: "SPIFFEWorkloadAPITests",
             dependencies: [
-                "SPIFFEWorkloadAPI", "SPIFFE", "WorkloadAPIProto", grpcCore, grpcTransport,
-                protobuf,
+                "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto", grpcCore,
+                grpcTransport, protobuf,
                 nioConcurrency, x509, asn1, crypto,
             ],
             swiftSettings: settings),

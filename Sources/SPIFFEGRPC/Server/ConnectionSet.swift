@@ -6,11 +6,13 @@ final class ConnectionSet: Sendable {
     private struct State {
         var connections: [ObjectIdentifier: (any Channel, NIOLoopBound<GRPCConnectionHandler>)] = [:]
         var perUser: [UInt32: Int] = [:]
-        var calls = 0
+        /// Running calls; nil until the task is known.
+        var calls: [UInt64: Task<Void, Never>?] = [:]
+        var nextCall: UInt64 = 1
         var isStopping = false
         var isStopped = false
         var waiters: [CheckedContinuation<Void, Never>] = []
-        var isEmpty: Bool { self.connections.isEmpty && self.calls == 0 }
+        var isEmpty: Bool { self.connections.isEmpty && self.calls.isEmpty }
     }
 
     private let state = NIOLockedValueBox(State())
@@ -20,8 +22,6 @@ final class ConnectionSet: Sendable {
 
     /// How many connections are open.
     var count: Int { self.state.withLockedValue { $0.connections.count } }
-    /// Whether everything was told to end at once.
-    var isStopped: Bool { self.state.withLockedValue { $0.isStopped } }
 
     /// Enters a connection for as long as it is open. False: it is one too many.
     func add(
@@ -53,8 +53,26 @@ final class ConnectionSet: Sendable {
         }
     }
 
-    func callBegan() { self.change { $0.calls += 1 } }
-    func callEnded() { self.change { $0.calls -= 1 } }
+    /// Runs a call in a task of its own, which ``stop()`` cancels also when its connection is long gone.
+    func run(
+        on executor: (any TaskExecutor)?, _ call: @escaping @Sendable () async -> Void
+    ) {
+        let id = self.state.withLockedValue { state in
+            defer { state.nextCall += 1 }
+            state.calls[state.nextCall] = .some(nil)
+            return state.nextCall
+        }
+        // Ends with the call, whose end `waitUntilEmpty` waits for.
+        let task = Task(executorPreference: executor) {
+            await call()
+            self.change { $0.calls[id] = nil }
+        }
+        let isStopped = self.state.withLockedValue { state in
+            if state.calls[id] != nil { state.calls[id] = .some(task) }
+            return state.isStopped
+        }
+        if isStopped { task.cancel() }
+    }
 
     private func change(_ change: (inout State) -> Void) {
         let waiters = self.state.withLockedValue { state in
@@ -79,14 +97,15 @@ final class ConnectionSet: Sendable {
         }
     }
 
-    /// Closes all connections.
+    /// Closes all connections and cancels all calls.
     func stop() {
-        let connections = self.state.withLockedValue { state in
+        let (connections, calls) = self.state.withLockedValue { state in
             state.isStopping = true
             state.isStopped = true
-            return state.connections.values.map { $0 }
+            return (state.connections.values.map { $0 }, state.calls.values.map { $0 })
         }
         for (channel, _) in connections { channel.close(promise: nil) }
+        for call in calls { call?.cancel() }
     }
 
     /// Waits until there is no connection and no call left.

@@ -17,8 +17,6 @@ final class RoutedCall: GRPCCallHandler {
 
     private let request: RequestParts
     private let responder: Responder
-    private let task: Task<Void, Never>
-    private let connections: ConnectionSet
 
     /// Whether the handler has not taken what is there already.
     var isBehind: Bool { self.request.unread > Self.inboundBytes }
@@ -32,9 +30,10 @@ final class RoutedCall: GRPCCallHandler {
         let responder = Responder(bound, eventLoop: call.eventLoop)
         self.request = request
         self.responder = responder
-        self.connections = listener.connections
         var metadata = Metadata()
         for (name, value, _) in fields where name.utf8.first != UInt8(ascii: ":") {
+            // gRPC's own reader of this field ends the process over a negative number.
+            if name == "grpc-timeout", Timeout.parse(value) == nil { continue }
             metadata.addString(value, forKey: name)
         }
         request.append(.metadata(metadata), bytes: 0)
@@ -43,10 +42,7 @@ final class RoutedCall: GRPCCallHandler {
         let peer = call.peer
         let isShort = listener.settings.runsOnEventLoop(call.service, call.method)
         let router = listener.router
-        listener.connections.callBegan()
-        self.task = Task(
-            executorPreference: isShort ? EventLoopExecutor.of(call.eventLoop) : nil
-        ) { [connections = listener.connections] in
+        listener.connections.run(on: isShort ? EventLoopExecutor.of(call.eventLoop) : nil) {
             await withServerContextRPCCancellationHandle { handle in
                 responder.setCancellation(handle)
                 var context = ServerContext(
@@ -59,7 +55,6 @@ final class RoutedCall: GRPCCallHandler {
                 await router(stream, context)
             }
             responder.handlerReturned()
-            connections.callEnded()
         }
     }
 
@@ -72,7 +67,6 @@ final class RoutedCall: GRPCCallHandler {
     func cancelled() {
         self.responder.cancel()
         self.request.finish(RPCError(code: .cancelled, message: "the call has ended"))
-        if self.connections.isStopped { self.task.cancel() }
     }
 
     func unblocked() { self.responder.unblocked() }
