@@ -114,6 +114,7 @@ struct Conversation {
     private mutating func consume(_ id: UInt32, _ count: Int) {
         let count = min(count, self.model.streams[id]?.unconsumed ?? 0)
         self.model.streams[id]?.unconsumed -= count
+        if self.model.streams[id]?.isOpenForPeer == true { self.model.streams[id]?.owed += count }
         self.owner(.consume(id, count: count))
     }
 
@@ -168,9 +169,9 @@ struct Conversation {
                 demand(!stream.isEnded, "an end that was not sent")
             }
             if stream.isOpenForPeer {
-                let window = stream.receiveWindow + stream.unconsumed
-                demand(window * 2 > self.setting.limits.streamWindow, "a window kept")
-                demand(window <= self.setting.limits.streamWindow, "a window too large")
+                let window = stream.receiveWindow + stream.unconsumed + stream.owed
+                demand(window == self.setting.limits.streamWindow, "bytes got lost")
+                demand(stream.owed * 2 < self.setting.limits.streamWindow, "a window kept")
             }
         }
     }
@@ -219,7 +220,11 @@ struct Conversation {
         case 8:
             demand(payload.readableBytes == 4 && word > 0 && word <= Model.maximum)
             if id == 0 { self.model.receiveWindow += Int(word) }
-            self.model.streams[id]?.receiveWindow += Int(word)
+            if let stream = self.model.streams[id] {
+                demand(stream.owed == word, "not what is owed")
+                self.model.streams[id]?.owed = 0
+                self.model.streams[id]?.receiveWindow += Int(word)
+            }
             demand(self.model.receiveWindow <= Model.maximum)
         case 9:
             demand(id == self.openBlock && flags & ~4 == 0)

@@ -14,6 +14,8 @@ struct Model {
         var isEnded = false
         /// Bytes of the request that the owner was told of and did not use up.
         var unconsumed = 0
+        /// Bytes used up, padding included, that the client may not send again yet.
+        var owed = 0
     }
 
     static let maximum = 0x7fff_ffff
@@ -47,6 +49,9 @@ struct Model {
             if stream.receiveWindow < payload.count {
                 self.mayOverrun = true
                 self.overrun = id
+            } else if flags & 8 != 0, let padding = payload.first {
+                // What is too short for its padding ends the connection.
+                self.streams[id]?.owed += Int(padding) + 1
             }
         case 1: self.highestNamed = max(self.highestNamed, id)
         case 4 where flags & 1 == 0 && payload.count % 6 == 0: self.settings(Array(payload))
