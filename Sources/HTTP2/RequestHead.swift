@@ -24,7 +24,8 @@ package struct RequestHead: Sendable {
             }
             sawRegular = true
             if name == "content-length" {
-                guard let number = FieldRules.length(value), length == nil || length == number else {
+                guard let number = FieldRules.length(value), length == nil || length == number
+                else {
                     throw StreamError(code: .protocolError)
                 }
                 length = number
