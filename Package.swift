@@ -25,7 +25,9 @@ let daemonLinkerSettings: [LinkerSetting] = [
         [
             "-use-ld=lld", "-Xlinker", "--no-export-dynamic", "-Xlinker", "-z", "-Xlinker",
             "pack-relative-relocs", "-Xlinker", "--icf=safe",
-        ] + (ProcessInfo.processInfo.environment["CYGNET_SYMBOLS"] == "1" ? [] : ["-Xlinker", "-s"]),
+        ]
+            + (ProcessInfo.processInfo.environment["CYGNET_SYMBOLS"] == "1"
+                ? [] : ["-Xlinker", "-s"]),
         .when(platforms: [.linux], configuration: .release))
 ]
 

@@ -4,7 +4,8 @@ import NIOCore
 /// The open connections and running calls of one listener.
 final class ConnectionSet: Sendable {
     private struct State {
-        var connections: [ObjectIdentifier: (any Channel, NIOLoopBound<GRPCConnectionHandler>)] = [:]
+        var connections: [ObjectIdentifier: (any Channel, NIOLoopBound<GRPCConnectionHandler>)] =
+            [:]
         var perUser: [UInt32: Int] = [:]
         /// Running calls; nil until the task is known.
         var calls: [UInt64: Task<Void, Never>?] = [:]

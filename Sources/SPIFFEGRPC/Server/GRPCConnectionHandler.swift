@@ -212,7 +212,8 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
         guard let call = self.calls[id], let handler = call.handler else { return }
         call.reader.append(bytes)
         do throws(RPCError) {
-            while let message = try call.reader.next(maxBytes: self.listener.settings.maxRequestBytes)
+            while let message = try call.reader.next(
+                maxBytes: self.listener.settings.maxRequestBytes)
             {
                 handler.receive(message)
                 if self.calls[id] == nil { return }

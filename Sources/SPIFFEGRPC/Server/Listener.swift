@@ -27,7 +27,9 @@ package enum PeerListener: Sendable {
 extension PeerListener {
     /// Binds, and from then on accepts connections and notes who is at the other end before HTTP/2 sees
     /// a byte.
-    func bind(_ group: any EventLoopGroup, _ context: GRPCListenerContext) async throws -> any Channel {
+    func bind(_ group: any EventLoopGroup, _ context: GRPCListenerContext) async throws
+        -> any Channel
+    {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.backlog, value: 1024)

@@ -23,7 +23,9 @@ final class RoutedCall: GRPCCallHandler {
 
     init(_ call: GRPCCall, fields: HPACKHeaders, listener: GRPCListenerContext) {
         let bound = NIOLoopBound(call, eventLoop: call.eventLoop)
-        let request = RequestParts { bound.value.connection?.creditWithheld(bound.value) } schedule: {
+        let request = RequestParts {
+            bound.value.connection?.creditWithheld(bound.value)
+        } schedule: {
             [eventLoop = call.eventLoop] work in
             eventLoop.execute(work)
         }
@@ -84,7 +86,8 @@ final class RequestParts: AsyncSequence, Sendable {
 
     private let unreadBytes = NIOLockedValueBox(0)
     private let stream: AsyncThrowingStream<(part: Element, bytes: Int), any Error>
-    private let continuation: AsyncThrowingStream<(part: Element, bytes: Int), any Error>.Continuation
+    private let continuation:
+        AsyncThrowingStream<(part: Element, bytes: Int), any Error>.Continuation
     private let onRead: @Sendable () -> Void
 
     /// - Parameters:

@@ -117,7 +117,8 @@ struct WorkloadAttestationTests {
             return ["path:/\(before)"]
         }
         #expect(
-            try await self.attestation(attestor).attest(process).selectors == selectors("unix:path:/2")
+            try await self.attestation(attestor).attest(process).selectors
+                == selectors("unix:path:/2")
         )
     }
 
