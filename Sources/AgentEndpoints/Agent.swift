@@ -103,12 +103,13 @@ package final class Agent: Sendable {
         let transport = SPIFFEServerTransport(
             listener: .unixSocket(path: self.settings.socketPath, mode: 0o777),
             settings: SPIFFEServerTransport.Settings(
-                maxConcurrentStreams: 1_000, maxRequestBytes: 128 * 1024))
+                maxConcurrentStreams: 1_000, maxRequestBytes: 64 * 1024,
+                maxBufferedBytes: 256 * 1024, streamWindow: 64 * 1024,
+                maxConnectionsPerUser: 8_192),
+            services: [WorkloadAPIService(self.api)])
         let server = GRPCServer(
             transport: transport,
-            services: [
-                WorkloadAPIService(self.api), AgentHealthService(identities: self.identities),
-            ])
+            services: [AgentHealthService(identities: self.identities)])
         self.logger.info(
             "serving the Workload API", metadata: [LogKeys.path: "\(self.settings.socketPath)"])
         defer { unlink(self.settings.socketPath) }

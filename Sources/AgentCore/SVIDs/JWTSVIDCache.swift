@@ -82,6 +82,19 @@ package struct JWTSVIDCache: Sendable {
         return self.start(key, entry, shared: true, fallback: fallback)
     }
 
+    /// The token that ``ask(_:audience:isConnected:now:)`` would give at once, if it would.
+    package mutating func held(
+        _ entry: AuthorizedEntry, audience: [String], isConnected: Bool, now: Date
+    ) -> IssuedJWTSVID? {
+        let key = Key(entryID: entry.id, audience: audience)
+        guard !entry.includesJTI, let held = self.held[key], held.svid.expiresAt > now,
+            held.svid.spiffeID == entry.spiffeID, held.rotateAt > now || !isConnected
+        else { return nil }
+        self.useCounter += 1
+        self.held[key]?.lastUse = self.useCounter
+        return held.svid
+    }
+
     private mutating func start(
         _ key: Key, _ entry: AuthorizedEntry, shared: Bool, fallback: IssuedJWTSVID?
     ) -> Answer {

@@ -26,18 +26,16 @@ package final class WorkloadIdentities: Sendable {
         package init() {}
     }
 
-    /// A stream of a workload. What is not taken in time is replaced by what came later.
-    package struct Subscription: Sendable {
-        package let id: SVIDCache.SubscriberID
-        package let updates: AsyncStream<SVIDCache.Delivery>
-    }
+    /// Takes what a stream is told. Called under the lock, so it must neither wait nor call back; what is
+    /// not passed on in time is to be replaced by what came later.
+    package typealias Sink = @Sendable (SVIDCache.Delivery) -> Void
 
     private typealias JWTWaiter = CheckedContinuation<Result<IssuedJWTSVID, WorkloadRefusal>, Never>
 
     private struct State {
         var cache: SVIDCache
         var jwt: JWTSVIDCache
-        var streams: [SVIDCache.SubscriberID: AsyncStream<SVIDCache.Delivery>.Continuation] = [:]
+        var streams: [SVIDCache.SubscriberID: Sink] = [:]
         var nextSubscriber: SVIDCache.SubscriberID = 1
         /// Keys of requests under way.
         var keys: [UInt64: WorkloadKey] = [:]
@@ -78,42 +76,58 @@ package final class WorkloadIdentities: Sendable {
 
     // MARK: For workloads
 
-    /// Opens a stream. If there is something to say it is in `updates` when this returns.
+    /// Opens a stream. What can be said at once is returned; all else goes to `sink`.
     ///
     /// The caller must call ``unsubscribe(_:)`` in all cases.
-    package func subscribe(_ kind: SVIDCache.Kind, _ selectors: Set<Selector>) -> Subscription {
-        let (stream, continuation) = AsyncStream.makeStream(
-            of: SVIDCache.Delivery.self, bufferingPolicy: .bufferingNewest(1))
-        let id = self.mutate { state in
+    package func subscribe(
+        _ kind: SVIDCache.Kind, _ selectors: Set<Selector>, sink: @escaping Sink
+    ) -> (id: SVIDCache.SubscriberID, first: SVIDCache.Delivery?) {
+        self.mutate { state in
             let id = state.nextSubscriber
             state.nextSubscriber += 1
-            if state.isStopped {
-                continuation.yield(.end(.shuttingDown))
-                continuation.finish()
-                return (id, SVIDCache.Effects())
-            }
-            state.streams[id] = continuation
-            return (
-                id, state.cache.subscribe(id, kind: kind, selectors: selectors, now: self.now())
-            )
+            if state.isStopped { return ((id, .end(.shuttingDown)), SVIDCache.Effects()) }
+            var effects = state.cache.subscribe(
+                id, kind: kind, selectors: selectors, now: self.now())
+            let own = effects.deliveries.lastIndex { $0.to == id }
+            let first = own.map { effects.deliveries.remove(at: $0).1 }
+            if case .end? = first { return ((id, first), effects) }
+            state.streams[id] = sink
+            return ((id, first), effects)
         }
-        return Subscription(id: id, updates: stream)
     }
 
+    /// Nothing is told to the stream after this returns.
     package func unsubscribe(_ id: SVIDCache.SubscriberID) {
-        let continuation = self.state.withLockedValue { state in
+        self.state.withLockedValue { state in
             state.cache.unsubscribe(id)
-            return state.streams.removeValue(forKey: id)
+            state.streams[id] = nil
         }
-        continuation?.finish()
     }
 
-    /// Tokens for the workload's identities, in order; only the one for `spiffeID` if given.
+    /// The same as ``jwtSVIDs(_:audience:spiffeID:)`` if it needs no waiting; nil if it does.
     ///
     /// - Throws: ``WorkloadRefusal``.
-    package func jwtSVIDs(
+    package func heldJWTSVIDs(
         _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?
-    ) async throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] {
+    ) throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]? {
+        let entries = try self.entries(selectors, spiffeID: spiffeID)
+        let now = self.now()
+        return self.state.withLockedValue { state in
+            var tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] = []
+            for entry in entries {
+                guard
+                    let svid = state.jwt.held(
+                        entry, audience: audience, isConnected: state.cache.isConnected, now: now)
+                else { return nil }
+                tokens.append((entry, svid))
+            }
+            return tokens
+        }
+    }
+
+    private func entries(
+        _ selectors: Set<Selector>, spiffeID: SPIFFEID?
+    ) throws(WorkloadRefusal) -> [AuthorizedEntry] {
         let found: Result<[AuthorizedEntry], WorkloadRefusal> = self.state.withLockedValue {
             state in
             do throws(WorkloadRefusal) {
@@ -124,6 +138,16 @@ package final class WorkloadIdentities: Sendable {
         }
         let entries = try found.get().filter { spiffeID == nil || $0.spiffeID == spiffeID }
         if entries.isEmpty { throw .noIdentity }
+        return entries
+    }
+
+    /// Tokens for the workload's identities, in order; only the one for `spiffeID` if given.
+    ///
+    /// - Throws: ``WorkloadRefusal``.
+    package func jwtSVIDs(
+        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?
+    ) async throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] {
+        let entries = try self.entries(selectors, spiffeID: spiffeID)
         if entries.count == 1 {
             return [(entries[0], try await self.jwtSVID(entries[0], audience).get())]
         }
@@ -235,10 +259,7 @@ package final class WorkloadIdentities: Sendable {
     package func stop() {
         self.mutate { state in
             state.isStopped = true
-            for continuation in state.streams.values {
-                continuation.yield(.end(.shuttingDown))
-                continuation.finish()
-            }
+            for sink in state.streams.values { sink(.end(.shuttingDown)) }
             state.streams = [:]
             for (id, waiters) in state.jwtWaiters {
                 state.jwt.failed(id)
@@ -262,12 +283,9 @@ package final class WorkloadIdentities: Sendable {
         let (value, bundle) = self.state.withLockedValue { state -> (Value, AgentBundle?) in
             let (value, effects) = change(&state)
             for (id, delivery) in effects.deliveries {
-                guard let continuation = state.streams[id] else { continue }
-                continuation.yield(delivery)
-                if case .end = delivery {
-                    continuation.finish()
-                    state.streams[id] = nil
-                }
+                guard let sink = state.streams[id] else { continue }
+                sink(delivery)
+                if case .end = delivery { state.streams[id] = nil }
             }
             state.jwt.drop(entryIDs: effects.changedEntryIDs)
             state.jwt.drop(keyIDs: effects.withdrawnJWTKeyIDs)

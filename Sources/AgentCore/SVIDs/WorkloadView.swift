@@ -51,19 +51,19 @@ package final class BundleView: Sendable {
     }
 }
 
-/// Bytes made once from a value and shared by all who send it.
+/// A value's serialised form, made once and shared by all who send it.
 package final class EncodedForm: Sendable {
-    private let bytes = NIOLockedValueBox<[UInt8]?>(nil)
+    private let form = NIOLockedValueBox<(any Sendable)?>(nil)
 
     package init() {}
 
-    /// The bytes; `make` runs only the first time.
-    package func bytes(_ make: () throws -> [UInt8]) rethrows -> [UInt8] {
-        if let bytes = self.bytes.withLockedValue({ $0 }) { return bytes }
+    /// The form; `make` runs only the first time. One form, and so one type, per value.
+    package func get<Form: Sendable>(_ make: () throws -> Form) rethrows -> Form {
+        if let form = self.form.withLockedValue({ $0 }) as? Form { return form }
         let made = try make()
-        return self.bytes.withLockedValue { bytes in
-            if let bytes { return bytes }
-            bytes = made
+        return self.form.withLockedValue { form in
+            if let first = form as? Form { return first }
+            form = made
             return made
         }
     }

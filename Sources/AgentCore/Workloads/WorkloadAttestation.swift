@@ -3,6 +3,12 @@ import NIOConcurrencyHelpers
 package import PluginAPI
 package import SPIFFE
 
+/// What is known about a process, and what it was when that was found out.
+package struct AttestedWorkload: Sendable {
+    package let fingerprint: ProcessFingerprint
+    package let selectors: Set<Selector>
+}
+
 /// Turns a connected process into the set of its selectors.
 ///
 /// The result is kept per process (number and start time) for as long as the process is what it
@@ -41,29 +47,26 @@ package final class WorkloadAttestation: Sendable {
         self.capacity = capacity
     }
 
+    /// What is attested about the process, if that can be said without asking anybody.
+    ///
+    /// - Throws: ``WorkloadRefusal`` `unavailable` when the process has ended or is not what connected.
+    package func known(
+        _ process: some ProcessReference
+    ) throws(WorkloadRefusal) -> AttestedWorkload? {
+        try self.known(process, self.fingerprint(of: process))
+    }
+
     /// What is attested about the process now.
     ///
     /// - Throws: ``WorkloadRefusal`` `unavailable` when the process has ended or changes while it
     ///   is looked at, or when no attestor could say anything.
-    package func selectors(
-        of process: any ProcessReference
-    ) async throws(WorkloadRefusal) -> Set<Selector> {
+    package func attest(
+        _ process: some ProcessReference
+    ) async throws(WorkloadRefusal) -> AttestedWorkload {
         let key = ProcessKey(pid: process.pid, startTime: process.startTime)
         for _ in 0..<3 {
-            guard let before = process.fingerprint(), process.isAlive else { break }
-            // The socket belongs to the program that connected; whoever else may hold a copy of it,
-            // the program that runs now must not vouch for it.
-            if !process.isConnector(before) {
-                self.logger.warning(
-                    "caller is not the program or the user that connected",
-                    metadata: [LogKeys.pid: "\(process.pid)"])
-                throw .attestationFailed
-            }
-            if let known = self.attested.withLockedValue({ $0[key] }), known.fingerprint == before,
-                known.at.duration(to: .now) < self.maximumAge
-            {
-                return known.selectors
-            }
+            let before = try self.fingerprint(of: process)
+            if let known = self.known(process, before) { return known }
             let (selectors, isComplete) = try await self.ask(process)
             // What was read is about this process and this program only if both are still the same.
             guard let after = process.fingerprint(), process.isAlive, process.isConnector(after)
@@ -72,13 +75,47 @@ package final class WorkloadAttestation: Sendable {
             if isComplete {
                 self.remember(key, Attested(fingerprint: before, selectors: selectors, at: .now))
             }
-            return selectors
+            return AttestedWorkload(fingerprint: before, selectors: selectors)
         }
+        self.ended(process)
+        throw .attestationFailed
+    }
+
+    /// What the process is now, provided that it is what connected.
+    private func fingerprint(
+        of process: some ProcessReference
+    ) throws(WorkloadRefusal) -> ProcessFingerprint {
+        guard let now = process.fingerprint(), process.isAlive else {
+            self.ended(process)
+            throw .attestationFailed
+        }
+        // The socket belongs to the program that connected; whoever else may hold a copy of it,
+        // the program that runs now must not vouch for it.
+        if !process.isConnector(now) {
+            self.logger.warning(
+                "caller is not the program or the user that connected",
+                metadata: [LogKeys.pid: "\(process.pid)"])
+            throw .attestationFailed
+        }
+        return now
+    }
+
+    private func known(
+        _ process: some ProcessReference, _ now: ProcessFingerprint
+    ) -> AttestedWorkload? {
+        let key = ProcessKey(pid: process.pid, startTime: process.startTime)
+        guard let known = self.attested.withLockedValue({ $0[key] }), known.fingerprint == now,
+            known.at.duration(to: .now) < self.maximumAge
+        else { return nil }
+        return AttestedWorkload(fingerprint: now, selectors: known.selectors)
+    }
+
+    private func ended(_ process: some ProcessReference) {
+        let key = ProcessKey(pid: process.pid, startTime: process.startTime)
         self.attested.withLockedValue { $0[key] = nil }
         self.logger.debug(
             "caller ended or changed while it was attested",
             metadata: [LogKeys.pid: "\(process.pid)"])
-        throw .attestationFailed
     }
 
     /// Asks all attestors at once. `isComplete`: none of them failed.

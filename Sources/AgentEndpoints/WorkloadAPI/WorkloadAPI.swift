@@ -17,21 +17,53 @@ package enum WorkloadMethod: String, CaseIterable, Sendable {
     case fetchWITBundles = "FetchWITBundles"
 }
 
-/// One call of a workload, free of the protocol stack it came over.
-package struct WorkloadCall: Sendable {
-    package var method: WorkloadMethod
-    /// All values of the metadata key `workload.spiffe.io`.
-    package var securityHeader: [String]
-    package var process: PeerProcess
+/// A request that has one answer, read and checked.
+enum WorkloadRequest: Sendable {
+    case fetchJWTSVID(audience: [String], spiffeID: SPIFFEID?)
+    case validateJWTSVID(token: String, audience: String)
 
-    package init(method: WorkloadMethod, securityHeader: [String], process: PeerProcess) {
-        self.method = method
-        self.securityHeader = securityHeader
-        self.process = process
+    /// - Throws: ``WorkloadRefusal`` when the message is malformed or lacks something.
+    init(_ method: WorkloadMethod, _ bytes: [UInt8]) throws(WorkloadRefusal) {
+        switch method {
+        case .fetchJWTSVID: try self.init(fetchJWTSVID: bytes)
+        case .validateJWTSVID: try self.init(validateJWTSVID: bytes)
+        default: throw WorkloadAPI.unimplemented
+        }
+    }
+
+    private init(fetchJWTSVID bytes: [UInt8]) throws(WorkloadRefusal) {
+        guard let request = try? JWTSVIDRequest(serializedBytes: bytes) else {
+            throw WorkloadAPI.malformed
+        }
+        let audience = request.audience.filter { !$0.isEmpty }
+        if audience.isEmpty {
+            throw WorkloadRefusal(.invalidArgument, "audience must be specified")
+        }
+        var spiffeID: SPIFFEID?
+        if !request.spiffeID.isEmpty {
+            do { spiffeID = try SPIFFEID(request.spiffeID) } catch {
+                throw WorkloadRefusal(
+                    .invalidArgument, "invalid requested SPIFFE ID: \(error.message)")
+            }
+        }
+        self = .fetchJWTSVID(audience: audience, spiffeID: spiffeID)
+    }
+
+    private init(validateJWTSVID bytes: [UInt8]) throws(WorkloadRefusal) {
+        guard let request = try? ValidateJWTSVIDRequest(serializedBytes: bytes) else {
+            throw WorkloadAPI.malformed
+        }
+        if request.audience.isEmpty {
+            throw WorkloadRefusal(.invalidArgument, "audience must be specified")
+        }
+        if request.svid.isEmpty {
+            throw WorkloadRefusal(.invalidArgument, "svid must be specified")
+        }
+        self = .validateJWTSVID(token: request.svid, audience: request.audience)
     }
 }
 
-/// The SPIFFE Workload API: a request and a process in, serialised messages out.
+/// The SPIFFE Workload API: an attested process and a request in, serialised messages out.
 ///
 /// Knows nothing of HTTP/2, so that the stack below it can be replaced. Errors are
 /// ``WorkloadRefusal`` and carry all a caller is told; what helps an operator goes to the log.
@@ -49,11 +81,11 @@ package final class WorkloadAPI: Sendable {
     }
 
     private let settings: Settings
-    private let identities: WorkloadIdentities
-    private let attestation: WorkloadAttestation
+    let identities: WorkloadIdentities
+    let attestation: WorkloadAttestation
+    let messages: WorkloadMessages
     private let refusals: RefusalLog
     private let events: (any AgentEvents)?
-    private let logger: Logger
     private let jwtBundles = JWTBundleCache()
 
     package init(
@@ -63,113 +95,76 @@ package final class WorkloadAPI: Sendable {
         self.settings = settings
         self.identities = identities
         self.attestation = attestation
-        self.logger = logger
         self.events = events
+        self.messages = WorkloadMessages(jwtBundles: self.jwtBundles)
         self.refusals = RefusalLog(identities: identities, logger: logger, events: events)
     }
 
-    /// Attests the caller and gives the stream it asked for, not yet begun.
-    package func open(_ call: WorkloadCall) async throws(WorkloadRefusal) -> WorkloadStream {
-        try Self.checkHeader(call)
-        let kind: SVIDCache.Kind
-        switch call.method {
-        case .fetchX509SVID: kind = .x509SVIDs
-        case .fetchX509Bundles: kind = .x509Bundles
-        case .fetchJWTBundles: kind = .jwtBundles
-        case .fetchWITSVID, .fetchWITBundles, .fetchJWTSVID, .validateJWTSVID:
-            throw Self.unimplemented
-        }
-        // Before attestation, so that a change during or after it is noticed with the first message.
-        guard let attested = call.process.fingerprint() else { throw .attestationFailed }
-        let selectors = try await self.attestation.selectors(of: call.process)
-        return WorkloadStream(
-            kind: kind, process: call.process, attested: attested, selectors: selectors,
-            identities: self.identities,
-            encoder: WorkloadMessages(jwtBundles: self.jwtBundles),
-            onServed: { [events] view in
-                events?.record(
-                    .served(pid: call.process.pid, spiffeIDs: view.identities.map(\.svid.spiffeID)))
-            },
-            onRefused: { [refusals] refusal in
-                refusals.record(refusal, call.process, selectors)
-            })
+    /// A stream has its first message.
+    func served(_ view: X509View, _ process: PeerProcess) {
+        self.events?.record(
+            .served(pid: process.pid, spiffeIDs: view.identities.map(\.svid.spiffeID)))
     }
 
-    /// Answers a call that has one answer.
-    package func answer(
-        _ call: WorkloadCall, request: [UInt8]
-    ) async throws(WorkloadRefusal) -> [UInt8] {
-        try Self.checkHeader(call)
-        switch call.method {
-        case .fetchJWTSVID: return try await self.fetchJWTSVID(call, request)
-        case .validateJWTSVID: return try await self.validateJWTSVID(call, request)
-        default: throw Self.unimplemented
+    /// A caller gets nothing; what helps an operator goes to the log.
+    func refused(
+        _ refusal: WorkloadRefusal, _ process: PeerProcess, _ selectors: Set<Selector>
+    ) {
+        self.refusals.record(refusal, process, selectors)
+    }
+
+    /// The answer to a request if it needs no waiting; nil if it does.
+    ///
+    /// - Parameter attested: As of this moment.
+    func answerAtOnce(
+        _ request: WorkloadRequest, _ attested: AttestedWorkload
+    ) throws(WorkloadRefusal) -> [UInt8]? {
+        switch request {
+        case .fetchJWTSVID(let audience, let spiffeID):
+            // A refusal is left to the other way, which puts it on record.
+            guard
+                let tokens = try? self.identities.heldJWTSVIDs(
+                    attested.selectors, audience: audience, spiffeID: spiffeID)
+            else { return nil }
+            return try self.messages.jwtSVIDs(tokens)
+        case .validateJWTSVID(let token, let audience):
+            return try self.validate(token, audience, attested.selectors)
         }
     }
 
-    // MARK: JWT-SVIDs
-
-    private func fetchJWTSVID(
-        _ call: WorkloadCall, _ bytes: [UInt8]
+    /// The answer to a request, however long it takes.
+    func answer(
+        _ request: WorkloadRequest, _ process: PeerProcess
     ) async throws(WorkloadRefusal) -> [UInt8] {
-        guard let request = try? JWTSVIDRequest(serializedBytes: bytes) else {
-            throw Self.malformed
-        }
-        let audience = request.audience.filter { !$0.isEmpty }
-        if audience.isEmpty {
-            throw WorkloadRefusal(.invalidArgument, "audience must be specified")
-        }
-        var spiffeID: SPIFFEID?
-        if !request.spiffeID.isEmpty {
-            do { spiffeID = try SPIFFEID(request.spiffeID) } catch {
-                throw WorkloadRefusal(
-                    .invalidArgument, "invalid requested SPIFFE ID: \(error.message)")
+        let selectors = try await self.attestation.attest(process).selectors
+        switch request {
+        case .fetchJWTSVID(let audience, let spiffeID):
+            let tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]
+            do throws(WorkloadRefusal) {
+                tokens = try await self.identities.jwtSVIDs(
+                    selectors, audience: audience, spiffeID: spiffeID)
+            } catch {
+                self.refused(error, process, selectors)
+                throw error
             }
+            // Signing may have taken a while; the token is for the process that asked, as it was.
+            guard try await self.attestation.attest(process).selectors == selectors else {
+                throw .attestationFailed
+            }
+            return try self.messages.jwtSVIDs(tokens)
+        case .validateJWTSVID(let token, let audience):
+            return try self.validate(token, audience, selectors)
         }
-        let selectors = try await self.attestation.selectors(of: call.process)
-        let tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]
-        do throws(WorkloadRefusal) {
-            tokens = try await self.identities.jwtSVIDs(
-                selectors, audience: audience, spiffeID: spiffeID)
-        } catch {
-            self.refusals.record(error, call.process, selectors)
-            throw error
-        }
-        // Signing may have taken a while; the token is for the process that asked, as it was.
-        guard try await self.attestation.selectors(of: call.process) == selectors else {
-            throw .attestationFailed
-        }
-        return try Self.serialise(
-            JWTSVIDResponse.with {
-                $0.svids = tokens.map { token in
-                    .with {
-                        $0.spiffeID = token.svid.spiffeID.string
-                        $0.svid = token.svid.token
-                        $0.hint = token.entry.hint
-                    }
-                }
-            })
     }
 
-    private func validateJWTSVID(
-        _ call: WorkloadCall, _ bytes: [UInt8]
-    ) async throws(WorkloadRefusal) -> [UInt8] {
-        guard let request = try? ValidateJWTSVIDRequest(serializedBytes: bytes) else {
-            throw Self.malformed
-        }
-        if request.audience.isEmpty {
-            throw WorkloadRefusal(.invalidArgument, "audience must be specified")
-        }
-        if request.svid.isEmpty {
-            throw WorkloadRefusal(.invalidArgument, "svid must be specified")
-        }
-        let selectors = try await self.attestation.selectors(of: call.process)
+    private func validate(
+        _ token: String, _ audience: String, _ selectors: Set<Selector>
+    ) throws(WorkloadRefusal) -> [UInt8] {
         let bundles = JWTBundleSet(
             try self.identities.bundles(selectors).map { self.jwtBundles.bundle($0) })
         let svid: SPIFFE.JWTSVID
         do {
-            svid = try SPIFFE.JWTSVID.validate(
-                request.svid, audience: request.audience, bundles: bundles)
+            svid = try SPIFFE.JWTSVID.validate(token, audience: audience, bundles: bundles)
         } catch {
             throw WorkloadRefusal(.invalidArgument, error.message)
         }
@@ -179,47 +174,11 @@ package final class WorkloadAPI: Sendable {
             claims = claims.filter { kept.contains($0.key) }
         }
         claims["aud"] = .array(svid.audience.map { .string($0) })
-        return try Self.serialise(
-            ValidateJWTSVIDResponse.with {
-                $0.spiffeID = svid.id.string
-                $0.claims = .with { $0.fields = claims.mapValues { Google_Protobuf_Value($0) } }
-            })
+        return try self.messages.validated(svid.id, claims)
     }
 
-    // MARK: Common
-
-    private static func checkHeader(_ call: WorkloadCall) throws(WorkloadRefusal) {
-        guard call.securityHeader == ["true"] else {
-            throw WorkloadRefusal(.invalidArgument, "security header missing from request")
-        }
-    }
-
-    private static let unimplemented = WorkloadRefusal(.unimplemented, "method is not offered")
-    private static let malformed = WorkloadRefusal(.invalidArgument, "request cannot be parsed")
-
-    private static func serialise(_ message: some Message) throws(WorkloadRefusal) -> [UInt8] {
-        do { return try message.serializedBytes() } catch {
-            throw WorkloadRefusal(.internal, "response cannot be encoded")
-        }
-    }
-}
-
-extension Google_Protobuf_Value {
-    /// A claim in the form the Workload API returns it; numbers are doubles there.
-    fileprivate init(_ value: JSONValue) {
-        self.init()
-        switch value {
-        case .null: self.kind = .nullValue(.nullValue)
-        case .bool(let value): self.kind = .boolValue(value)
-        case .int(let value): self.kind = .numberValue(Double(value))
-        case .uint(let value): self.kind = .numberValue(Double(value))
-        case .double(let value): self.kind = .numberValue(value)
-        case .string(let value): self.kind = .stringValue(value)
-        case .array(let values):
-            self.kind = .listValue(.with { $0.values = values.map { Google_Protobuf_Value($0) } })
-        case .object(let fields):
-            self.kind = .structValue(
-                .with { $0.fields = fields.mapValues { Google_Protobuf_Value($0) } })
-        }
-    }
+    static let noSecurityHeader = WorkloadRefusal(
+        .invalidArgument, "security header missing from request")
+    static let unimplemented = WorkloadRefusal(.unimplemented, "method is not offered")
+    static let malformed = WorkloadRefusal(.invalidArgument, "request cannot be parsed")
 }

@@ -1,94 +1,200 @@
 import AgentCore
-package import GRPCCore
-import NIOConcurrencyHelpers
-import SPIFFEGRPC
+import GRPCCore
+import NIOCore
+package import NIOHPACK
+package import SPIFFEGRPC
 
-/// The Workload API on grpc-swift: carries bytes between ``WorkloadAPI`` and the wire.
-package struct WorkloadAPIService: RegistrableRPCService {
-    private static let service = ServiceDescriptor(fullyQualifiedService: "SpiffeWorkloadAPI")
-
+/// The Workload API on the event loops of its connections (SPIFFE Workload Endpoint §3): what is at hand
+/// is answered in the turn of the loop in which it was asked for.
+package struct WorkloadAPIService: EventLoopService {
+    package let name = "SpiffeWorkloadAPI"
     private let api: WorkloadAPI
 
     package init(_ api: WorkloadAPI) { self.api = api }
 
-    package func registerMethods<Transport: ServerTransport>(
-        with router: inout RPCRouter<Transport>
+    package func handler(
+        for call: GRPCCall, fields: HPACKHeaders
+    ) -> (any GRPCCallHandler)? {
+        guard let method = WorkloadMethod(rawValue: call.method) else { return nil }
+        return WorkloadCallHandler(
+            call, method, hasSecurityHeader: fields[SecurityHeader.name] == [SecurityHeader.value],
+            api: self.api)
+    }
+}
+
+/// What every call must carry, so that no one can be tricked into making it (SPIFFE Workload Endpoint
+/// §6).
+private enum SecurityHeader {
+    static let name = "workload.spiffe.io"
+    static let value = "true"
+}
+
+/// One call of a workload.
+private final class WorkloadCallHandler: GRPCCallHandler {
+    private let call: GRPCCall
+    private let method: WorkloadMethod
+    private let hasSecurityHeader: Bool
+    private let api: WorkloadAPI
+    private var hasBegun = false
+    private var isOver = false
+    private var stream: WorkloadStream?
+    /// What takes time; its result comes back to the event loop.
+    private var task: Task<Void, Never>?
+
+    init(
+        _ call: GRPCCall, _ method: WorkloadMethod, hasSecurityHeader: Bool, api: WorkloadAPI
     ) {
-        for method in WorkloadMethod.allCases {
-            router.registerHandler(
-                forMethod: MethodDescriptor(service: Self.service, method: method.rawValue),
-                deserializer: BytesCoding(), serializer: BytesCoding()
-            ) { request, context in
-                switch method {
-                case .fetchJWTSVID, .validateJWTSVID:
-                    return try await self.answer(method, request, context)
-                case .fetchX509SVID, .fetchX509Bundles, .fetchJWTBundles, .fetchWITSVID,
-                    .fetchWITBundles:
-                    return try await self.stream(method, request, context)
-                }
+        self.call = call
+        self.method = method
+        self.hasSecurityHeader = hasSecurityHeader
+        self.api = api
+    }
+
+    // MARK: From the connection
+
+    func receive(_ message: ByteBuffer) {
+        if self.hasBegun {
+            return self.end(Status(code: .internalError, message: "more than one request message"))
+        }
+        self.begin(Array(buffer: message))
+    }
+
+    func receiveEnd() {
+        if !self.hasBegun {
+            self.end(Status(code: .internalError, message: "request message is missing"))
+        }
+    }
+
+    func cancelled() {
+        self.isOver = true
+        self.release()
+    }
+
+    func unblocked() { self.push() }
+
+    // MARK: The call
+
+    private func begin(_ request: [UInt8]) {
+        self.hasBegun = true
+        do throws(WorkloadRefusal) {
+            guard case .local(let peer) = self.call.peer.peer else {
+                throw WorkloadRefusal(.unavailable, "caller cannot be identified")
             }
+            if !self.hasSecurityHeader { throw WorkloadAPI.noSecurityHeader }
+            let process = PeerProcess(peer)
+            switch self.method {
+            case .fetchX509SVID: try self.open(.x509SVIDs, process)
+            case .fetchX509Bundles: try self.open(.x509Bundles, process)
+            case .fetchJWTBundles: try self.open(.jwtBundles, process)
+            case .fetchJWTSVID, .validateJWTSVID:
+                try self.answer(WorkloadRequest(self.method, request), process)
+            case .fetchWITSVID, .fetchWITBundles: throw WorkloadAPI.unimplemented
+            }
+        } catch {
+            self.end(Status(error))
+        }
+    }
+
+    private func open(
+        _ kind: SVIDCache.Kind, _ process: PeerProcess
+    ) throws(WorkloadRefusal) {
+        if let known = try self.api.attestation.known(process) {
+            return self.open(kind, process, known, isFresh: true)
+        }
+        self.later { [api] () async throws(WorkloadRefusal) in
+            try await api.attestation.attest(process)
+        } then: { handler, attested in
+            handler.open(kind, process, attested, isFresh: false)
+        }
+    }
+
+    private func open(
+        _ kind: SVIDCache.Kind, _ process: PeerProcess, _ attested: AttestedWorkload, isFresh: Bool
+    ) {
+        let bound = NIOLoopBound(self, eventLoop: self.call.eventLoop)
+        let stream = WorkloadStream(
+            kind, process, attested, isFresh: isFresh, api: self.api
+        ) { [eventLoop = self.call.eventLoop] in
+            eventLoop.execute { bound.value.push() }
+        }
+        self.stream = stream
+        self.push()
+        stream.settle()
+    }
+
+    /// Sends the newest message, if there is one and the client has read the last.
+    private func push() {
+        guard let stream = self.stream, !self.call.isBlocked else { return }
+        do throws(WorkloadRefusal) {
+            if let message = try stream.next() { self.call.send(framed: message) }
+        } catch {
+            self.end(Status(error))
         }
     }
 
     private func answer(
-        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>,
-        _ context: ServerContext
-    ) async throws -> StreamingServerResponse<[UInt8]> {
-        let call = try Self.call(method, request, context)
-        var messages = request.messages.makeAsyncIterator()
-        let message = try await messages.next() ?? []
-        do {
-            let answer = try await self.api.answer(call, request: message)
-            return StreamingServerResponse { writer in
-                try await writer.write(answer)
-                return [:]
-            }
-        } catch {
-            throw RPCError(error)
+        _ request: WorkloadRequest, _ process: PeerProcess
+    ) throws(WorkloadRefusal) {
+        if let known = try self.api.attestation.known(process),
+            let answer = try self.api.answerAtOnce(request, known)
+        {
+            return self.finish(answer)
+        }
+        self.later { [api] () async throws(WorkloadRefusal) in
+            try await api.answer(request, process)
+        } then: { handler, answer in
+            handler.finish(answer)
         }
     }
 
-    private func stream(
-        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>,
-        _ context: ServerContext
-    ) async throws -> StreamingServerResponse<[UInt8]> {
-        let stream: WorkloadStream
-        do { stream = try await self.api.open(Self.call(method, request, context)) } catch {
-            throw (error as? WorkloadRefusal).map { RPCError($0) } ?? error
-        }
-        return StreamingServerResponse { writer in
-            // The end of the call ends the loop; without this it would wait for ever.
-            try await withRPCCancellationHandler {
-                do {
-                    try await stream.forEach { try await writer.write($0) }
-                } catch let refusal as WorkloadRefusal {
-                    throw RPCError(refusal)
+    private func finish(_ answer: [UInt8]) {
+        self.call.send(answer)
+        self.end(Status(code: .ok, message: ""))
+    }
+
+    private func end(_ status: Status) {
+        if self.isOver { return }
+        self.isOver = true
+        self.release()
+        self.call.finish(status)
+    }
+
+    private func release() {
+        self.stream?.close()
+        self.stream = nil
+        self.task?.cancel()
+        self.task = nil
+    }
+
+    /// Does what takes time elsewhere, and goes on here unless the call has ended meanwhile.
+    private func later<Value: Sendable>(
+        _ work: @escaping @Sendable () async throws(WorkloadRefusal) -> Value,
+        then: @escaping @Sendable (WorkloadCallHandler, Value) -> Void
+    ) {
+        let bound = NIOLoopBound(self, eventLoop: self.call.eventLoop)
+        let eventLoop = self.call.eventLoop
+        self.task = Task {
+            let result: Result<Value, WorkloadRefusal>
+            do throws(WorkloadRefusal) { result = .success(try await work()) } catch {
+                result = .failure(error)
+            }
+            eventLoop.execute {
+                let handler = bound.value
+                if handler.isOver { return }
+                handler.task = nil
+                switch result {
+                case .success(let value): then(handler, value)
+                case .failure(let refusal): handler.end(Status(refusal))
                 }
-            } onCancelRPC: {
-                stream.close()
             }
-            return [:]
         }
-    }
-
-    private static func call(
-        _ method: WorkloadMethod, _ request: StreamingServerRequest<[UInt8]>,
-        _ context: ServerContext
-    ) throws -> WorkloadCall {
-        guard case .local(let peer)? = context.peerContext?.peer else {
-            throw RPCError(code: .unavailable, message: "caller cannot be identified")
-        }
-        return WorkloadCall(
-            method: method,
-            securityHeader: Array(request.metadata[stringValues: "workload.spiffe.io"]),
-            process: PeerProcess(peer))
     }
 }
 
-extension RPCError {
+extension Status {
     /// The one table from refusals to gRPC status.
-    init(_ refusal: WorkloadRefusal) {
-        let code: RPCError.Code
+    fileprivate init(_ refusal: WorkloadRefusal) {
+        let code: Status.Code
         switch refusal.code {
         case .invalidArgument: code = .invalidArgument
         case .noIdentity: code = .permissionDenied
@@ -97,17 +203,5 @@ extension RPCError {
         case .internal: code = .internalError
         }
         self.init(code: code, message: refusal.message)
-    }
-}
-
-/// Passes bytes through: messages are serialised before they come here, once for all streams.
-private struct BytesCoding: MessageSerializer, MessageDeserializer {
-    func serialize<Bytes: GRPCContiguousBytes>(_ message: [UInt8]) throws -> Bytes {
-        Bytes(message)
-    }
-
-    func deserialize<Bytes: GRPCContiguousBytes>(_ serializedMessageBytes: Bytes) throws -> [UInt8]
-    {
-        serializedMessageBytes.withUnsafeBytes { Array($0) }
     }
 }

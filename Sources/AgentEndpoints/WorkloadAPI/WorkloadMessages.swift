@@ -1,15 +1,18 @@
 import AgentCore
 import Foundation
 import NIOConcurrencyHelpers
+import NIOCore
 import SPIFFE
+import SPIFFEGRPC
 import SwiftProtobuf
 import WorkloadAPIProto
 
-/// Serialises views. Each view is serialised once, and all streams that send it share the bytes.
+/// Serialises answers. Each view is serialised once, with its gRPC prefix, and all streams that send it
+/// share the bytes.
 struct WorkloadMessages: Sendable {
     let jwtBundles: JWTBundleCache
 
-    func bytes(_ view: X509View) throws(WorkloadRefusal) -> [UInt8] {
+    func x509(_ view: X509View) throws(WorkloadRefusal) -> ByteBuffer {
         try self.once(view.encoded) {
             let own = Self.x509(view.ownBundle)
             return X509SVIDResponse.with {
@@ -27,13 +30,13 @@ struct WorkloadMessages: Sendable {
         }
     }
 
-    func x509Bundles(_ view: BundleView) throws(WorkloadRefusal) -> [UInt8] {
+    func x509Bundles(_ view: BundleView) throws(WorkloadRefusal) -> ByteBuffer {
         try self.once(view.encoded) {
             X509BundlesResponse.with { $0.bundles = Self.byID(view.bundles) { Self.x509($0) } }
         }
     }
 
-    func jwtBundles(_ view: BundleView) throws(WorkloadRefusal) -> [UInt8] {
+    func jwtBundles(_ view: BundleView) throws(WorkloadRefusal) -> ByteBuffer {
         try self.once(view.encoded) {
             JWTBundlesResponse.with {
                 $0.bundles = Self.byID(view.bundles) { Data(self.jwtBundles.bundle($0).jwks()) }
@@ -41,15 +44,47 @@ struct WorkloadMessages: Sendable {
         }
     }
 
+    func jwtSVIDs(
+        _ tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]
+    ) throws(WorkloadRefusal) -> [UInt8] {
+        try Self.serialise(
+            JWTSVIDResponse.with {
+                $0.svids = tokens.map { token in
+                    .with {
+                        $0.spiffeID = token.svid.spiffeID.string
+                        $0.svid = token.svid.token
+                        $0.hint = token.entry.hint
+                    }
+                }
+            })
+    }
+
+    func validated(
+        _ id: SPIFFEID, _ claims: [String: JSONValue]
+    ) throws(WorkloadRefusal) -> [UInt8] {
+        try Self.serialise(
+            ValidateJWTSVIDResponse.with {
+                $0.spiffeID = id.string
+                $0.claims = .with { $0.fields = claims.mapValues { Google_Protobuf_Value($0) } }
+            })
+    }
+
+    private static func serialise(_ message: some Message) throws(WorkloadRefusal) -> [UInt8] {
+        do { return try message.serializedBytes() } catch {
+            throw WorkloadRefusal(.internal, "response cannot be encoded")
+        }
+    }
+
     private func once<Response: Message>(
         _ form: EncodedForm, _ make: () -> Response
-    ) throws(WorkloadRefusal) -> [UInt8] {
+    ) throws(WorkloadRefusal) -> ByteBuffer {
         do {
-            return try form.bytes {
+            return try form.get {
                 var options = BinaryEncodingOptions()
                 // Equal content, equal bytes: a message that says nothing new is not sent.
                 options.useDeterministicOrdering = true
-                return try make().serializedBytes(options: options)
+                let bytes: [UInt8] = try make().serializedBytes(options: options)
+                return GRPCCall.framed(bytes)
             }
         } catch {
             throw WorkloadRefusal(.internal, "response cannot be encoded")
@@ -93,5 +128,25 @@ final class JWTBundleCache: Sendable {
             $0[bundle.trustDomain] = Known(authorities: bundle.jwtAuthorities, bundle: parsed)
         }
         return parsed
+    }
+}
+
+extension Google_Protobuf_Value {
+    /// A claim in the form the Workload API returns it; numbers are doubles there.
+    fileprivate init(_ value: JSONValue) {
+        self.init()
+        switch value {
+        case .null: self.kind = .nullValue(.nullValue)
+        case .bool(let value): self.kind = .boolValue(value)
+        case .int(let value): self.kind = .numberValue(Double(value))
+        case .uint(let value): self.kind = .numberValue(Double(value))
+        case .double(let value): self.kind = .numberValue(value)
+        case .string(let value): self.kind = .stringValue(value)
+        case .array(let values):
+            self.kind = .listValue(.with { $0.values = values.map { Google_Protobuf_Value($0) } })
+        case .object(let fields):
+            self.kind = .structValue(
+                .with { $0.fields = fields.mapValues { Google_Protobuf_Value($0) } })
+        }
     }
 }

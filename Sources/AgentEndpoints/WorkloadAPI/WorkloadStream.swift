@@ -1,91 +1,103 @@
 import AgentCore
 import NIOConcurrencyHelpers
+import NIOCore
 import PluginAPI
 import SPIFFE
 
 /// An open stream of a workload: its messages, newest first in the sense that what was overtaken is
 /// never sent.
 ///
-/// One task reads it. ``close()`` may be called from anywhere, more than once, and ends the
-/// reading.
-package final class WorkloadStream: Sendable {
-    private struct State {
-        var subscription: SVIDCache.SubscriberID?
-        var isClosed = false
+/// Belongs to one event loop. News arrive on any thread, wait in a mailbox for one, and are fetched by
+/// the owner with ``next()``.
+final class WorkloadStream {
+    /// Where news wait: the newest, and whether the owner has been told to look.
+    private struct Mailbox {
+        var delivery: SVIDCache.Delivery?
+        var isAnnounced = false
     }
 
     private let kind: SVIDCache.Kind
     private let process: PeerProcess
-    private let selectors: Set<Selector>
     /// What the process was when it was attested.
     private let attested: ProcessFingerprint
-    private let state = NIOLockedValueBox(State())
-    private let identities: WorkloadIdentities
-    private let encoder: WorkloadMessages
-    private let onServed: @Sendable (X509View) -> Void
-    private let onRefused: @Sendable (WorkloadRefusal) -> Void
+    private let mailbox = NIOLockedValueBox(Mailbox())
+    private let api: WorkloadAPI
+    private let subscription: SVIDCache.SubscriberID
+    private let selectors: Set<Selector>
+    private var last: ByteBuffer?
+    /// The process has been looked at in this very moment, and need not be for the first message.
+    private var isFresh: Bool
 
+    /// Subscribes. The owner must call ``close()`` when done.
+    ///
+    /// - Parameters:
+    ///   - isFresh: Whether `attested` was compared with the process just now, not before a wait.
+    ///   - announce: Called on any thread when ``next()`` will have something; must not wait.
     init(
-        kind: SVIDCache.Kind, process: PeerProcess, attested: ProcessFingerprint,
-        selectors: Set<Selector>,
-        identities: WorkloadIdentities, encoder: WorkloadMessages,
-        onServed: @escaping @Sendable (X509View) -> Void,
-        onRefused: @escaping @Sendable (WorkloadRefusal) -> Void
+        _ kind: SVIDCache.Kind, _ process: PeerProcess, _ attested: AttestedWorkload, isFresh: Bool,
+        api: WorkloadAPI, announce: @escaping @Sendable () -> Void
     ) {
         self.kind = kind
         self.process = process
-        self.attested = attested
-        self.selectors = selectors
-        self.identities = identities
-        self.encoder = encoder
-        self.onServed = onServed
-        self.onRefused = onRefused
+        self.attested = attested.fingerprint
+        self.selectors = attested.selectors
+        self.isFresh = isFresh
+        self.api = api
+        let mailbox = self.mailbox
+        let (id, first) = api.identities.subscribe(kind, attested.selectors) { delivery in
+            let isNew = mailbox.withLockedValue { mailbox in
+                mailbox.delivery = delivery
+                defer { mailbox.isAnnounced = true }
+                return !mailbox.isAnnounced
+            }
+            if isNew { announce() }
+        }
+        self.subscription = id
+        if let first {
+            // What came by the other way since then is newer.
+            mailbox.withLockedValue { if $0.delivery == nil { $0.delivery = first } }
+        }
     }
 
-    /// Hands every message to `send`, one at a time, until the stream is closed.
+    /// The newest message with its gRPC prefix, if there is one that says something new.
     ///
-    /// - Throws: ``WorkloadRefusal`` when the workload is entitled to nothing (any more); what
-    ///   `send` throws.
-    package func forEach(_ send: (_ message: [UInt8]) async throws -> Void) async throws {
-        let subscription = self.identities.subscribe(self.kind, self.selectors)
-        defer { self.identities.unsubscribe(subscription.id) }
-        let isClosed = self.state.withLockedValue { state in
-            state.subscription = subscription.id
-            return state.isClosed
+    /// - Throws: ``WorkloadRefusal`` when the workload is entitled to nothing (any more).
+    func next() throws(WorkloadRefusal) -> ByteBuffer? {
+        let delivery = self.mailbox.withLockedValue { mailbox in
+            mailbox.isAnnounced = false
+            defer { mailbox.delivery = nil }
+            return mailbox.delivery
         }
-        if isClosed { return }
-        var last: [UInt8]?
-        for await delivery in subscription.updates {
-            let message: [UInt8]
-            switch delivery {
-            case .end(let refusal):
-                self.onRefused(refusal)
-                throw refusal
-            case .x509(let view):
-                message = try self.encoder.bytes(view)
-                if last == nil { self.onServed(view) }
-            case .bundles(let view):
-                message =
-                    self.kind == .x509Bundles
-                    ? try self.encoder.x509Bundles(view) : try self.encoder.jwtBundles(view)
-            }
-            if message == last { continue }
-            // The socket may have outlived the process that was attested, or the process the program:
-            // what was attested of one is not told to the other.
+        guard let delivery else { return nil }
+        let message: ByteBuffer
+        switch delivery {
+        case .end(let refusal):
+            self.api.refused(refusal, self.process, self.selectors)
+            throw refusal
+        case .x509(let view):
+            message = try self.api.messages.x509(view)
+            if self.last == nil { self.api.served(view, self.process) }
+        case .bundles(let view):
+            message =
+                self.kind == .x509Bundles
+                ? try self.api.messages.x509Bundles(view) : try self.api.messages.jwtBundles(view)
+        }
+        if message == self.last { return nil }
+        // The socket may have outlived the process that was attested, or the process the program:
+        // what was attested of one is not told to the other.
+        if !self.isFresh {
             guard let now = self.process.fingerprint(), now.isSameProgramAndUser(as: self.attested),
                 self.process.isAlive
             else { throw WorkloadRefusal.attestationFailed }
-            try await send(message)
-            last = message
         }
+        self.isFresh = false
+        self.last = message
+        return message
     }
 
-    /// Ends the stream, also one that has not begun.
-    package func close() {
-        let subscription = self.state.withLockedValue { state in
-            state.isClosed = true
-            return state.subscription
-        }
-        if let subscription { self.identities.unsubscribe(subscription) }
-    }
+    /// The event loop has moved on: what was known about the process may not hold any more.
+    func settle() { self.isFresh = false }
+
+    /// Ends the subscription. More than once does no harm.
+    func close() { self.api.identities.unsubscribe(self.subscription) }
 }

@@ -65,7 +65,7 @@ struct WorkloadAttestationTests {
         let attestation = self.attestation(attestor)
         let process = FakeProcess()
         for _ in 0..<3 {
-            #expect(try await attestation.selectors(of: process) == selectors("unix:uid:1"))
+            #expect(try await attestation.attest(process).selectors == selectors("unix:uid:1"))
         }
         #expect(attestor.calls.withLockedValue { $0 } == 1)
     }
@@ -75,11 +75,11 @@ struct WorkloadAttestationTests {
         let attestor = FakeAttestor { _ in ["uid:1"] }
         let attestation = self.attestation(attestor)
         let process = FakeProcess()
-        _ = try await attestation.selectors(of: process)
+        _ = try await attestation.attest(process).selectors
         // It may be a victim's program, with the socket in another process that it has left behind.
         process.changedProgram.withLockedValue { $0 = true }
         await #expect(throws: WorkloadRefusal.attestationFailed) {
-            try await attestation.selectors(of: process)
+            try await attestation.attest(process).selectors
         }
         #expect(attestor.calls.withLockedValue { $0 } == 1)
     }
@@ -91,9 +91,9 @@ struct WorkloadAttestationTests {
         }
         let attestation = self.attestation(attestor)
         let process = FakeProcess(inode: 1)
-        #expect(try await attestation.selectors(of: process) == selectors("unix:path:/1"))
+        #expect(try await attestation.attest(process).selectors == selectors("unix:path:/1"))
         process.facts.withLockedValue { $0 = FakeProcess.fingerprint(inode: 2) }
-        #expect(try await attestation.selectors(of: process) == selectors("unix:path:/2"))
+        #expect(try await attestation.attest(process).selectors == selectors("unix:path:/2"))
     }
 
     @Test("WEP-13: setuid after connect is attested anew")
@@ -101,9 +101,9 @@ struct WorkloadAttestationTests {
         let attestor = FakeAttestor { process in ["uid:\(process.fingerprint()?.ids[1] ?? 0)"] }
         let attestation = self.attestation(attestor)
         let process = FakeProcess()
-        _ = try await attestation.selectors(of: process)
+        _ = try await attestation.attest(process).selectors
         process.facts.withLockedValue { $0 = FakeProcess.fingerprint(inode: 1, uid: 9) }
-        #expect(try await attestation.selectors(of: process) == selectors("unix:uid:9"))
+        #expect(try await attestation.attest(process).selectors == selectors("unix:uid:9"))
     }
 
     @Test("WEP-13: exec while the facts are read does not mix two programs")
@@ -117,7 +117,8 @@ struct WorkloadAttestationTests {
             return ["path:/\(before)"]
         }
         #expect(
-            try await self.attestation(attestor).selectors(of: process) == selectors("unix:path:/2")
+            try await self.attestation(attestor).attest(process).selectors
+                == selectors("unix:path:/2")
         )
     }
 
@@ -125,10 +126,10 @@ struct WorkloadAttestationTests {
     func dead() async throws {
         let attestation = self.attestation(FakeAttestor { _ in ["uid:1"] })
         let process = FakeProcess()
-        _ = try await attestation.selectors(of: process)
+        _ = try await attestation.attest(process).selectors
         process.alive.withLockedValue { $0 = false }
         await #expect(throws: WorkloadRefusal.attestationFailed) {
-            try await attestation.selectors(of: process)
+            try await attestation.attest(process).selectors
         }
     }
 
@@ -137,10 +138,10 @@ struct WorkloadAttestationTests {
         let attestor = FakeAttestor { ["start:\($0.startTime)"] }
         let attestation = self.attestation(attestor)
         #expect(
-            try await attestation.selectors(of: FakeProcess(startTime: 1))
+            try await attestation.attest(FakeProcess(startTime: 1)).selectors
                 == selectors("unix:start:1"))
         #expect(
-            try await attestation.selectors(of: FakeProcess(startTime: 2))
+            try await attestation.attest(FakeProcess(startTime: 2)).selectors
                 == selectors("unix:start:2"))
     }
 
@@ -150,8 +151,8 @@ struct WorkloadAttestationTests {
         let broken = FakeAttestor("docker") { _ in throw Failed() }
         let attestation = self.attestation(FakeAttestor { _ in ["uid:1"] }, broken)
         let process = FakeProcess()
-        #expect(try await attestation.selectors(of: process) == selectors("unix:uid:1"))
-        _ = try await attestation.selectors(of: process)
+        #expect(try await attestation.attest(process).selectors == selectors("unix:uid:1"))
+        _ = try await attestation.attest(process).selectors
         #expect(broken.calls.withLockedValue { $0 } == 2)
     }
 
@@ -159,8 +160,9 @@ struct WorkloadAttestationTests {
     func allFailed() async throws {
         struct Failed: Error {}
         await #expect(throws: WorkloadRefusal.attestationFailed) {
-            try await self.attestation(FakeAttestor { _ in throw Failed() }).selectors(
-                of: FakeProcess())
+            try await self.attestation(FakeAttestor { _ in throw Failed() }).attest(
+                FakeProcess()
+            ).selectors
         }
     }
 }

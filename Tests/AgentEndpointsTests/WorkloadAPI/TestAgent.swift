@@ -64,10 +64,10 @@ final class TestAgent: Sendable {
         let path = NSTemporaryDirectory() + "cygnet-" + UUID().uuidString.prefix(8) + ".sock"
         defer { unlink(path) }
         let server = GRPCServer(
-            transport: SPIFFEServerTransport(listener: .unixSocket(path: path, mode: 0o600)),
-            services: [
-                WorkloadAPIService(self.api), AgentHealthService(identities: self.identities),
-            ])
+            transport: SPIFFEServerTransport(
+                listener: .unixSocket(path: path, mode: 0o600),
+                services: [WorkloadAPIService(self.api)]),
+            services: [AgentHealthService(identities: self.identities)])
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve() }
             if signs { group.addTask { await self.sign() } }

@@ -1,7 +1,7 @@
 import Foundation
 import GRPCCore
-import GRPCNIOTransportHTTP2Posix
 import NIOConcurrencyHelpers
+import SPIFFEGRPC
 import SPIFFEWorkloadAPI
 import WorkloadAPIProto
 
@@ -111,14 +111,13 @@ struct TestSocket {
         _ fake: FakeWorkloadAPI, _ body: () async throws -> Result
     ) async throws -> Result {
         let server = GRPCServer(
-            transport: HTTP2ServerTransport.Posix(
-                address: .unixDomainSocket(path: self.path), transportSecurity: .plaintext),
+            transport: SPIFFEServerTransport(listener: .unixSocket(path: self.path, mode: 0o600)),
             services: [fake], interceptors: [fake.record])
         defer { try? FileManager.default.removeItem(atPath: self.path) }
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve() }
             defer { group.cancelAll() }
-            _ = try await server.listeningAddress
+            _ = await server.transport.boundPort
             return try await body()
         }
     }

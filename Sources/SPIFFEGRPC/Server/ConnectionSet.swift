@@ -1,0 +1,123 @@
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// The open connections and running calls of one listener.
+final class ConnectionSet: Sendable {
+    private struct State {
+        var connections: [ObjectIdentifier: (any Channel, NIOLoopBound<GRPCConnectionHandler>)] =
+            [:]
+        var perUser: [UInt32: Int] = [:]
+        /// Running calls; nil until the task is known.
+        var calls: [UInt64: Task<Void, Never>?] = [:]
+        var nextCall: UInt64 = 1
+        var isStopping = false
+        var isStopped = false
+        var waiters: [CheckedContinuation<Void, Never>] = []
+        var isEmpty: Bool { self.connections.isEmpty && self.calls.isEmpty }
+    }
+
+    private let state = NIOLockedValueBox(State())
+    private let maxPerUser: Int?
+
+    init(maxPerUser: Int?) { self.maxPerUser = maxPerUser }
+
+    /// How many connections are open.
+    var count: Int { self.state.withLockedValue { $0.connections.count } }
+
+    /// Enters a connection for as long as it is open. False: it is one too many.
+    func add(
+        _ channel: any Channel, _ handler: GRPCConnectionHandler, user: UInt32?
+    ) -> Bool {
+        let id = ObjectIdentifier(channel)
+        let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
+        let isTaken = self.state.withLockedValue { state in
+            if state.isStopping { return false }
+            if let user {
+                let count = state.perUser[user, default: 0]
+                // Root may do as it likes anyway.
+                if let max = self.maxPerUser, user != 0, count >= max { return false }
+                state.perUser[user] = count + 1
+            }
+            state.connections[id] = (channel, bound)
+            return true
+        }
+        if isTaken { channel.closeFuture.whenComplete { _ in self.remove(id, user) } }
+        return isTaken
+    }
+
+    private func remove(_ id: ObjectIdentifier, _ user: UInt32?) {
+        self.change { state in
+            state.connections[id] = nil
+            if let user, let count = state.perUser[user] {
+                state.perUser[user] = count > 1 ? count - 1 : nil
+            }
+        }
+    }
+
+    /// Runs a call in a task of its own, which ``stop()`` cancels also when its connection is long gone.
+    func run(
+        on executor: (any TaskExecutor)?, _ call: @escaping @Sendable () async -> Void
+    ) {
+        let id = self.state.withLockedValue { state in
+            defer { state.nextCall += 1 }
+            state.calls[state.nextCall] = .some(nil)
+            return state.nextCall
+        }
+        // Ends with the call, whose end `waitUntilEmpty` waits for.
+        let task = Task(executorPreference: executor) {
+            await call()
+            self.change { $0.calls[id] = nil }
+        }
+        let isStopped = self.state.withLockedValue { state in
+            if state.calls[id] != nil { state.calls[id] = .some(task) }
+            return state.isStopped
+        }
+        if isStopped { task.cancel() }
+    }
+
+    private func change(_ change: (inout State) -> Void) {
+        let waiters = self.state.withLockedValue { state in
+            change(&state)
+            if !state.isEmpty || state.waiters.isEmpty {
+                return [CheckedContinuation<Void, Never>]()
+            }
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Lets connections come to an end: clients are told to go elsewhere, handlers to finish.
+    func beginStopping() {
+        let connections = self.state.withLockedValue { state in
+            state.isStopping = true
+            return state.connections.values.map { $0 }
+        }
+        for (channel, handler) in connections {
+            channel.eventLoop.execute { handler.value.beginClosing(cancelsCalls: true) }
+        }
+    }
+
+    /// Closes all connections and cancels all calls.
+    func stop() {
+        let (connections, calls) = self.state.withLockedValue { state in
+            state.isStopping = true
+            state.isStopped = true
+            return (state.connections.values.map { $0 }, state.calls.values.map { $0 })
+        }
+        for (channel, _) in connections { channel.close(promise: nil) }
+        for call in calls { call?.cancel() }
+    }
+
+    /// Waits until there is no connection and no call left.
+    func waitUntilEmpty() async {
+        await withCheckedContinuation { waiter in
+            let isEmpty = self.state.withLockedValue { state in
+                if state.isEmpty { return true }
+                state.waiters.append(waiter)
+                return false
+            }
+            if isEmpty { waiter.resume() }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+import CPeer
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+package import NIOSSL
+package import SPIFFE
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// Where a ``SPIFFEServerTransport`` listens, and how it learns who calls.
+package enum PeerListener: Sendable {
+    /// A Unix socket. The path must be free; after binding its mode becomes `mode`.
+    case unixSocket(path: String, mode: UInt16)
+    /// TLS on TCP. `makeHandler` gives the handler of one connection, with a fresh context each time (see
+    /// docs/divergences.md on resumption), and calls its argument once the client's chain is verified.
+    case tls(
+        host: String, port: Int,
+        makeHandler:
+            @Sendable (_ onVerified: @escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
+            NIOSSLServerHandler)
+}
+
+extension PeerListener {
+    /// Binds, and from then on accepts connections and notes who is at the other end before HTTP/2 sees
+    /// a byte.
+    func bind(_ group: any EventLoopGroup, _ context: GRPCListenerContext) async throws
+        -> any Channel
+    {
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.backlog, value: 1024)
+        switch self {
+        case .unixSocket(let path, let mode):
+            let channel = try await bootstrap.childChannelInitializer { channel in
+                Self.acceptLocal(channel, context)
+            }.bind(unixDomainSocketPath: path).get()
+            // The umask decides the mode at bind; without this other users would get EACCES.
+            guard path.withCString({ chmod($0, mode_t(mode)) }) == 0 else {
+                let error = IOError(errnoCode: errno, reason: "chmod of socket \(path)")
+                try? await channel.close()
+                throw error
+            }
+            return channel
+        case .tls(let host, let port, let makeHandler):
+            return try await bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .childChannelOption(.socketOption(.so_keepalive), value: 1)
+                .childChannelInitializer { channel in
+                    Self.acceptTLS(channel, makeHandler, context)
+                }.bind(host: host, port: port).get()
+        }
+    }
+
+    private static func acceptLocal(
+        _ channel: any Channel, _ context: GRPCListenerContext
+    ) -> EventLoopFuture<Void> {
+        channel.eventLoop.makeCompletedFuture {
+            let peer = try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+                of: NIOBSDSocket.Handle.self
+            ) { descriptor in
+                try LocalPeer(socketDescriptor: descriptor)
+            }
+            guard let peer else { throw ChannelError.operationUnsupported }
+            let known = PeerContext(peer: .local(peer), remoteIPAddress: nil)
+            let handler = GRPCConnectionHandler(listener: context, isTLS: false) { known }
+            guard context.connections.add(channel, handler, user: peer.uid) else {
+                throw ChannelError.ioOnClosedChannel
+            }
+            try channel.pipeline.syncOperations.addHandler(handler)
+        }
+    }
+
+    private static func acceptTLS(
+        _ channel: any Channel,
+        _ makeHandler:
+            @Sendable (@escaping @Sendable (VerifiedX509SVID) -> Void) throws -> NIOSSLServerHandler,
+        _ context: GRPCListenerContext
+    ) -> EventLoopFuture<Void> {
+        channel.eventLoop.makeCompletedFuture {
+            let verified = NIOLockedValueBox<VerifiedX509SVID?>(nil)
+            let tls = try makeHandler { svid in verified.withLockedValue { $0 = svid } }
+            let address = channel.remoteAddress?.ipAddress
+            // Asked for with the first request, which is after the handshake.
+            let handler = GRPCConnectionHandler(listener: context, isTLS: true) {
+                PeerContext(
+                    peer: .tls(verified: verified.withLockedValue { $0 }), remoteIPAddress: address)
+            }
+            guard context.connections.add(channel, handler, user: nil) else {
+                throw ChannelError.ioOnClosedChannel
+            }
+            try channel.pipeline.syncOperations.addHandlers(tls, handler)
+        }
+    }
+}

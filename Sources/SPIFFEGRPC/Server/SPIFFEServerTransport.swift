@@ -1,0 +1,134 @@
+package import GRPCCore
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+
+/// A gRPC server transport for Unix sockets and for TLS that tells handlers who calls.
+///
+/// HTTP/2 is our own (target `HTTP2`). Calls of an ``EventLoopService`` are answered on the event loop of
+/// their connection; all others go to gRPC's router. Every call's `ServerContext.transportSpecific` is
+/// a ``PeerContext``.
+package final class SPIFFEServerTransport: ServerTransport {
+    package typealias Bytes = [UInt8]
+
+    /// Limits and timings of a listener.
+    package struct Settings: Sendable {
+        /// Streams one connection may have open; more are refused, and the others stay.
+        package var maxConcurrentStreams: Int
+        /// Longest request message in bytes; a longer one is answered RESOURCE_EXHAUSTED.
+        package var maxRequestBytes: Int
+        /// Bytes of messages of one connection that have arrived in part.
+        package var maxBufferedBytes: Int
+        /// Bytes of one request that may be under way and not yet read; at least 65,535.
+        package var streamWindow: Int
+        /// After about this time a connection is asked to close; nil means never.
+        package var maxConnectionAge: Duration?
+        /// How long calls may go on after the connection was asked to close.
+        package var maxGraceTime: Duration?
+        /// Connections that the processes of one user, root excepted, may have open on a Unix socket.
+        package var maxConnectionsPerUser: Int?
+        /// Full paths (`/service/method`) of calls that are short and never block a thread: they are run
+        /// on the event loop of their connection. All others run on the shared pool of threads.
+        package var eventLoopMethods: Set<String>
+
+        package init(
+            maxConcurrentStreams: Int = 1_000, maxRequestBytes: Int = 4 * 1024 * 1024,
+            maxBufferedBytes: Int? = nil, streamWindow: Int = 256 * 1024,
+            maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil,
+            maxConnectionsPerUser: Int? = nil, eventLoopMethods: Set<String> = []
+        ) {
+            self.maxConcurrentStreams = maxConcurrentStreams
+            self.maxRequestBytes = maxRequestBytes
+            self.maxBufferedBytes = maxBufferedBytes ?? maxRequestBytes * 2
+            self.streamWindow = streamWindow
+            self.maxConnectionAge = maxConnectionAge
+            self.maxGraceTime = maxGraceTime
+            self.maxConnectionsPerUser = maxConnectionsPerUser
+            self.eventLoopMethods = eventLoopMethods
+        }
+
+        func runsOnEventLoop(_ service: String, _ method: String) -> Bool {
+            !self.eventLoopMethods.isEmpty
+                && self.eventLoopMethods.contains("/\(service)/\(method)")
+        }
+    }
+
+    private enum State {
+        case idle
+        case listening(any Channel)
+        case closed
+    }
+
+    private let listener: PeerListener
+    private let settings: Settings
+    private let services: [any EventLoopService]
+    private let group = MultiThreadedEventLoopGroup.singleton
+    private let connections: ConnectionSet
+    private let state = NIOLockedValueBox(State.idle)
+    private let bound: EventLoopPromise<Int?>
+
+    /// - Parameter services: Services that are answered on the event loop.
+    package init(
+        listener: PeerListener, settings: Settings = Settings(),
+        services: [any EventLoopService] = []
+    ) {
+        self.listener = listener
+        self.settings = settings
+        self.services = services
+        self.connections = ConnectionSet(maxPerUser: settings.maxConnectionsPerUser)
+        self.bound = self.group.any().makePromise(of: Int?.self)
+    }
+
+    deinit { self.bound.succeed(nil) }
+
+    /// The port bound on TCP (useful with port 0); nil for a Unix socket or after closing. Waits until bound.
+    package var boundPort: Int? {
+        get async {
+            if case .closed = self.state.withLockedValue({ $0 }) { return nil }
+            return try? await self.bound.futureResult.get()
+        }
+    }
+
+    /// How many connections are open.
+    package var connectionCount: Int { self.connections.count }
+
+    package func listen(
+        streamHandler:
+            @escaping @Sendable (_ stream: RPCStream<Inbound, Outbound>, _ context: ServerContext)
+            async ->
+            Void
+    ) async throws {
+        defer {
+            self.state.withLockedValue { $0 = .closed }
+            self.bound.succeed(nil)
+        }
+        let context = GRPCListenerContext(
+            settings: self.settings, services: self.services, router: streamHandler,
+            connections: self.connections)
+        let channel = try await self.listener.bind(self.group, context)
+        let isWanted = self.state.withLockedValue { state in
+            guard case .idle = state else { return false }
+            state = .listening(channel)
+            return true
+        }
+        self.bound.succeed(channel.localAddress?.port)
+        if !isWanted { channel.close(promise: nil) }
+        await withTaskCancellationHandler {
+            try? await channel.closeFuture.get()
+            await self.connections.waitUntilEmpty()
+        } onCancel: {
+            channel.close(promise: nil)
+            self.connections.stop()
+        }
+    }
+
+    package func beginGracefulShutdown() {
+        let channel = self.state.withLockedValue { state -> (any Channel)? in
+            defer { if case .idle = state { state = .closed } }
+            if case .listening(let channel) = state { return channel }
+            return nil
+        }
+        channel?.close(promise: nil)
+        self.connections.beginStopping()
+    }
+}
