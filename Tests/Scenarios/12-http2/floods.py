@@ -13,7 +13,7 @@ from targets import Honest
 # KiB by which memory may grow while a flood goes on. Buffers of sockets and of the allocator are in it.
 SLACK = 12 * 1024
 MANY = 10_000 if LONG else 2_000
-MANY_FRAMES = 50_000 if LONG else 10_000
+MANY_FRAMES = 50_000 if LONG else 5_000
 CALM = (NO_ERROR, ENHANCE_YOUR_CALM, PROTOCOL_ERROR, STREAM_CLOSED)
 
 
@@ -82,7 +82,7 @@ def flood(suite, what, piece, count, begin=None, calm=CALM):
             with target.peer() as peer:
                 if begin:
                     peer.send(begin(peer))
-                peer.push(many, 4 << 20)
+                peer.push(many, (1 << 20) // len(many))
                 memory.look()
     check(suite, f"{what}, with and without reading", attack, [suite.workload_api])
 
@@ -129,7 +129,7 @@ def resets(suite):
                 with target.peer() as peer:
                     for start in range(1, 2 * count, 200):
                         _, how = peer.push(b"".join(
-                            make(peer, number) for number in range(start, start + 200, 2)), 1)
+                            make(peer, number) for number in range(start, start + 200, 2)))
                         if how != "taken":
                             break
                     memory.look()
@@ -140,9 +140,9 @@ def resets(suite):
              lambda peer, number: peer.headers(number) + rst_stream(number, CANCEL), 10_000, None)
     repeated("10,000 whole requests reset by the client",
              lambda peer, number: peer.request(number) + rst_stream(number, CANCEL), 10_000, api)
-    repeated("10,000 calls that stay open, reset by the client",
+    repeated(f"{MANY} calls that stay open, reset by the client",
              lambda peer, number: peer.request(number, peer.target.watch or peer.target.path)
-             + rst_stream(number, CANCEL), 10_000, api)
+             + rst_stream(number, CANCEL), MANY, api)
     repeated(f"{MANY} streams that the server is made to reset, by WINDOW_UPDATE of 0",
              lambda peer, number: peer.headers(number) + window_update(number, 0), MANY, api)
     repeated(f"{MANY} streams that the server is made to reset, by DATA after END_STREAM",
@@ -161,13 +161,32 @@ def unread(suite):
                 peer.hello().wide()
                 for start in range(1, 20_001, 100):
                     _, how = peer.push(b"".join(
-                        peer.request(number, path) for number in range(start, start + 100, 2)), 1)
+                        peer.request(number, path) for number in range(start, start + 100, 2)))
                     if how != "taken":
                         break
                 memory.look()
                 # TCP has room for megabytes on both sides.
                 assert how == "stopped" or target.port, f"the program went on reading: {how}"
     check(suite, "10,000 calls of a client that never reads", asks)
+
+    def late(target):
+        """It asks until the program stops listening, and only then begins to read, bit by bit."""
+        path = target.watch or target.path
+        with target.silent_peer(small=True) as peer:
+            peer.hello().wide()
+            asked, how = [], "taken"
+            while how == "taken" and len(asked) < 900:
+                numbers = range(len(asked) * 2 + 1, len(asked) * 2 + 61, 2)
+                piece = b"".join(peer.request(number, path) for number in numbers)
+                taken, how = peer.push(piece)
+                asked += numbers
+            peer.portion = 1000
+            peer.send(piece[taken:])
+            peer.until(lambda: all(len(peer.stream(number).body) >= 5 or peer.stream(number).over
+                                   for number in asked), f"{len(asked)} answers")
+            missed = [number for number in asked if not peer.stream(number).body]
+            assert not missed, f"{len(missed)} of {len(asked)} calls got no answer: {peer.describe()}"
+    suite.check("a client that reads late, and a little at a time, gets everything", late)
 
     def windowless(target, memory):
         """It reads, but never opens a window: answers wait inside the program, up to a bound."""

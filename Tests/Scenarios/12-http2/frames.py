@@ -155,6 +155,7 @@ class Peer:
         self.buffer = bytearray()
         self.streams = {}
         self.announced = {}  # the other side's settings
+        self.portion = 1 << 18  # bytes to read at a time
         self.frames = []  # names of the frames that came, in order
         self.goaway = None  # (last stream, code, text)
         self.pongs = []
@@ -214,11 +215,11 @@ class Peer:
             left, deadline = left[sent:], time.monotonic() + PATIENCE
         return not left
 
-    def push(self, piece, most, patience=0.3):
-        """Writes the piece again and again and reads nothing. Says how many bytes were taken, and how
-        it ended: "taken" (all of them), "stopped" (the other side reads no more) or "closed"."""
+    def push(self, piece, times=1, patience=0.2):
+        """Writes the piece so many times and reads nothing. Says how many bytes were taken, and how it
+        ended: "taken" (all of them), "stopped" (the other side reads no more) or "closed"."""
         done, left = 0, memoryview(piece)
-        while done < most:
+        while done < len(piece) * times:
             try:
                 sent = self.sock.send(left)
             except (BlockingIOError, ssl.SSLWantWriteError):
@@ -358,7 +359,7 @@ class Peer:
         if not self._wait(timeout):
             return False
         try:
-            received = self.sock.recv(1 << 18)
+            received = self.sock.recv(self.portion)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return timeout > 0
         except OSError:

@@ -75,8 +75,11 @@ def run(suite):
 def values(suite):
     call = lambda peer: peer.request(1)  # noqa: E731
 
-    def then_call(content):
-        return lambda peer: content + peer.request(1)
+    def then_call(values):
+        def attack(peer):
+            peer.configure(values, wait=False)
+            return peer.request(1)
+        return attack
 
     suite.table([
         ("SETTINGS: ENABLE_PUSH 2", settings({ENABLE_PUSH: 2}), goaway(PROTOCOL_ERROR)),
@@ -93,13 +96,13 @@ def values(suite):
         ("SETTINGS on a stream", settings(stream=1), goaway(PROTOCOL_ERROR)),
         ("an acknowledgement of SETTINGS that nobody waits for", frame(SETTINGS, ACK, 0) * 2,
          any_of(unharmed(), goaway(PROTOCOL_ERROR))),
-        ("SETTINGS: the largest values are served", then_call(settings({
+        ("SETTINGS: the largest values are served", then_call({
             TABLE_SIZE: 2**32 - 1, MAX_STREAMS: 2**32 - 1, INITIAL_WINDOW: MAX_WINDOW,
-            MAX_FRAME: (1 << 24) - 1, MAX_HEADER_LIST: 2**32 - 1})), served()),
-        ("SETTINGS: the smallest values are served", then_call(settings({
-            TABLE_SIZE: 0, ENABLE_PUSH: 0, MAX_STREAMS: 0, MAX_FRAME: 16_384})), served()),
-        ("SETTINGS: unknown and repeated identifiers are served", then_call(settings(
-            [(0xABC, 7), (0, 1), (INITIAL_WINDOW, 1), (INITIAL_WINDOW, 70_000), (0xFFFF, 2**32 - 1)])),
+            MAX_FRAME: (1 << 24) - 1, MAX_HEADER_LIST: 2**32 - 1}), served()),
+        ("SETTINGS: the smallest values are served", then_call({
+            TABLE_SIZE: 0, ENABLE_PUSH: 0, MAX_STREAMS: 0, MAX_FRAME: 16_384}), served()),
+        ("SETTINGS: unknown and repeated identifiers are served", then_call(
+            [(0xABC, 7), (0, 1), (INITIAL_WINDOW, 1), (INITIAL_WINDOW, 70_000), (0xFFFF, 2**32 - 1)]),
          served()),
     ])
 

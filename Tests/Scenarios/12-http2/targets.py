@@ -92,8 +92,11 @@ class Target:
                     f"{failure or type(failure).__name__}") from None
 
     def forget(self):
-        """After a restart of the program."""
-        self._honest = None
+        """Lets the honest client begin anew."""
+        with self._turn:
+            if self._honest is not None:
+                self._honest.close()
+                self._honest = None
 
 
 _context = None
