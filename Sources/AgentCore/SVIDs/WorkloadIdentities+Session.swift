@@ -3,9 +3,9 @@ import NIOConcurrencyHelpers
 package import SPIFFE
 
 #if canImport(FoundationEssentials)
-    package import FoundationEssentials
+    import FoundationEssentials
 #else
-    package import Foundation
+    import Foundation
 #endif
 
 /// The side towards the server: what it tells us, and what it is asked for.
