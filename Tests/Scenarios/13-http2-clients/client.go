@@ -160,6 +160,13 @@ func main() {
 		for left := number(3); left > 0; left-- {
 			fresh := connect()
 			ends.add(first(fresh))
+			switch left % 3 { // Close does not wait until the reset of the stream is on its way
+			case 0:
+				time.Sleep(2 * time.Millisecond)
+			case 1:
+				_, err := unary(fresh, check, []byte{}, patience)
+				must(err == nil, "a call after the cancelled one: %v", err)
+			}
 			fresh.Close()
 		}
 	case "reuse":
