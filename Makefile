@@ -3,6 +3,7 @@
 #   make demo     build, then the smart city: three agents, mTLS, impostors refused
 #   make test     debug build, unit tests, scenario tests with the real binaries, the demo
 #   make bench    release build, then the table in docs/performance.md
+#   make release  cygnet-server and cygnet-agent as they are to be installed, in .build/release
 #   make check    imports, format, generated code, documentation
 #
 # CYGNET_STRICT=1 turns warnings into errors (CI does); CYGNET_LONG=1 runs the long scenarios in full.
@@ -19,10 +20,10 @@ RELEASE_BIN := .build/release
 # say TEXT: a heading that stands out between the lines of the tools.
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help setup build demo run-demo test unit scenarios bench check generate format clean
+.PHONY: help setup build demo run-demo test unit scenarios bench release check generate format clean
 
 help:
-	@sed -n '2,7p' Makefile | sed 's/^# \{0,1\}//'
+	@sed -n '2,8p' Makefile | sed 's/^# \{0,1\}//'
 
 setup:
 	@dev/setup
@@ -56,12 +57,15 @@ scenarios:
 	$(call say,scenario tests with stock clients)
 	@CYGNET_BIN="$${CYGNET_BIN:-$(DEBUG_BIN)}" $(PYTHON) Tests/Scenarios/run.py $(ONLY)
 
+release:
+	@dev/setup build bench
+	$(call say,building (release))
+	@dev/release
+
 bench:
 	@dev/setup build bench
 	$(call say,building (release). The first time takes about ten minutes on two cores)
-	@for product in cygnet-server cygnet-agent; do \
-	    $(SWIFT) build -c release --static-swift-stdlib --product $$product; \
-	done
+	@dev/release
 	$(call say,measuring)
 	@CYGNET_BIN="$${CYGNET_BIN:-$(RELEASE_BIN)}" $(PYTHON) Benchmarks/bench.py --write docs/performance.md $(ONLY)
 

@@ -18,23 +18,30 @@ let settings: [SwiftSetting] =
 let commandSettings = settings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 
 /// What makes the two daemons small in memory (docs/performance.md): relocations packed to a few kilobytes
-/// instead of 3.5 MB, no table of exported symbols, equal functions once, and no symbols, which only a
-/// profiler needs (CYGNET_SYMBOLS=1 keeps them).
-let daemonLinkerSettings: [LinkerSetting] = [
-    .unsafeFlags(
-        [
-            "-use-ld=lld", "-Xlinker", "--no-export-dynamic", "-Xlinker", "-z", "-Xlinker",
-            "pack-relative-relocs", "-Xlinker", "--icf=safe",
+/// instead of 3.5 MB, no table of exported symbols, equal functions once, no symbols, which only a profiler
+/// needs (CYGNET_SYMBOLS=1 keeps them), and the functions that run most side by side (`dev/release` finds out
+/// which, and sets CYGNET_ORDER to the folder with the lists).
+func daemonLinkerSettings(_ product: String) -> [LinkerSetting] {
+    let environment = ProcessInfo.processInfo.environment
+    var flags = [
+        "-use-ld=lld", "-Xlinker", "--no-export-dynamic", "-Xlinker", "-z", "-Xlinker",
+        "pack-relative-relocs", "-Xlinker", "--icf=safe",
+    ]
+    if environment["CYGNET_SYMBOLS"] != "1" { flags += ["-Xlinker", "-s"] }
+    if let folder = environment["CYGNET_ORDER"] {
+        flags += [
+            "-Xlinker", "--symbol-ordering-file=\(folder)/\(product)",
+            "-Xlinker", "--no-warn-symbol-ordering",
         ]
-            + (ProcessInfo.processInfo.environment["CYGNET_SYMBOLS"] == "1"
-                ? [] : ["-Xlinker", "-s"]),
-        .when(platforms: [.linux], configuration: .release))
-]
+    }
+    return [.unsafeFlags(flags, .when(platforms: [.linux], configuration: .release))]
+}
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioHPACK = Target.Dependency.product(name: "NIOHPACK", package: "swift-nio-http2")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
@@ -125,7 +132,9 @@ let package = Package(
             cSettings: [.define("_GNU_SOURCE")]),
         .target(
             name: "ServiceRuntime",
-            dependencies: ["CPeer", logging, argumentParser, nioConcurrency],
+            dependencies: [
+                "CPeer", logging, argumentParser, nioConcurrency, nioCore, nioPosix, nioHTTP1,
+            ],
             swiftSettings: settings),
         .target(
             name: "ServerCore",
@@ -185,10 +194,10 @@ let package = Package(
         // MARK: Programs
         .executableTarget(
             name: "cygnet-server", dependencies: ["ServerProgram", "ServiceRuntime"],
-            swiftSettings: settings, linkerSettings: daemonLinkerSettings),
+            swiftSettings: settings, linkerSettings: daemonLinkerSettings("cygnet-server")),
         .executableTarget(
             name: "cygnet-agent", dependencies: ["AgentProgram", "ServiceRuntime"],
-            swiftSettings: settings, linkerSettings: daemonLinkerSettings),
+            swiftSettings: settings, linkerSettings: daemonLinkerSettings("cygnet-agent")),
         .executableTarget(
             name: "cygnet",
             dependencies: [

@@ -8,7 +8,10 @@
 //            -m MODE                 unary   wait for the end of each call
 //                                    first   wait for the first message, then reset the stream
 //                                    new     the same, with a new connection for each call
-//                                    hold    open -s streams on each connection, print "held", wait for EOF
+//                                    cancel  the same, and the stream is reset before the connection closes
+//                                    hold    open -s streams on each connection, print "held", wait for EOF;
+//                                            whenever each stream has had one more message, print "all" with
+//                                            the times of the first and the last of them (CLOCK_MONOTONIC, s)
 //            -c N  -n M              connections, calls in all (after one warm-up call on each)
 //            -s N                    streams per connection (hold)
 //            -b FILE                 messages: 4 bytes big-endian length, then the message; used in turn
@@ -30,7 +33,7 @@
 #include <unistd.h>
 
 enum { DATA = 0, HEADERS = 1, RST = 3, SETTINGS = 4, PING = 6, GOAWAY = 7, WINDOW = 8 };
-enum mode { UNARY, FIRST, NEW, HOLD };
+enum mode { UNARY, FIRST, NEW, CANCEL, HOLD };
 
 struct connection {
     int fd;
@@ -216,7 +219,7 @@ static int take(struct connection *c) {
                 if (c->messages == 0) failed++;
                 c->open = 0;
                 finished = 1;
-                if (mode == FIRST && !ended) {
+                if ((mode == FIRST || mode == CANCEL) && !ended) {
                     size_t size = frame(reply, RST, 0, c->stream, 4);
                     memcpy(reply + size, "\x00\x00\x00\x08", 4);
                     send_all(c, reply, size + 4);
@@ -286,8 +289,34 @@ static void hold(struct connection *all) {
     }
     printf("held\n");
     fflush(stdout);
-    char byte;
-    while (read(0, &byte, 1) > 0) {}
+    struct pollfd *polls = calloc((size_t)connections + 1, sizeof *polls);
+    for (int i = 0; i < connections; i++) {
+        all[i].messages = 0;
+        polls[i] = (struct pollfd){.fd = all[i].fd, .events = POLLIN};
+    }
+    polls[connections] = (struct pollfd){.fd = 0, .events = POLLIN};
+    long heard = 0;
+    double first = 0;
+    for (;;) {
+        if (poll(polls, (nfds_t)connections + 1, -1) < 0 && errno != EINTR) die("poll");
+        char byte;
+        if (polls[connections].revents && read(0, &byte, 1) <= 0) return;
+        for (int i = 0; i < connections; i++) {
+            if (!polls[i].revents) continue;
+            if (take(&all[i]) < 0) {
+                fprintf(stderr, "grpcload: a held connection was closed\n");
+                exit(1);
+            }
+            if (all[i].messages == 0) continue;
+            if (heard == 0) first = now();
+            heard += all[i].messages;
+            all[i].messages = 0;
+            if (heard < (long)connections * streams) continue;
+            printf("all %.6f %.6f\n", first, now());
+            fflush(stdout);
+            heard = 0;
+        }
+    }
 }
 
 int main(int argc, char **argv) {
@@ -300,7 +329,7 @@ int main(int argc, char **argv) {
         case 'p': method = optarg; break;
         case 'm':
             mode = !strcmp(optarg, "first") ? FIRST : !strcmp(optarg, "new") ? NEW
-                : !strcmp(optarg, "hold") ? HOLD : UNARY;
+                : !strcmp(optarg, "hold") ? HOLD : !strcmp(optarg, "cancel") ? CANCEL : UNARY;
             break;
         case 'c': connections = atoi(optarg); break;
         case 'n': wanted = atol(optarg); break;
@@ -327,7 +356,7 @@ int main(int argc, char **argv) {
 
     // Warm up: a call on each connection, so that set-up is outside the measured part. With `once`
     // every message counts, so connections are only opened.
-    if (mode != NEW) {
+    if (mode != NEW && mode != CANCEL) {
         for (int i = 0; i < connections; i++) {
             dial(&all[i]);
             if (once) continue;
@@ -344,7 +373,7 @@ int main(int argc, char **argv) {
     double *times = malloc((size_t)wanted * sizeof *times);
     long finished = 0, asked = 0;
     double begun = now();
-    if (mode == NEW) {
+    if (mode == NEW || mode == CANCEL) {
         for (; finished < wanted; finished++) {
             double start = now();
             dial(&all[0]);

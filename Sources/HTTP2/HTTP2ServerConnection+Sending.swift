@@ -28,7 +28,7 @@ extension HTTP2ServerConnection {
 
     /// Sends bytes of an answer's body, as many as the peer's windows allow now; the rest waits
     /// (``isBlocked(_:)``) until ``Event/drained(_:)``. A stream with which more would wait than
-    /// ``HTTP2Limits/maxPendingBytes`` is reset.
+    /// ``HTTP2Limits/maxPendingBytes`` is reset, which ``next()`` then says.
     ///
     /// Nothing happens when the stream is gone or its end has been sent already.
     package mutating func send(_ bytes: ByteBuffer, on id: StreamID) {
@@ -41,6 +41,7 @@ extension HTTP2ServerConnection {
         if bytes.readableBytes == 0 { return }
         if self.pendingBytes + bytes.readableBytes > self.limits.maxPendingBytes {
             self.reset(id, .enhanceYourCalm)
+            self.events.append(.reset(id))
             return
         }
         self.pendingBytes += bytes.readableBytes

@@ -38,7 +38,8 @@ package struct HTTP2ServerConnection {
         /// Bytes of a request's body. They count against the stream's window until
         /// ``consumed(_:on:)``.
         case body(StreamID, ByteBuffer, isComplete: Bool)
-        /// The stream is gone: by the peer's wish, or because of a mistake of the peer's in it.
+        /// The stream is gone: by the peer's wish, because of a mistake of the peer's in it, or because
+        /// the peer let too much of the answers wait.
         case reset(StreamID)
         /// All that was sent on the stream so far has found room in the peer's windows.
         case drained(StreamID)

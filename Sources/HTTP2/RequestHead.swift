@@ -11,15 +11,23 @@ package struct RequestHead: Sendable {
 
     /// - Throws: ``StreamError`` when the section is malformed (RFC 9113 §8.1.1).
     init(_ fields: HPACKHeaders) throws(StreamError) {
-        var pseudo: [String: String] = [:]
+        var method: String?
+        var path: String?
+        var scheme: String?
+        var authority: String?
         var sawRegular = false
         var length: Int?
         for (name, value, _) in fields {
             try FieldRules.check(name, value)
             if name.utf8.first == UInt8(ascii: ":") {
-                guard !sawRegular, pseudo[name] == nil, FieldRules.requestPseudo.contains(name)
-                else { throw StreamError(code: .protocolError) }
-                pseudo[name] = value
+                if sawRegular { throw StreamError(code: .protocolError) }
+                switch name {
+                case ":method": try FieldRules.take(value, into: &method)
+                case ":path": try FieldRules.take(value, into: &path)
+                case ":scheme": try FieldRules.take(value, into: &scheme)
+                case ":authority": try FieldRules.take(value, into: &authority)
+                default: throw StreamError(code: .protocolError)
+                }
                 continue
             }
             sawRegular = true
@@ -31,8 +39,7 @@ package struct RequestHead: Sendable {
                 length = number
             }
         }
-        guard let method = pseudo[":method"], let path = pseudo[":path"], !path.isEmpty,
-            pseudo[":scheme"] != nil
+        guard let method, let path, !path.isEmpty, scheme != nil
         else { throw StreamError(code: .protocolError) }
         self.method = method
         self.path = path
@@ -51,10 +58,22 @@ package struct RequestHead: Sendable {
 
 /// What a field may look like (RFC 9113 §8.2).
 private enum FieldRules {
-    static let requestPseudo: Set<String> = [":method", ":scheme", ":path", ":authority"]
-    private static let connectionSpecific: Set<String> = [
-        "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade",
-    ]
+    /// A pseudo-header field may be there once.
+    static func take(_ value: String, into field: inout String?) throws(StreamError) {
+        if field != nil { throw StreamError(code: .protocolError) }
+        field = value
+    }
+
+    /// Fields that mean something to HTTP/1.1 connections only.
+    private static func isConnectionSpecific(_ name: String) -> Bool {
+        switch name.utf8.count {
+        case 7: name == "upgrade"
+        case 10: name == "connection" || name == "keep-alive"
+        case 16: name == "proxy-connection"
+        case 17: name == "transfer-encoding"
+        default: false
+        }
+    }
 
     static func check(_ name: String, _ value: String) throws(StreamError) {
         var isFirst = true
@@ -76,7 +95,7 @@ private enum FieldRules {
         {
             throw StreamError(code: .protocolError)
         }
-        if self.connectionSpecific.contains(name) || (name == "te" && value != "trailers") {
+        if self.isConnectionSpecific(name) || (name == "te" && value != "trailers") {
             throw StreamError(code: .protocolError)
         }
     }

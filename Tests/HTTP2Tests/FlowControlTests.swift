@@ -351,6 +351,7 @@ import Testing
         peer.answer(5, "123456")
         #expect(peer.sent() == [.data(5, "1"), .reset(5, .enhanceYourCalm)])
         #expect(peer.connection.streamCount == 1)
+        #expect(peer.events() == [.reset(3), .reset(5)])
         #expect(peer.feed(Client.window(1, 9)) == [.drained(1)])
         #expect(peer.connection.pendingBytes == 0)
     }

@@ -83,6 +83,7 @@ struct Conversation {
             self.record.add(event)
             self.check(event)
         }
+        demand(self.failure != nil || self.model.dropped.isEmpty, "a reset that was not said")
         if let id = self.model.overrun {
             demand(self.failure != nil || self.model.streams[id] == nil, "overrun unseen")
         }
@@ -108,7 +109,9 @@ struct Conversation {
     private mutating func body(_ id: UInt32, _ count: Int) {
         let offset = self.model.streams[id]?.queued ?? 0
         if self.model.streams[id]?.isEnded == false { self.model.streams[id]?.queued += count }
+        let wasThere = self.model.streams[id] != nil
         self.owner(.body(id, Answer(offset: offset, count: count)))
+        if wasThere, self.model.streams[id] == nil { self.model.dropped.insert(id) }
     }
 
     private mutating func consume(_ id: UInt32, _ count: Int) {
@@ -137,7 +140,9 @@ struct Conversation {
             self.model.streams[id]?.isOpenForPeer = !isComplete
             self.model.streams[id]?.unconsumed += bytes.readableBytes
         case .reset(let id):
-            demand(self.model.streams.removeValue(forKey: id) != nil, "reset twice")
+            let isNews = self.model.dropped.remove(id) != nil
+            let wasThere = self.model.streams.removeValue(forKey: id) != nil
+            demand(isNews != wasThere, "reset twice, or of a stream that is still there")
         case .drained(let id):
             demand(self.model.streams[id] != nil, "drained, but gone")
             demand(!self.connection.isBlocked(id), "drained, but blocked")

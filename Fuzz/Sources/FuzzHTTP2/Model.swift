@@ -25,6 +25,8 @@ struct Model {
     var receiveWindow: Int
     var initialWindow = 65_535
     var maxFrameBytes = 16_384
+    /// Streams whose answer was too much, which the owner has not been told yet.
+    var dropped: Set<UInt32> = []
     /// The highest stream the client named in HEADERS.
     var highestNamed: UInt32 = 0
     var highestRequest: UInt32 = 0

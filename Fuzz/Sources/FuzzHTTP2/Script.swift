@@ -78,8 +78,9 @@ struct Script {
         case 12: return .feed(Self.frame(3, 0, self.stream(), Self.word(UInt32(self.byte()))))
         case 13, 14: return .body(self.stream(), Answer(count: self.short() * 4))
         case 15:
+            let id = self.stream()
             let count = self.short()
-            return .block(self.stream(), count: count % 40_000, endsStream: count & 1 == 0)
+            return .block(id, count: count % 40_000, endsStream: count & 1 == 0)
         case 16: return .consume(self.stream(), count: self.short())
         case 17: return .reset(self.stream())
         case 18:

@@ -30,9 +30,9 @@ package final class WorkloadIdentities: Sendable {
     /// not passed on in time is to be replaced by what came later.
     package typealias Sink = @Sendable (SVIDCache.Delivery) -> Void
 
-    private typealias JWTWaiter = CheckedContinuation<Result<IssuedJWTSVID, WorkloadRefusal>, Never>
+    typealias JWTWaiter = CheckedContinuation<Result<IssuedJWTSVID, WorkloadRefusal>, Never>
 
-    private struct State {
+    struct State {
         var cache: SVIDCache
         var jwt: JWTSVIDCache
         var streams: [SVIDCache.SubscriberID: Sink] = [:]
@@ -48,11 +48,11 @@ package final class WorkloadIdentities: Sendable {
         var isStopped = false
     }
 
-    private let state: NIOLockedValueBox<State>
-    private let settings: Settings
-    private let now: @Sendable () -> Date
-    private let logger: Logger
-    private let events: (any AgentEvents)?
+    let state: NIOLockedValueBox<State>
+    let settings: Settings
+    let now: @Sendable () -> Date
+    let logger: Logger
+    let events: (any AgentEvents)?
     private let onOwnBundle: @Sendable (AgentBundle) -> Void
 
     /// - Parameters:
@@ -277,7 +277,7 @@ package final class WorkloadIdentities: Sendable {
 
     /// Runs a change under the lock and carries out what follows from it.
     @discardableResult
-    private func mutate<Value>(
+    func mutate<Value>(
         _ change: (inout State) -> (Value, SVIDCache.Effects)
     ) -> Value {
         let (value, bundle) = self.state.withLockedValue { state -> (Value, AgentBundle?) in
@@ -328,186 +328,6 @@ package final class WorkloadIdentities: Sendable {
                 }
             }
             return ((), state.cache.tick(now))
-        }
-    }
-}
-
-// MARK: - The session with the server
-
-extension WorkloadIdentities: SyncSession {
-    package var digest: EntryDigest? {
-        self.state.withLockedValue { $0.cache.hasEntries ? $0.cache.entries.digest : nil }
-    }
-
-    package func outdated(
-        against revisions: [(id: String, revision: Int64, createdAt: Int64)]
-    ) -> (needed: [String], removed: [String]) {
-        self.state.withLockedValue { $0.cache.entries }.outdated(against: revisions)
-    }
-
-    package var federatedTrustDomains: Set<TrustDomain> {
-        let (entries, own) = self.state.withLockedValue { ($0.cache.entries, $0.cache.trustDomain) }
-        return entries.federatedTrustDomains.subtracting([own])
-    }
-
-    package func begin(isPush: Bool) -> AsyncStream<Void> {
-        let (stream, continuation) = AsyncStream.makeStream(
-            of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        self.mutate { state in
-            state.work?.finish()
-            state.work = continuation
-            continuation.yield()
-            return ((), state.cache.connected())
-        }
-        self.events?.record(.connected(isPush: isPush))
-        return stream
-    }
-
-    package func takeRequests(limit: Int) -> [SessionRequest] {
-        var requests: [SessionRequest] = []
-        let jobs = self.mutate { state in
-            if state.wantsResync {
-                state.wantsResync = false
-                requests.append(.resync)
-            }
-            for id in state.jwtQueue {
-                guard let (entry, audience) = state.jwt.request(id) else { continue }
-                requests.append(.jwt(requestID: id, entryID: entry.id, audience: audience))
-            }
-            state.jwtQueue = []
-            return (
-                state.cache.takeSigningBatch(limit: limit, now: self.now()), SVIDCache.Effects()
-            )
-        }
-        if jobs.isEmpty { return requests }
-        var batch: [SessionRequest.X509] = []
-        var failed: [UInt64] = []
-        for job in jobs {
-            do {
-                batch.append(
-                    SessionRequest.X509(
-                        requestID: job.requestID, entryID: job.entry.id,
-                        key: try WorkloadKey(type: self.settings.keyType)))
-            } catch {
-                self.logger.error(
-                    "cannot generate a workload's key", metadata: [LogKeys.error: "\(error)"])
-                failed.append(job.requestID)
-            }
-        }
-        self.mutate { state in
-            for request in batch { state.keys[request.requestID] = request.key }
-            return ((), SVIDCache.Effects())
-        }
-        for id in failed {
-            self.mutate { state in ((), state.cache.signingFailed(id, now: self.now())) }
-        }
-        if !batch.isEmpty { requests.append(.x509(batch)) }
-        return requests
-    }
-
-    package func receive(_ event: ServerEvent) {
-        switch event {
-        case .entries(let change):
-            self.mutate { state in ((), state.cache.apply(change, now: self.now())) }
-            self.logger.debug(
-                "applied a change of entries",
-                metadata: [
-                    "upserted": "\(change.upserted.count)", "removed": "\(change.removedIDs.count)",
-                ])
-        case .bundles(let change):
-            self.mutate { state in ((), state.cache.apply(change, now: self.now())) }
-        case .x509(let requestID, let result):
-            self.receiveX509(requestID, result)
-        case .jwt(let requestID, let result):
-            self.receiveJWT(requestID, result)
-        case .heartbeat(let digest, let serverTime):
-            self.receiveHeartbeat(digest, serverTime)
-        }
-    }
-
-    private func receiveX509(_ requestID: UInt64, _ result: Result<[[UInt8]], IssuanceRefusal>) {
-        let (entry, key) = self.state.withLockedValue { state in
-            (state.cache.entry(forRequest: requestID), state.keys.removeValue(forKey: requestID))
-        }
-        guard let entry, let key else { return }
-        do {
-            let svid = try IssuedX509SVID(chain: result.get(), key: key, expectedID: entry.spiffeID)
-            let isRotation = self.mutate { state in
-                let isRotation = state.cache.records[entry.id] != nil
-                return (isRotation, state.cache.signed(requestID, svid, now: self.now()))
-            }
-            self.logger.debug(
-                "received X509-SVID",
-                metadata: [
-                    LogKeys.spiffeID: "\(entry.spiffeID)", LogKeys.entryID: "\(entry.id)",
-                    LogKeys.serialNumber: "\(svid.serialNumber)",
-                ])
-            self.events?.record(
-                .issued(
-                    spiffeID: entry.spiffeID, serialNumber: svid.serialNumber,
-                    expiresAt: svid.expiresAt, isRotation: isRotation))
-        } catch {
-            self.mutate { state in
-                ((), state.cache.signingFailed(requestID, now: self.now()))
-            }
-            self.logger.warning(
-                "no X509-SVID from the server",
-                metadata: [
-                    LogKeys.spiffeID: "\(entry.spiffeID)", LogKeys.entryID: "\(entry.id)",
-                    LogKeys.error: "\(error)",
-                ])
-        }
-    }
-
-    private func receiveJWT(_ requestID: UInt64, _ result: Result<IssuedJWTSVID, IssuanceRefusal>) {
-        let (entry, audience) = self.mutate {
-            state -> ((AuthorizedEntry?, [String]), SVIDCache.Effects) in
-            let request = state.jwt.request(requestID)
-            let waiters = state.jwtWaiters.removeValue(forKey: requestID) ?? []
-            switch result {
-            case .success(let svid) where svid.spiffeID == request?.entry.spiffeID:
-                state.jwt.signed(requestID, svid)
-                for (waiter, _) in waiters { waiter.resume(returning: .success(svid)) }
-            case .success, .failure:
-                state.jwt.failed(requestID)
-                for (waiter, fallback) in waiters {
-                    waiter.resume(
-                        returning: fallback.map { .success($0) } ?? .failure(.notIssuedYet))
-                }
-            }
-            return ((request?.entry, request?.audience ?? []), SVIDCache.Effects())
-        }
-        guard let entry else { return }
-        switch result {
-        case .success(let svid):
-            self.events?.record(
-                .issuedJWT(spiffeID: svid.spiffeID, audience: audience, expiresAt: svid.expiresAt))
-        case .failure(let refusal):
-            self.logger.warning(
-                "no JWT-SVID from the server",
-                metadata: [
-                    LogKeys.spiffeID: "\(entry.spiffeID)", LogKeys.entryID: "\(entry.id)",
-                    LogKeys.error: "\(refusal)",
-                ])
-        }
-    }
-
-    private func receiveHeartbeat(_ digest: EntryDigest?, _ serverTime: Date?) {
-        if let digest {
-            let isCurrent = self.mutate { state in
-                let isCurrent = state.cache.isCurrent(digest)
-                var effects = SVIDCache.Effects()
-                effects.needsResync = !isCurrent
-                return (isCurrent, effects)
-            }
-            if !isCurrent {
-                self.logger.info("entries differ from the server's; asking for all of them")
-            }
-        }
-        if let serverTime, abs(serverTime.timeIntervalSince(self.now())) > 30 {
-            self.logger.warning(
-                "clock differs from the server's by more than 30 s",
-                metadata: ["server_time": "\(serverTime)"])
         }
     }
 }

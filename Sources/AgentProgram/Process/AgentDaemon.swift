@@ -18,22 +18,9 @@ package enum AgentDaemon {
         // Owned by this function, which cancels and awaits it.
         let agent = Task { try await process.run() }
         let signals = Task {  // Ends with the agent, below.
-            for await signal in ProcessSignal.sequence() {
-                switch signal {
-                case .terminate, .interrupt:
-                    logger.info("stopping", metadata: ["signal": "\(signal)"])
-                    agent.cancel()
-                    try await Task.sleep(for: Self.drainTime)
-                    // A client that does not let go must not keep the agent from ending.
-                    unlink(configuration.socketPath)
-                    exit(0)
-                case .reopenLog:
-                    do { try log.sink.reopen() } catch {
-                        logger.error("cannot reopen the log: \(error)")
-                    }
-                case .reloadPlugins: continue
-                }
-            }
+            await DaemonSignals.handle(
+                log: log, logger: logger, drainTime: Self.drainTime,
+                socketPath: configuration.socketPath, stop: agent.cancel)
         }
         defer { signals.cancel() }
         do {

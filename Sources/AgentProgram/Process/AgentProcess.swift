@@ -11,6 +11,8 @@ import SwiftASN1
 /// A running agent, assembled from its configuration.
 package struct AgentProcess: Sendable {
     private let agent: Agent
+    private let healthChecks: HealthCheckConfiguration
+    private let logger: Logger
 
     /// Opens what the agent needs.
     ///
@@ -39,6 +41,8 @@ package struct AgentProcess: Sendable {
         settings.allowsUnauthenticatedVerifiers = configuration.allowUnauthenticatedVerifiers
         settings.allowedForeignJWTClaims = Set(configuration.allowedForeignJWTClaims)
         settings.agentVersion = ProgramVersion.current
+        self.healthChecks = configuration.healthChecks
+        self.logger = logger
         self.agent = Agent(
             configuration: settings, keyManager: try Self.keyManager(configuration),
             attestors: [
@@ -51,7 +55,23 @@ package struct AgentProcess: Sendable {
     }
 
     /// Runs until the task is cancelled or the agent cannot start.
-    package func run() async throws { try await self.agent.run() }
+    package func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.agent.run() }
+            group.addTask {
+                let identities = self.agent.identities
+                // Live from the start: an agent without its server serves what it has. Ready once it knows what
+                // to serve.
+                try await HealthListener(
+                    self.healthChecks,
+                    checks: .init(isLive: { true }, isReady: { identities.isSynchronised }),
+                    logger: self.logger
+                ).run()
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
 
     private static func keyManager(_ configuration: AgentConfiguration) throws -> any KeyManager {
         switch configuration.keyManager {

@@ -36,6 +36,8 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
 
     /// A connection that has not begun to speak HTTP/2 by then is closed.
     private static let establishmentTimeout = TimeAmount.seconds(20)
+    /// How much is done for one connection before the others of its event loop get their turn.
+    private static let eventsPerTurn = 64
     /// How long a goodbye may take to be read by a peer that broke the protocol.
     private static let farewellTimeout = TimeAmount.milliseconds(500)
     /// How long a peer may take to answer that it knows of the connection's end.
@@ -55,6 +57,8 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     private var isClosing = false
     private var hasFailed = false
     private var isWritable = true
+    private var isPaused = false
+    private var isAutoReading = true
     /// Bytes of incomplete messages in all calls.
     private var bufferedBytes = 0
 
@@ -96,7 +100,36 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.isReading = true
         self.http2.receive(self.unwrapInboundIn(data))
-        while let event = self.http2.next() { self.handle(event) }
+        if !self.isPaused { self.work() }
+    }
+
+    /// Does what the client asked for, a bounded part of it at a time: the other connections of the event
+    /// loop get their turn, however much one client sends at once.
+    private func work() {
+        for _ in 0..<Self.eventsPerTurn {
+            guard let event = self.http2.next() else { return }
+            self.handle(event)
+        }
+        guard let context = self.context else { return }
+        self.isPaused = true
+        self.updateReading(context)
+        context.eventLoop.assumeIsolated().execute {
+            self.isPaused = false
+            self.isReading = true
+            self.work()
+            self.isReading = false
+            self.flush()
+            if let context = self.context { self.updateReading(context) }
+        }
+    }
+
+    /// A client that does not read, or has sent more than its share, is not read from: what it sends stays
+    /// in the socket.
+    private func updateReading(_ context: ChannelHandlerContext) {
+        let reads = self.isWritable && !self.isPaused
+        if reads == self.isAutoReading { return }
+        self.isAutoReading = reads
+        try? context.channel.syncOptions?.setOption(.autoRead, value: reads)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -111,10 +144,8 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         self.isWritable = context.channel.isWritable
-        // A client that does not read gets no more work done: its requests stay in the socket.
-        try? context.channel.syncOptions?.setOption(.autoRead, value: self.isWritable)
+        self.updateReading(context)
         if self.isWritable {
-            context.read()
             for call in self.calls.values where !self.http2.isBlocked(call.streamID) {
                 call.handler?.unblocked()
             }

@@ -30,17 +30,30 @@ struct MessageReader {
                 ? RPCError(code: .unimplemented, message: "compressed messages are not supported")
                 : RPCError(code: .internalError, message: "message prefix is malformed")
         }
-        guard let length: UInt32 = self.buffer.getInteger(at: at + 1) else { return nil }
+        guard let length: UInt32 = self.buffer.getInteger(at: at + 1) else {
+            self.letGo()
+            return nil
+        }
         if Int(length) > maxBytes {
             throw RPCError(
                 code: .resourceExhausted,
                 message: "message of \(length) bytes is larger than the \(maxBytes) allowed")
         }
-        guard self.buffer.readableBytes >= Self.prefixSize + Int(length) else { return nil }
+        guard self.buffer.readableBytes >= Self.prefixSize + Int(length) else {
+            self.letGo()
+            return nil
+        }
         self.buffer.moveReaderIndex(forwardBy: Self.prefixSize)
         let message = self.buffer.readSlice(length: Int(length))
         if self.buffer.readableBytes == 0 { self.buffer = ByteBuffer() }
         return message
+    }
+
+    /// Keeps of a large read buffer only the part of a message that is left in it.
+    private mutating func letGo() {
+        if self.buffer.readableBytes * 4 < self.buffer.storageCapacity {
+            self.buffer = ByteBuffer(bytes: self.buffer.readableBytesView)
+        }
     }
 
     /// A message with its prefix.

@@ -16,23 +16,9 @@ package enum ServerDaemon {
         for advice in configuration.advice { logger.warning("\(advice)") }
         let process = ServerProcess(configuration, logger: logger)
         let signals = Task {  // Ends with the server, below.
-            for await signal in ProcessSignal.sequence() {
-                switch signal {
-                case .terminate, .interrupt:
-                    logger.info("stopping", metadata: ["signal": "\(signal)"])
-                    process.shutDown()
-                    try await Task.sleep(for: Self.drainTime)
-                    // Everything acknowledged is durable already; a client that does not let go must not keep the
-                    // server from ending.
-                    unlink(configuration.socketPath)
-                    exit(0)
-                case .reopenLog:
-                    do { try log.sink.reopen() } catch {
-                        logger.error("cannot reopen the log: \(error)")
-                    }
-                case .reloadPlugins: continue
-                }
-            }
+            await DaemonSignals.handle(
+                log: log, logger: logger, drainTime: Self.drainTime,
+                socketPath: configuration.socketPath, stop: process.shutDown)
         }
         defer { signals.cancel() }
         try await process.run()

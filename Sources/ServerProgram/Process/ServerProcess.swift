@@ -47,6 +47,13 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.identity.run() }
             group.addTask { try await parts.upkeep.run() }
             group.addTask {
+                let isWell: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
+                try await HealthListener(
+                    self.configuration.healthChecks,
+                    checks: .init(isLive: isWell, isReady: isWell), logger: self.logger
+                ).run()
+            }
+            group.addTask {
                 if let port = await parts.endpoint.boundPort {
                     self.logger.info(
                         "server is serving",

@@ -190,7 +190,7 @@ import WorkloadAPIProto
             defer { group.cancelAll() }
             group.addTask { try await source.run() }
             let error = try await #require(throws: WorkloadAPIError.self) {
-                try await source.ready(within: .seconds(5))
+                try await source.ready(within: patience)
             }
             #expect(error.code == .unavailable)
             try await socket.serving(fake) { try await source.ready(within: patience) }

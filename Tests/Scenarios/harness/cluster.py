@@ -55,6 +55,8 @@ class Server:
         self.port = settings.pop("bind_port", None) or free_port()
         self.key_manager = key_manager
         self.settings = settings
+        # Blocks beside `server` and `plugins`, as they are to stand in the file.
+        self.more = ""
         self.daemon = None
         self.write_config()
 
@@ -98,6 +100,7 @@ plugins {{
         plugin_data {{}}
     }}
 }}
+{self.more}
 """)
 
     # MARK: life
@@ -212,6 +215,8 @@ class Agent:
         self.config = scenario.path(name, "agent.conf")
         self.bundle = scenario.path(name, "bootstrap.pem")
         self.settings = settings
+        # Blocks beside `agent` and `plugins`, as they are to stand in the file.
+        self.more = ""
         self.token = None
         self.daemon = None
 
@@ -256,6 +261,7 @@ plugins {{
         }}
     }}
 }}
+{self.more}
 """)
 
     def launch(self, token=None):
