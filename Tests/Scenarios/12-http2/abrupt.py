@@ -10,7 +10,7 @@ from frames import ACK, CANCEL, PING, PREFACE, data, frame, message, replaced, r
 from frames import window_update
 from judge import LONG
 
-ROUNDS = 1000 if LONG else 50
+ROUNDS = 400 if LONG else 50
 
 
 def run(suite):

@@ -2,8 +2,9 @@
 from frames import (
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR, GOAWAY, HEADERS, MAX_FRAME, MAX_WINDOW, PADDED, PING, PRIORITY, PROTOCOL_ERROR,
-    PUSH_PROMISE, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, WITH_PRIORITY, block, data, frame, goaway
-    as goaway_frame, priority, rst_stream, settings, window_update)
+    PUSH_PROMISE, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, WITH_PRIORITY, block, data, frame,
+    priority, rst_stream, settings, window_update)
+from frames import goaway as goaway_frame
 from judge import any_of, goaway, judge, reset, served, unharmed
 
 protocol = goaway(PROTOCOL_ERROR)

@@ -12,8 +12,8 @@ from targets import Honest
 
 # KiB by which memory may grow while a flood goes on. Buffers of sockets and of the allocator are in it.
 SLACK = 12 * 1024
-MANY = 10_000 if LONG else 2_000
-MANY_FRAMES = 50_000 if LONG else 5_000
+MANY = 5_000 if LONG else 2_000
+MANY_FRAMES = 20_000 if LONG else 5_000
 CALM = (NO_ERROR, ENHANCE_YOUR_CALM, PROTOCOL_ERROR, STREAM_CLOSED)
 
 
@@ -89,21 +89,21 @@ def flood(suite, what, piece, count, begin=None, calm=CALM):
 
 def endless(suite):
     opened = lambda peer: peer.headers(1)  # noqa: E731
-    flood(suite, f"{MANY_FRAMES} PINGs", frame(PING, 0, 0, b"pingping"), MANY_FRAMES)
-    flood(suite, f"{MANY_FRAMES} SETTINGS", settings({INITIAL_WINDOW: 65_535}), MANY_FRAMES)
-    flood(suite, f"{MANY_FRAMES} SETTINGS that change all windows",
+    flood(suite, f"{MANY_FRAMES:,} PINGs", frame(PING, 0, 0, b"pingping"), MANY_FRAMES)
+    flood(suite, f"{MANY_FRAMES:,} SETTINGS", settings({INITIAL_WINDOW: 65_535}), MANY_FRAMES)
+    flood(suite, f"{MANY_FRAMES:,} SETTINGS that change all windows",
           settings({INITIAL_WINDOW: 1}) + settings({INITIAL_WINDOW: 1 << 20}), MANY_FRAMES // 2, opened)
-    flood(suite, f"{MANY_FRAMES} empty DATA frames", data(1), MANY_FRAMES, opened)
-    flood(suite, f"{MANY_FRAMES} PRIORITYs", priority(3), MANY_FRAMES)
-    flood(suite, f"{MANY_FRAMES} WINDOW_UPDATEs", window_update(0, 1), MANY_FRAMES)
-    flood(suite, f"{MANY_FRAMES} unknown frames", frame(0xEE, 0, 0, b"?"), MANY_FRAMES)
-    flood(suite, f"{MANY_FRAMES} answers to PING", frame(PING, ACK, 0, bytes(8)), MANY_FRAMES)
-    flood(suite, f"{MANY_FRAMES} GOAWAYs", goaway(), MANY_FRAMES)
-    flood(suite, f"{MANY_FRAMES} RST_STREAMs on one stream", rst_stream(1), MANY_FRAMES, opened)
-    flood(suite, f"{MANY_FRAMES} DATA frames on a closed stream", data(1, b"x"), MANY_FRAMES,
+    flood(suite, f"{MANY_FRAMES:,} empty DATA frames", data(1), MANY_FRAMES, opened)
+    flood(suite, f"{MANY_FRAMES:,} PRIORITYs", priority(3), MANY_FRAMES)
+    flood(suite, f"{MANY_FRAMES:,} WINDOW_UPDATEs", window_update(0, 1), MANY_FRAMES)
+    flood(suite, f"{MANY_FRAMES:,} unknown frames", frame(0xEE, 0, 0, b"?"), MANY_FRAMES)
+    flood(suite, f"{MANY_FRAMES:,} answers to PING", frame(PING, ACK, 0, bytes(8)), MANY_FRAMES)
+    flood(suite, f"{MANY_FRAMES:,} GOAWAYs", goaway(), MANY_FRAMES)
+    flood(suite, f"{MANY_FRAMES:,} RST_STREAMs on one stream", rst_stream(1), MANY_FRAMES, opened)
+    flood(suite, f"{MANY_FRAMES:,} DATA frames on a closed stream", data(1, b"x"), MANY_FRAMES,
           lambda peer: peer.headers(1) + rst_stream(1))
     # The block never ends, so there is nothing else to do than to give up.
-    flood(suite, f"{MANY_FRAMES} empty CONTINUATIONs", frame(CONTINUATION, 0, 1), MANY_FRAMES,
+    flood(suite, f"{MANY_FRAMES:,} empty CONTINUATIONs", frame(CONTINUATION, 0, 1), MANY_FRAMES,
           lambda peer: frame(HEADERS, 0, 1, peer.headers(1)[9:]))
     flood(suite, "16 MiB of CONTINUATION", frame(CONTINUATION, 0, 1, literal("x", "y" * 16_000)),
           1_000, lambda peer: frame(HEADERS, 0, 1, peer.headers(1)[9:]))
@@ -140,16 +140,16 @@ def resets(suite):
              lambda peer, number: peer.headers(number) + rst_stream(number, CANCEL), 10_000, None)
     repeated("10,000 whole requests reset by the client",
              lambda peer, number: peer.request(number) + rst_stream(number, CANCEL), 10_000, api)
-    repeated(f"{MANY} calls that stay open, reset by the client",
+    repeated(f"{MANY:,} calls that stay open, reset by the client",
              lambda peer, number: peer.request(number, peer.target.watch or peer.target.path)
              + rst_stream(number, CANCEL), MANY, api)
-    repeated(f"{MANY} streams that the server is made to reset, by WINDOW_UPDATE of 0",
+    repeated(f"{MANY:,} streams that the server is made to reset, by WINDOW_UPDATE of 0",
              lambda peer, number: peer.headers(number) + window_update(number, 0), MANY, api)
-    repeated(f"{MANY} streams that the server is made to reset, by DATA after END_STREAM",
+    repeated(f"{MANY:,} streams that the server is made to reset, by DATA after END_STREAM",
              lambda peer, number: peer.request(number) + data(number, b"x"), MANY, api)
-    repeated(f"{MANY} malformed requests", lambda peer, number: peer.headers(
+    repeated(f"{MANY:,} malformed requests", lambda peer, number: peer.headers(
         number, [("X", "y")], end=True), MANY, None)
-    repeated(f"{MANY} refused calls", lambda peer, number: peer.request(number, "/no/Method"), MANY, api)
+    repeated(f"{MANY:,} refused calls", lambda peer, number: peer.request(number, "/no/Method"), MANY, api)
 
 
 def unread(suite):

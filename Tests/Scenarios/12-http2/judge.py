@@ -10,6 +10,7 @@ import re
 import threading
 
 from frames import code_name
+from harness import Skip
 
 LONG = os.environ.get("CYGNET_LONG") == "1"
 
@@ -134,6 +135,8 @@ class Suite:
         problems = []
         try:
             attack(target)
+        except Skip:
+            raise
         except Exception as failure:  # whatever an answer makes of a parser is the answer's fault
             kind = "" if isinstance(failure, AssertionError) else f"{type(failure).__name__}: "
             problems.append(f"{target.name}: {kind}{failure}")

@@ -7,6 +7,11 @@ COUNT = 10_000 if LONG else 2_000
 WARM_UP = 300
 # KiB by which memory may differ from one measurement to the next without anything being kept.
 SLACK = 3 * 1024
+# When many calls happened to run side by side the allocator keeps what they needed. A loss comes back in
+# each round.
+ROUNDS = 3
+# Descriptors that come and go: a new connection to the server, readers of the store.
+FILES = 5
 
 
 def run(suite):
@@ -31,27 +36,32 @@ def run(suite):
 
     def flat(one):
         def attack(target):
-            before_warm_up = descriptors(target)
+            files = descriptors(target) + FILES
             for _ in range(WARM_UP):
                 one(target)
-            # All of it is worked off once the descriptors are gone.
-            files = settled(lambda: descriptors(target), before_warm_up)
-            target.serve("the warm-up")
-            before = resident(target)
-            for _ in range(COUNT):
-                one(target)
-            now = settled(lambda: descriptors(target), files)
-            assert now <= files, f"{now} descriptors, {files} before"
-            target.serve("the connections")
-            growth = settled(lambda: resident(target) - before, SLACK, timeout=3.0)
-            assert growth <= SLACK, (
-                f"memory grew by {growth} KiB from {before} in {COUNT} connections; "
-                f"{SLACK} are allowed")
+            count = COUNT if target is suite.workload_api else COUNT // 5
+            levels = [level(target, files)]
+            for _ in range(ROUNDS):
+                for _ in range(count):
+                    one(target)
+                levels.append(level(target, files))
+                if levels[-1] - levels[-2] <= SLACK:
+                    return
+            raise AssertionError(
+                f"memory grew by more than {SLACK} KiB in each round of {count} connections: {levels}")
         return attack
 
     on = [suite.workload_api]
-    suite.check_alone(f"{COUNT} connections that fetch and close leave nothing", flat(fetched), on)
-    suite.check_alone(f"{COUNT} connections that open a stream and reset it leave nothing",
+    suite.check_alone(f"{COUNT:,} connections that fetch and close leave nothing", flat(fetched), on)
+    suite.check_alone(f"{COUNT:,} connections that open a stream and reset it leave nothing",
                       flat(cancelled), on)
-    suite.check_alone(f"{COUNT} connections that end in the middle of a request leave nothing",
+    suite.check_alone(f"{COUNT:,} connections that end in the middle of a request leave nothing",
                       flat(cut), on)
+
+
+def level(target, files):
+    """Resident memory once all connections are worked off, which shows in the descriptors."""
+    found = settled(lambda: descriptors(target), files)
+    assert found <= files, f"{found} descriptors, at most {files} expected"
+    target.serve("the connections")
+    return resident(target)
