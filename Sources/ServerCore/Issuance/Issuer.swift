@@ -200,15 +200,12 @@ package struct Issuer: Sendable {
         let serial = SerialNumbers.random()
         let der: [UInt8]
         do {
-            let certificate = try self.builder.sign(
+            der = try self.builder.sign(
                 X509Builder.Leaf(
                     spiffeID: issuance.spiffeID, publicKey: issuance.publicKey,
                     dnsNames: issuance.dnsNames, notBefore: now - 10, notAfter: expiresAt,
                     serial: serial, subject: issuance.subject),
                 by: authority)
-            var serializer = DER.Serializer()
-            try serializer.serialize(certificate)
-            der = serializer.serializedBytes
         } catch {
             throw ServerError(.internal, "cannot sign X509-SVID: \(error)")
         }

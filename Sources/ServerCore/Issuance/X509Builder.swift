@@ -1,4 +1,5 @@
 import Foundation
+import NIOConcurrencyHelpers
 import PluginAPI
 package import SPIFFE
 import SwiftASN1
@@ -52,6 +53,8 @@ package struct X509Builder: Sendable {
 
     private let leafExtensions: [Certificate.Extension]
     private let leafSubject: DistinguishedName
+    /// The template of the authority that signed last.
+    private let known = NIOLockedValueBox<(authority: [UInt8], template: LeafTemplate)?>(nil)
 
     package init() throws {
         self.leafExtensions = [
@@ -67,29 +70,24 @@ package struct X509Builder: Sendable {
 
     /// Signs a leaf (X509-SVID §2, §4): not a CA, digitalSignature with keyEncipherment and keyAgreement, both
     /// extended key usages, one URI SAN.
-    package func sign(_ leaf: Leaf, by authority: X509Authority) throws -> Certificate {
-        var extensions = self.leafExtensions
-        extensions.append(
-            try Certificate.Extension(SubjectKeyIdentifier(hash: leaf.publicKey), critical: false))
-        extensions.append(
-            try Certificate.Extension(
-                AuthorityKeyIdentifier(keyIdentifier: authority.subjectKeyIdentifier),
-                critical: false))
-        var names: [GeneralName] = [.uniformResourceIdentifier(leaf.spiffeID.string)]
-        for name in leaf.dnsNames { names.append(.dnsName(name)) }
-        extensions.append(
-            try Certificate.Extension(SubjectAlternativeNames(names), critical: false))
-        return try Certificate(
-            version: .v3,
-            serialNumber: Certificate.SerialNumber(bytes: leaf.serial),
-            publicKey: leaf.publicKey,
-            notValidBefore: Date(timeIntervalSince1970: TimeInterval(leaf.notBefore)),
-            notValidAfter: Date(timeIntervalSince1970: TimeInterval(leaf.notAfter)),
-            issuer: authority.certificate.subject,
-            subject: try self.subject(of: leaf),
-            signatureAlgorithm: authority.signatureAlgorithm,
-            extensions: try Certificate.Extensions(extensions),
-            issuerPrivateKey: authority.key.privateKey)
+    ///
+    /// - Returns: The certificate in DER.
+    package func sign(_ leaf: Leaf, by authority: X509Authority) throws -> [UInt8] {
+        let template = try self.template(authority)
+        let unsigned = try template.unsigned(leaf, subject: try self.subject(of: leaf))
+        let signature = try authority.key.privateKey.sign(
+            bytes: unsigned, signatureAlgorithm: authority.signatureAlgorithm)
+        return template.certificate(unsigned, signature: signature.rawRepresentation)
+    }
+
+    private func template(_ authority: X509Authority) throws -> LeafTemplate {
+        if let known = self.known.withLockedValue({ $0 }), known.authority == authority.der {
+            return known.template
+        }
+        let template = try LeafTemplate(
+            authority: authority, subject: self.leafSubject, extensions: self.leafExtensions)
+        self.known.withLockedValue { $0 = (authority.der, template) }
+        return template
     }
 
     /// A self-signed authority certificate (X509-SVID §3.2, §4): the SPIFFE ID is the trust domain's own.
@@ -126,10 +124,11 @@ package struct X509Builder: Sendable {
             issuerPrivateKey: key)
     }
 
-    private func subject(of leaf: Leaf) throws -> DistinguishedName {
+    /// Nil means the usual one.
+    private func subject(of leaf: Leaf) throws -> DistinguishedName? {
         // Never an empty subject: with one the alternative names would have to be critical.
         let wanted = leaf.subject.flatMap { $0.isEmpty ? nil : $0 }
-        guard let commonName = leaf.dnsNames.first else { return wanted ?? self.leafSubject }
+        guard let commonName = leaf.dnsNames.first else { return wanted }
         if let subject = wanted {
             var parts = subject.filter { relative in
                 !relative.contains { $0.type == .RDNAttributeType.commonName }
