@@ -12,6 +12,9 @@ import ServiceRuntime
 /// The socket opens at once. Until the server has told the agent its entries, workloads hear
 /// UNAVAILABLE; from then on they are served what is held, whatever becomes of the server.
 package final class Agent: Sendable {
+    /// How long workloads may take to hear that the agent is about to end.
+    private static let farewellTime = Duration.seconds(2)
+
     /// What the agent knows and serves; for the debug and admin services.
     package let identities: WorkloadIdentities
     private let lifecycle: AgentLifecycle
@@ -113,11 +116,17 @@ package final class Agent: Sendable {
         self.logger.info(
             "serving the Workload API", metadata: [LogKeys.path: "\(self.settings.socketPath)"])
         defer { unlink(self.settings.socketPath) }
+        // Not a child task: when this one is cancelled, streams are to end with a word first.
+        let serving = Task { try await server.serve() }
         try await withTaskCancellationHandler {
-            try await server.serve()
+            try await serving.value
         } onCancel: {
             self.identities.stop()
             server.beginGracefulShutdown()
+            Task {  // Ends by itself.
+                try await Task.sleep(for: Self.farewellTime)
+                serving.cancel()
+            }
         }
     }
 }

@@ -38,9 +38,9 @@ extension HTTP2ServerConnection {
         self.block = nil
         block.continuations += 1
         block.bytes.writeImmutableBuffer(payload)
-        // The block is never larger decoded than the list may be, but for a little per field.
         guard block.continuations <= HTTP2Limits.maxContinuations,
-            block.bytes.readableBytes <= self.limits.maxHeaderListBytes
+            block.bytes.readableBytes
+                <= self.limits.maxHeaderListBytes * HTTP2Limits.headerListTolerance
         else { throw HTTP2ConnectionError(.enhanceYourCalm, "header block too large") }
         if header.has(FrameFlag.endHeaders) {
             return try self.endOfBlock(block.streamID, block.endsStream, block.bytes)
@@ -70,6 +70,13 @@ extension HTTP2ServerConnection {
         throw HTTP2ConnectionError(.streamClosed, "HEADERS on stream \(id), which is closed")
     }
 
+    /// RFC 9113 §6.5.2: what was said in MAX_HEADER_LIST_SIZE. gRPC takes the code for RESOURCE_EXHAUSTED.
+    private func checkSize(_ fields: HPACKHeaders) throws(StreamError) {
+        var size = 0
+        for (name, value, _) in fields { size += name.utf8.count + value.utf8.count + 32 }
+        if size > self.limits.maxHeaderListBytes { throw StreamError(code: .enhanceYourCalm) }
+    }
+
     private mutating func newStream(
         _ id: StreamID, _ endsStream: Bool, _ fields: HPACKHeaders
     ) throws(StreamError) -> Event? {
@@ -79,6 +86,7 @@ extension HTTP2ServerConnection {
             throw StreamError(code: .refusedStream)
         }
         self.lastServedID = id
+        try self.checkSize(fields)
         let head = try RequestHead(fields)
         if endsStream, head.contentLength ?? 0 != 0 { throw StreamError(code: .protocolError) }
         self.streams[id] = Stream(
@@ -95,6 +103,7 @@ extension HTTP2ServerConnection {
             throw StreamError(code: .streamClosed)
         }
         guard endsStream, stream.promised ?? 0 == 0 else { throw StreamError(code: .protocolError) }
+        try self.checkSize(fields)
         try RequestHead.checkTrailers(fields)
         self.streams[id]?.isOpenForPeer = false
         return .body(id, ByteBuffer(), isComplete: true)

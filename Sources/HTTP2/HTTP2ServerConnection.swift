@@ -25,10 +25,10 @@ package struct HTTP2ServerConnection {
             let allocator = ByteBufferAllocator()
             self.firstDecoder = HPACKDecoder(
                 allocator: allocator, maxDynamicTableSize: 4096,
-                maxHeaderListSize: limits.maxHeaderListBytes)
+                maxHeaderListSize: limits.maxHeaderListBytes * HTTP2Limits.headerListTolerance)
             self.decoder = HPACKDecoder(
                 allocator: allocator, maxDynamicTableSize: 0,
-                maxHeaderListSize: limits.maxHeaderListBytes)
+                maxHeaderListSize: limits.maxHeaderListBytes * HTTP2Limits.headerListTolerance)
         }
     }
 

@@ -30,6 +30,9 @@ package struct HTTP2Limits: Sendable {
 
     /// Largest frame we take: the protocol's default, which every peer may rely on.
     static let maxFrameBytes = 16_384
+    /// How many times larger than allowed a header list may be and cost its stream only. Beyond that it is not
+    /// even decoded, and without that the connection cannot go on.
+    static let headerListTolerance = 4
     /// CONTINUATION frames after one HEADERS frame.
     static let maxContinuations = 16
     /// Frames in a row that carry nothing.

@@ -1,4 +1,5 @@
 import NIOConcurrencyHelpers
+import NIOCore
 import NIOSSL
 import SPIFFE
 
@@ -43,6 +44,8 @@ extension TLSConfiguration {
         self.trustRoots = .certificates([])
         self.certificateVerification = .noHostnameVerification
         self.applicationProtocols = applicationProtocols
+        // How long a peer may take to say goodbye; an idle one would hold up the end of a server.
+        self.shutdownTimeout = .seconds(1)
         self.verifySignatureAlgorithms = [
             .ecdsaSecp256R1Sha256, .ed25519, .rsaPssRsaeSha256, .ecdsaSecp384R1Sha384,
             .rsaPssRsaeSha384, .ecdsaSecp521R1Sha512, .rsaPssRsaeSha512,

@@ -82,7 +82,7 @@ import Testing
 
     @Test func aBlockLargerThanTheListMayBe() {
         var limits = HTTP2Limits()
-        limits.maxHeaderListBytes = 1_000
+        limits.maxHeaderListBytes = 250
         var peer = Peer(limits)
         _ = peer.feed(Client.headers(1, block: [UInt8](repeating: 0x82, count: 500), flags: 0))
         #expect(

@@ -77,11 +77,22 @@ import Testing
         #expect(peer.sent() == [.goAway(1, code)])
     }
 
-    @Test func aListLargerThanAgreedEndsTheConnection() {
+    @Test func aListLargerThanAgreedCostsItsStream() {
         var limits = HTTP2Limits()
         limits.maxHeaderListBytes = 1_000
         var peer = Peer(limits)
+        _ = peer.sent()
         let long = String(repeating: "v", count: 1_000)
+        #expect(peer.feed(Client.request(1, "/", [("a", long)])) == [])
+        #expect(peer.sent() == [.reset(1, .enhanceYourCalm)])
+        #expect(peer.feed(Client.request(3)) == [.request(3, "/", isComplete: true)])
+    }
+
+    @Test func aListFarLargerThanAgreedEndsTheConnection() {
+        var limits = HTTP2Limits()
+        limits.maxHeaderListBytes = 1_000
+        var peer = Peer(limits)
+        let long = String(repeating: "v", count: 4_000)
         #expect(peer.feed(Client.request(1, "/", [("a", long)])) == [.failed(.compressionError)])
     }
 
