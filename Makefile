@@ -4,6 +4,7 @@
 #   make test     debug build, unit tests, scenario tests with the real binaries, the demo
 #   make bench    release build, then the table in docs/performance.md
 #   make release  cygnet-server and cygnet-agent as they are to be installed, in .build/release
+#   make fuzz     what libFuzzer thinks up, against the HTTP/2 connection
 #   make check    imports, format, generated code, documentation
 #
 # CYGNET_STRICT=1 turns warnings into errors (CI does); CYGNET_LONG=1 runs the long scenarios in full.
@@ -20,10 +21,10 @@ RELEASE_BIN := .build/release
 # say TEXT: a heading that stands out between the lines of the tools.
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help setup build demo run-demo test unit scenarios bench release check generate format clean
+.PHONY: help setup build demo run-demo test unit scenarios bench release fuzz check generate format clean
 
 help:
-	@sed -n '2,8p' Makefile | sed 's/^# \{0,1\}//'
+	@sed -n '2,9p' Makefile | sed 's/^# \{0,1\}//'
 
 setup:
 	@dev/setup
@@ -68,6 +69,11 @@ bench:
 	@dev/release
 	$(call say,measuring)
 	@CYGNET_BIN="$${CYGNET_BIN:-$(RELEASE_BIN)}" $(PYTHON) Benchmarks/bench.py --write docs/performance.md $(ONLY)
+
+# FOR=3600 fuzzes for an hour.
+fuzz:
+	$(call say,fuzzing the HTTP/2 connection for $(or $(FOR),60) s)
+	@dev/fuzz $(or $(FOR),60)
 
 # All four run, so that one round shows every finding.
 check:

@@ -27,7 +27,7 @@ func daemonLinkerSettings(_ product: String) -> [LinkerSetting] {
         "-use-ld=lld", "-Xlinker", "--no-export-dynamic", "-Xlinker", "-z", "-Xlinker",
         "pack-relative-relocs", "-Xlinker", "--icf=safe",
     ]
-    if environment["CYGNET_SYMBOLS"] != "1" { flags += ["-Xlinker", "-s"] }
+    flags += ["-Xlinker", environment["CYGNET_SYMBOLS"] == "1" ? "--strip-debug" : "--strip-all"]
     if let folder = environment["CYGNET_ORDER"] {
         flags += [
             "-Xlinker", "--symbol-ordering-file=\(folder)/\(product)",
@@ -279,6 +279,9 @@ let package = Package(
         // MARK: Tests of the SDK
         .testTarget(
             name: "HTTP2Tests", dependencies: ["HTTP2", nioCore, nioHPACK],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFEGRPCTests", dependencies: ["SPIFFEGRPC", grpcCore, nioCore, nioHPACK],
             swiftSettings: settings),
         .testTarget(
             name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],

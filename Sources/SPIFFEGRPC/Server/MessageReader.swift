@@ -10,6 +10,8 @@ struct MessageReader {
 
     /// Bytes of a message that is not there in full.
     var bufferedBytes: Int { self.buffer.readableBytes }
+    /// Memory that they take.
+    var storageBytes: Int { self.buffer.storageCapacity }
 
     mutating func append(_ bytes: ByteBuffer) {
         if self.buffer.readableBytes == 0 {
