@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -289,20 +290,26 @@ static void hold(struct connection *all) {
     }
     printf("held\n");
     fflush(stdout);
-    struct pollfd *polls = calloc((size_t)connections + 1, sizeof *polls);
-    for (int i = 0; i < connections; i++) {
-        all[i].messages = 0;
-        polls[i] = (struct pollfd){.fd = all[i].fd, .events = POLLIN};
+    // The last slot of the events' data is standard input.
+    int events = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0; i <= connections; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
+        if (i < connections) all[i].messages = 0;
+        if (epoll_ctl(events, EPOLL_CTL_ADD, i < connections ? all[i].fd : 0, &event)) die("epoll_ctl");
     }
-    polls[connections] = (struct pollfd){.fd = 0, .events = POLLIN};
     long heard = 0;
     double first = 0;
     for (;;) {
-        if (poll(polls, (nfds_t)connections + 1, -1) < 0 && errno != EINTR) die("poll");
-        char byte;
-        if (polls[connections].revents && read(0, &byte, 1) <= 0) return;
-        for (int i = 0; i < connections; i++) {
-            if (!polls[i].revents) continue;
+        struct epoll_event ready[256];
+        int count = epoll_wait(events, ready, 256, -1);
+        if (count < 0 && errno != EINTR) die("epoll_wait");
+        for (int k = 0; k < count; k++) {
+            uint32_t i = ready[k].data.u32;
+            char byte;
+            if (i == (uint32_t)connections) {
+                if (read(0, &byte, 1) <= 0) return;
+                continue;
+            }
             if (take(&all[i]) < 0) {
                 fprintf(stderr, "grpcload: a held connection was closed\n");
                 exit(1);

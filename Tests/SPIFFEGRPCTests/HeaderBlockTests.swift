@@ -34,22 +34,28 @@ import Testing
         #expect(try Self.decoded(HeaderBlocks.http(status: 415)) == [[":status", "415"]])
     }
 
-    @Test("texts of all lengths around the limits of HPACK's integers", arguments: [
-        0, 1, 126, 127, 128, 254, 255, 256, 383, 4_096,
-    ])
+    @Test(
+        "texts of all lengths around the limits of HPACK's integers",
+        arguments: [
+            0, 1, 126, 127, 128, 254, 255, 256, 383, 4_096,
+        ])
     func lengths(count: Int) throws {
         let text = String(repeating: "a", count: count)
         let fields = try Self.decoded(
-            HeaderBlocks.trailers(Status(code: .internalError, message: text), ["k": .string(text)]))
+            HeaderBlocks.trailers(Status(code: .internalError, message: text), ["k": .string(text)])
+        )
         #expect(fields.last == ["k", text])
         #expect(count == 0 || fields[1] == ["grpc-message", text])
     }
 
-    @Test("a status text is percent-encoded where it is not printable ASCII, and cut when it goes on for pages")
+    @Test(
+        "a status text is percent-encoded where it is not printable ASCII, and cut when it goes on for pages"
+    )
     func percentEncoding() {
         #expect(HeaderBlocks.percentEncoded("plain text ~!") == "plain text ~!")
         #expect(HeaderBlocks.percentEncoded("100 %\r\n\u{0}é") == "100 %25%0D%0A%00%C3%A9")
-        #expect(HeaderBlocks.percentEncoded(String(repeating: "x", count: 10_000)).utf8.count == 4_096)
+        #expect(
+            HeaderBlocks.percentEncoded(String(repeating: "x", count: 10_000)).utf8.count == 4_096)
     }
 
     @Test("grpc-timeout: what is well-formed, and nothing else")
@@ -61,7 +67,10 @@ import Testing
         #expect(Timeout.parse("0S") == .nanoseconds(0))
         #expect(Timeout.parse("2M") == .seconds(120))
         #expect(Timeout.parse("99999999H") == .hours(365 * 24))
-        for bad in ["", "S", "1", "-1S", "+1S", "1.5S", "1s", "1X", "123456789S", " 1S", "1S ", "१S", "1\u{0}S"] {
+        for bad in [
+            "", "S", "1", "-1S", "+1S", "1.5S", "1s", "1X", "123456789S", " 1S", "1S ", "१S",
+            "1\u{0}S",
+        ] {
             #expect(Timeout.parse(bad) == nil, "\(bad)")
         }
     }

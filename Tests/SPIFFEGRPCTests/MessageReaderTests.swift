@@ -7,7 +7,8 @@ import Testing
 @Suite("gRPC messages in a body") struct MessageReaderTests {
     private static func framed(_ message: [UInt8], flag: UInt8 = 0) -> [UInt8] {
         let count = UInt32(message.count)
-        return [flag] + (0..<4).reversed().map { UInt8(truncatingIfNeeded: count >> ($0 * 8)) } + message
+        return [flag] + (0..<4).reversed().map { UInt8(truncatingIfNeeded: count >> ($0 * 8)) }
+            + message
     }
 
     /// Feeds pieces and gives the messages that come out.
@@ -16,7 +17,9 @@ import Testing
         var messages: [[UInt8]] = []
         for piece in pieces {
             reader.append(ByteBuffer(bytes: piece))
-            while let message = try reader.next(maxBytes: maxBytes) { messages.append(Array(buffer: message)) }
+            while let message = try reader.next(maxBytes: maxBytes) {
+                messages.append(Array(buffer: message))
+            }
         }
         return messages
     }
@@ -40,9 +43,13 @@ import Testing
         }
     }
 
-    @Test("a compressed message is unimplemented, any other flag malformed, and neither waits for more")
+    @Test(
+        "a compressed message is unimplemented, any other flag malformed, and neither waits for more"
+    )
     func flags() throws {
-        for (flag, code) in [(1, .unimplemented), (2, .internalError), (255, .internalError)] as [(UInt8, RPCError.Code)] {
+        for (flag, code) in [(1, .unimplemented), (2, .internalError), (255, .internalError)]
+            as [(UInt8, RPCError.Code)]
+        {
             let error = #expect(throws: RPCError.self) { try Self.read([[flag]]) }
             #expect(error?.code == code)
         }

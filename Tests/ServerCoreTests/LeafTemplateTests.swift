@@ -57,7 +57,9 @@ import X509
         #expect(authority.certificate.publicKey.isValidSignature(mine.signature, for: mine))
     }
 
-    @Test("byte for byte what swift-certificates makes, for every kind of authority and key", arguments: keyTypes)
+    @Test(
+        "byte for byte what swift-certificates makes, for every kind of authority and key",
+        arguments: keyTypes)
     func sameBytes(type: KeyType) async throws {
         let plane = try await TestPlane(authority: .init(x509KeyType: type))
         let authority = try plane.authorities.x509Authority()
@@ -68,7 +70,9 @@ import X509
         ]
         let now = Int64(Date().timeIntervalSince1970)
         for key in keys {
-            for dnsNames in [[], ["a.example"], ["a.example", String(repeating: "b", count: 63) + ".example"]] {
+            for dnsNames in [
+                [], ["a.example"], ["a.example", String(repeating: "b", count: 63) + ".example"],
+            ] {
                 try Self.check(
                     X509Builder.Leaf(
                         spiffeID: try plane.id("/w/" + String(repeating: "p", count: 150)),
@@ -79,10 +83,12 @@ import X509
         }
     }
 
-    @Test("serial numbers with leading zeros and high bits", arguments: [
-        [0x01], [0x7F], [0x80], [0xFF, 0x00], [0x00, 0x01], [0x00, 0x80, 0x01],
-        [UInt8](repeating: 0xFF, count: 20),
-    ])
+    @Test(
+        "serial numbers with leading zeros and high bits",
+        arguments: [
+            [0x01], [0x7F], [0x80], [0xFF, 0x00], [0x00, 0x01], [0x00, 0x80, 0x01],
+            [UInt8](repeating: 0xFF, count: 20),
+        ])
     func serials(serial: [UInt8]) async throws {
         let plane = try await TestPlane()
         let now = Int64(Date().timeIntervalSince1970)
@@ -95,9 +101,11 @@ import X509
     }
 
     /// 2024-02-29, 1999-12-31, 1970-01-01, 2000-02-29, 2049-12-31 23:59:59 and the second after it, 2100-03-01.
-    @Test("dates: leap days, and the change of form in 2050", arguments: [
-        1_709_208_000, 946_684_799, 0, 951_868_799, 2_524_607_999, 2_524_608_000, 4_107_542_400,
-    ] as [Int64])
+    @Test(
+        "dates: leap days, and the change of form in 2050",
+        arguments: [
+            1_709_208_000, 946_684_799, 0, 951_868_799, 2_524_607_999, 2_524_608_000, 4_107_542_400,
+        ] as [Int64])
     func dates(moment: Int64) async throws {
         let plane = try await TestPlane()
         try Self.check(
@@ -112,7 +120,10 @@ import X509
     func subjects() async throws {
         let plane = try await TestPlane()
         let authority = try plane.authorities.x509Authority()
-        let wanted = try DistinguishedName { CountryName("NZ"); OrganizationName("Größe") }
+        let wanted = try DistinguishedName {
+            CountryName("NZ")
+            OrganizationName("Größe")
+        }
         let now = Int64(Date().timeIntervalSince1970)
         var leaf = X509Builder.Leaf(
             spiffeID: try plane.id("/w"), publicKey: .init(P256.Signing.PrivateKey().publicKey),
@@ -120,7 +131,9 @@ import X509
         try Self.check(leaf, subject: wanted, by: authority)
         leaf.dnsNames = ["a.example"]
         let named = try DistinguishedName {
-            CountryName("NZ"); OrganizationName("Größe"); CommonName("a.example")
+            CountryName("NZ")
+            OrganizationName("Größe")
+            CommonName("a.example")
         }
         try Self.check(leaf, subject: named, by: authority)
     }

@@ -44,7 +44,9 @@ struct DERWriter {
         self.reversed.append(tag)
     }
 
-    mutating func sequence(_ content: (inout DERWriter) -> Void) { self.wrap(Tag.sequence, content) }
+    mutating func sequence(_ content: (inout DERWriter) -> Void) {
+        self.wrap(Tag.sequence, content)
+    }
 
     mutating func octetString(_ content: (inout DERWriter) -> Void) {
         self.wrap(Tag.octetString, content)

@@ -13,7 +13,9 @@ package struct HealthListener: Sendable {
         let isLive: @Sendable () -> Bool
         let isReady: @Sendable () -> Bool
 
-        package init(isLive: @escaping @Sendable () -> Bool, isReady: @escaping @Sendable () -> Bool) {
+        package init(
+            isLive: @escaping @Sendable () -> Bool, isReady: @escaping @Sendable () -> Bool
+        ) {
             self.isLive = isLive
             self.isReady = isReady
         }
@@ -106,7 +108,9 @@ private final class HealthHandler: ChannelInboundHandler {
         }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
 
     private func answer(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
         let (status, text) = self.result(request)

@@ -24,7 +24,9 @@ package enum DaemonSignals {
                 unlink(socketPath)
                 exit(0)
             case .reopenLog:
-                do { try log.sink.reopen() } catch { logger.error("cannot reopen the log: \(error)") }
+                do { try log.sink.reopen() } catch {
+                    logger.error("cannot reopen the log: \(error)")
+                }
             case .reloadPlugins: continue
             }
         }
