@@ -152,8 +152,7 @@ let package = Package(
                 "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
                 "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1,
-                crypto,
-                nioCore, nioConcurrency,
+                crypto, nioCore, nioHPACK, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(

@@ -159,11 +159,12 @@ import Testing
     @Test func `a call without a known peer reaches no handler`() async throws {
         let plane = try await TestPlane()
         let interceptor = AuthorizationInterceptor(
-            policy: CallerPolicy(
-                methods: MethodPolicy.methods, adminIDs: [], directory: plane.directory,
-                nodes: plane.nodes),
-            limits: RateLimits(attestation: false, signing: false), logger: TestPlane.logger,
-            logsAccess: false)
+            CallGate(
+                policy: CallerPolicy(
+                    methods: MethodPolicy.methods, adminIDs: [], directory: plane.directory,
+                    nodes: plane.nodes),
+                limits: RateLimits(attestation: false, signing: false), logger: TestPlane.logger,
+                logsAccess: false))
         let error = await #expect(throws: RPCError.self) {
             try await withServerContextRPCCancellationHandle { handle in
                 let context = ServerContext(

@@ -11,10 +11,18 @@ package protocol EventLoopService: Sendable {
     /// The service's full name, such as `SpiffeWorkloadAPI`.
     var name: String { get }
 
+    /// Whether calls of the method come here; those of others go to gRPC's router. True unless a service says
+    /// otherwise.
+    func serves(_ method: String) -> Bool
+
     /// Takes a call, or gives nil when there is no such method.
     ///
     /// - Parameter fields: The request's header section. Not to be kept: a stream may stay open for days.
     func handler(for call: GRPCCall, fields: HPACKHeaders) -> (any GRPCCallHandler)?
+}
+
+extension EventLoopService {
+    package func serves(_ method: String) -> Bool { true }
 }
 
 /// What becomes of one call; everything is called on its event loop.

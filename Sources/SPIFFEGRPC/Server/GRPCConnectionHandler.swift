@@ -225,16 +225,16 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
             service: String(head.path[path.index(after: path.startIndex)..<slash]),
             method: String(head.path[path.index(after: slash)...]), connection: self)
         self.calls[id] = call
-        if let service = self.listener.services[call.service] {
+        if let service = self.listener.services[call.service], service.serves(call.method) {
             guard let handler = service.handler(for: call, fields: head.fields) else {
                 return call.finish(Status(code: .unimplemented, message: "no such method"))
             }
             call.handler = handler
-            self.armDeadline(call, head.fields)
         } else {
-            // gRPC's router keeps the call's deadline itself.
             call.handler = RoutedCall(call, fields: head.fields, listener: self.listener)
         }
+        // gRPC's router keeps deadlines as well, but not of a call whose request never comes.
+        self.armDeadline(call, head.fields)
     }
 
     private func receive(

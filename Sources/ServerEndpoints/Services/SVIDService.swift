@@ -17,6 +17,12 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
     func mintX509SVID(
         request: Spire_Api_Server_Svid_V1_MintX509SVIDRequest, context: ServerContext
     ) async throws -> Spire_Api_Server_Svid_V1_MintX509SVIDResponse {
+        try await self.mintX509SVID(request, requestedBy: try context.call.caller.caller.name)
+    }
+
+    func mintX509SVID(
+        _ request: Spire_Api_Server_Svid_V1_MintX509SVIDRequest, requestedBy: String
+    ) async throws -> Spire_Api_Server_Svid_V1_MintX509SVIDResponse {
         guard !request.csr.isEmpty else { throw ServerError(.invalidArgument, "missing CSR") }
         let ttl = try Self.ttl(request.ttl)
         let csr = try PublicKeys.parseRequest([UInt8](request.csr))
@@ -26,12 +32,18 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
                 spiffeID: names.spiffeID, publicKey: csr.publicKey, dnsNames: names.dnsNames,
                 ttl: ttl,
                 subject: csr.subject.isEmpty ? nil : csr.subject, reason: "mint"),
-            requestedBy: try context.call.caller.caller.name)
+            requestedBy: requestedBy)
         return .with { $0.svid = Wire.message(svid) }
     }
 
     func mintJWTSVID(
         request: Spire_Api_Server_Svid_V1_MintJWTSVIDRequest, context: ServerContext
+    ) async throws -> Spire_Api_Server_Svid_V1_MintJWTSVIDResponse {
+        try await self.mintJWTSVID(request, requestedBy: try context.call.caller.caller.name)
+    }
+
+    func mintJWTSVID(
+        _ request: Spire_Api_Server_Svid_V1_MintJWTSVIDRequest, requestedBy: String
     ) async throws -> Spire_Api_Server_Svid_V1_MintJWTSVIDResponse {
         let ttl = try Self.ttl(request.ttl)
         let id = try Wire.id(request.id, field: "SPIFFE ID", isSet: request.hasID)
@@ -40,7 +52,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
             JWTIssuance(
                 spiffeID: id, audience: try Self.audience(request.audience), ttl: ttl,
                 reason: "mint"),
-            requestedBy: try context.call.caller.caller.name)
+            requestedBy: requestedBy)
         return .with { $0.svid = Wire.message(svid) }
     }
 

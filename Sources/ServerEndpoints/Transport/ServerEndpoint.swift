@@ -53,8 +53,6 @@ package final class ServerEndpoint: Sendable {
     /// Calls that issue or check one thing: a fraction of a millisecond, most of it a signature. They stay on
     /// their event loop, which costs less than waking a thread for each.
     private static let shortMethods: Set<String> = [
-        "/spire.api.server.svid.v1.SVID/MintX509SVID",
-        "/spire.api.server.svid.v1.SVID/MintJWTSVID",
         "/spire.api.server.svid.v1.SVID/NewJWTSVID",
         "/spire.api.server.agent.v1.Agent/AttestAgent",
         "/spire.api.server.agent.v1.Agent/RenewAgent",
@@ -78,13 +76,16 @@ package final class ServerEndpoint: Sendable {
         self.socketPath = settings.socketPath
         let limits = RateLimits(
             attestation: settings.limitsAttestation, signing: settings.limitsSigning)
-        let interceptor = AuthorizationInterceptor(
+        let gate = CallGate(
             policy: plane.policy, limits: limits, logger: logger, logsAccess: settings.logsAccess)
+        let interceptor = AuthorizationInterceptor(gate)
+        let svids = SVIDService(issuer: plane.issuer, directory: plane.directory, limits: limits)
+        let direct = [MintService(service: svids, gate: gate)]
         let shared: [any RegistrableRPCService] = [
             AgentService(nodes: plane.nodes, trustDomain: plane.directory.trustDomain),
             BundleService(directory: plane.directory),
             EntryService(registry: plane.entries, directory: plane.directory),
-            SVIDService(issuer: plane.issuer, directory: plane.directory, limits: limits),
+            svids,
         ]
         let sync = SyncService(
             directory: plane.directory, nodes: plane.nodes, issuer: plane.issuer, limits: limits,
@@ -98,13 +99,15 @@ package final class ServerEndpoint: Sendable {
                     makeHandler: { try tls.makeHandler(onVerified: $0) }),
                 settings: .init(
                     maxConnectionAge: .seconds(180), maxGraceTime: .seconds(86_400 * 7),
-                    eventLoopMethods: Self.shortMethods)),
+                    eventLoopMethods: Self.shortMethods),
+                services: direct),
             services: shared + [sync], interceptors: [interceptor])
         self.local = GRPCServer(
             transport: SPIFFEServerTransport(
                 listener: .unixSocket(path: settings.socketPath, mode: 0o770),
                 settings: .init(
-                    maxRequestBytes: 64 * 1024 * 1024, eventLoopMethods: Self.shortMethods)),
+                    maxRequestBytes: 64 * 1024 * 1024, eventLoopMethods: Self.shortMethods),
+                services: direct),
             services: shared + [HealthService(directory: plane.directory)],
             interceptors: [interceptor])
     }
