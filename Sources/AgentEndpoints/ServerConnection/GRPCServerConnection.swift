@@ -57,6 +57,9 @@ package struct GRPCServerConnection: ServerConnection {
         self.logger = logger
     }
 
+    /// How long a client may take to let go of its connection.
+    private static var farewellTime: Duration { .seconds(3) }
+
     // MARK: ServerConnection
 
     package func attest(
@@ -105,13 +108,23 @@ package struct GRPCServerConnection: ServerConnection {
     package func synchronise(
         as identity: AgentIdentity, trust: ServerTrust, session: any SyncSession
     ) async throws {
+        let begins = Beginning(
+            within: self.settings.callTimeout,
+            else: ServerFailure(.unavailable, "the server did not take up the session in time"))
+        try await begins.watch { try await self.synchronise(identity, trust, session, begins) }
+    }
+
+    private func synchronise(
+        _ identity: AgentIdentity, _ trust: ServerTrust, _ session: any SyncSession,
+        _ beginning: Beginning
+    ) async throws {
         try await self.withClient(identity: identity, trust) { client in
             if !self.pollsOnly.withLockedValue({ $0 }) {
                 do {
                     let push = PushSession(
                         client: client, agentVersion: self.settings.agentVersion,
                         logger: self.logger)
-                    return try await push.run(session)
+                    return try await push.run(session, begun: beginning.note)
                 } catch let error as RPCError where error.code == .unimplemented {
                     self.logger.info(
                         "the server does not push; polling it instead",
@@ -119,6 +132,8 @@ package struct GRPCServerConnection: ServerConnection {
                     self.pollsOnly.withLockedValue { $0 = true }
                 }
             }
+            // Its calls have deadlines of their own.
+            beginning.note()
             let poll = PollSession(
                 client: client, trustDomain: self.settings.trustDomain,
                 agentVersion: self.settings.agentVersion, interval: self.settings.syncInterval,
@@ -152,12 +167,13 @@ package struct GRPCServerConnection: ServerConnection {
     /// one is verified: nothing is resumed.
     private func withClient<Value: Sendable>(
         identity: AgentIdentity?, _ trust: ServerTrust,
-        _ body: @Sendable (Client) async throws -> Value
+        _ body: @escaping @Sendable (Client) async throws -> Value
     ) async throws -> Value {
         let verification = ServerVerification(trustDomain: self.settings.trustDomain, trust: trust)
         do {
             let transport = try self.transport(identity, verification)
-            return try await withGRPCClient(transport: transport) { client in try await body(client)
+            return try await Abandonable<Value>(grace: Self.farewellTime).run {
+                try await withGRPCClient(transport: transport) { client in try await body(client) }
             }
         } catch let failure as ServerFailure {
             throw failure

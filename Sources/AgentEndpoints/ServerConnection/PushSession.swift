@@ -22,8 +22,11 @@ struct PushSession {
 
     /// Runs until the stream ends.
     ///
+    /// - Parameter begun: Called when the server has taken up the stream.
     /// - Throws: `RPCError`, with `unimplemented` when the server does not know the service.
-    func run(_ session: any SyncSession) async throws {
+    func run(
+        _ session: any SyncSession, begun: @escaping @Sendable () -> Void
+    ) async throws {
         let sync = Cygnet_Sync_V1_Sync.Client(wrapping: self.client)
         var options = CallOptions.defaults
         options.waitForReady = false
@@ -41,6 +44,7 @@ struct PushSession {
         } onResponse: { response in
             defer { outboxFeed.finish() }
             let messages = try response.accepted.get()
+            begun()
             let work = session.begin(isPush: true)
             let lastWord = NIOLockedValueBox(ContinuousClock.now)
             try await withThrowingTaskGroup(of: Void.self) { group in
