@@ -25,7 +25,7 @@ from harness import Agent, Scenario, Server, attest, binary, own_selectors, prot
 from harness import wait_until  # noqa: E402
 from harness.streams import ids, watch_x509  # noqa: E402
 from measure import Load, body_file, build_client, cpu_now, machine, percentile, resident  # noqa: E402
-from measure import summary_ms  # noqa: E402
+from measure import signature_speed, summary_ms  # noqa: E402
 
 MB = 1e6
 SOCKET_CALL = "/SpiffeWorkloadAPI/FetchX509SVID"
@@ -471,7 +471,7 @@ def markdown(measured):
     swift = subprocess.run(["swift", "--version"], capture_output=True, text=True).stdout
     swift = next((line for line in swift.split("\n") if "Swift version" in line), "").strip()
     head = (f"Measured on {today}: {machine()}; release build, {swift.split(' (')[0] or 'Swift'}. "
-            "Client, agent and server share the cores.\n")
+            f"Client, agent and server share the cores. {signature_speed()}.\n")
     return head + "\n" + "\n".join(lines) + "\n\n" + "\n".join(notes) + "\n"
 
 

@@ -9,29 +9,12 @@ import subprocess
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def cpu(pid):
-    """CPU seconds of a process since its start, user and system.
-
-    From schedstat of its threads (nanoseconds) plus what ended threads have left in stat.
-    """
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def cpu_now(pid):
-    """CPU seconds with nanosecond resolution; right as long as no thread ends in between."""
-    total = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        try:
-            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as stat:
-                total += int(stat.read().split()[0])
-        except FileNotFoundError:
-            pass
-    return total / 1e9
+    """CPU seconds of a process with nanosecond resolution, ended threads included: its own CPU clock, whose
+    number the kernel derives from the process ID."""
+    return time.clock_gettime_ns(((~pid) << 3) | 2) / 1e9
 
 
 def resident(pid):
@@ -133,3 +116,15 @@ def machine():
         memory = 0.0
     return (f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, "
             f"{platform.system()} {platform.release().split('-')[0]}")
+
+
+def signature_speed():
+    """What one core does of the work that no program can save: P-256 signatures and verifications a second, by
+    openssl. The figures of issuance move with it from machine to machine, and on shared hosts from hour to hour."""
+    openssl = shutil.which("openssl")
+    if not openssl:
+        return "openssl is not installed"
+    output = subprocess.run([openssl, "speed", "-seconds", "1", "ecdsap256"], capture_output=True, text=True,
+                            check=True).stdout
+    signs, verifies = (float(word) for word in output.split()[-2:])
+    return f"P-256 by openssl on one core: {signs:,.0f} signatures/s, {verifies:,.0f} verifications/s"

@@ -110,9 +110,13 @@ package final class Agent: Sendable {
                 maxBufferedBytes: 256 * 1024, streamWindow: 64 * 1024,
                 maxConnectionsPerUser: 8_192),
             services: [WorkloadAPIService(self.api)])
+        let reflection = ReflectionService()
         let server = GRPCServer(
             transport: transport,
-            services: [AgentHealthService(identities: self.identities)])
+            services: [
+                AgentHealthService(identities: self.identities),
+                ReflectionV1(service: reflection), ReflectionV1Alpha(service: reflection),
+            ])
         self.logger.info(
             "serving the Workload API", metadata: [LogKeys.path: "\(self.settings.socketPath)"])
         defer { unlink(self.settings.socketPath) }

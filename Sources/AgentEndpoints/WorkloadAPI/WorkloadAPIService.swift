@@ -9,6 +9,7 @@ package import SPIFFEGRPC
 package struct WorkloadAPIService: EventLoopService {
     package let name = "SpiffeWorkloadAPI"
     private let api: WorkloadAPI
+    private let announcements = AnnouncementsByLoop()
 
     package init(_ api: WorkloadAPI) { self.api = api }
 
@@ -18,7 +19,7 @@ package struct WorkloadAPIService: EventLoopService {
         guard let method = WorkloadMethod(rawValue: call.method) else { return nil }
         return WorkloadCallHandler(
             call, method, hasSecurityHeader: fields[SecurityHeader.name] == [SecurityHeader.value],
-            api: self.api)
+            api: self.api, announcements: self.announcements)
     }
 }
 
@@ -30,11 +31,12 @@ private enum SecurityHeader {
 }
 
 /// One call of a workload.
-private final class WorkloadCallHandler: GRPCCallHandler {
+private final class WorkloadCallHandler: GRPCCallHandler, Announced {
     private let call: GRPCCall
     private let method: WorkloadMethod
     private let hasSecurityHeader: Bool
     private let api: WorkloadAPI
+    private let announcements: AnnouncementsByLoop
     private var hasBegun = false
     private var isOver = false
     private var stream: WorkloadStream?
@@ -42,12 +44,14 @@ private final class WorkloadCallHandler: GRPCCallHandler {
     private var task: Task<Void, Never>?
 
     init(
-        _ call: GRPCCall, _ method: WorkloadMethod, hasSecurityHeader: Bool, api: WorkloadAPI
+        _ call: GRPCCall, _ method: WorkloadMethod, hasSecurityHeader: Bool, api: WorkloadAPI,
+        announcements: AnnouncementsByLoop
     ) {
         self.call = call
         self.method = method
         self.hasSecurityHeader = hasSecurityHeader
         self.api = api
+        self.announcements = announcements
     }
 
     // MARK: From the connection
@@ -111,11 +115,12 @@ private final class WorkloadCallHandler: GRPCCallHandler {
     private func open(
         _ kind: SVIDCache.Kind, _ process: PeerProcess, _ attested: AttestedWorkload, isFresh: Bool
     ) {
-        let bound = NIOLoopBound(self, eventLoop: self.call.eventLoop)
+        let bound = NIOLoopBound(self as any Announced, eventLoop: self.call.eventLoop)
+        let announcements = self.announcements.announcements(of: self.call.eventLoop)
         let stream = WorkloadStream(
             kind, process, attested, isFresh: isFresh, api: self.api
-        ) { [eventLoop = self.call.eventLoop] in
-            eventLoop.execute { bound.value.push() }
+        ) {
+            announcements.add(bound)
         }
         self.stream = stream
         self.push()
@@ -123,7 +128,7 @@ private final class WorkloadCallHandler: GRPCCallHandler {
     }
 
     /// Sends the newest message, if there is one and the client has read the last.
-    private func push() {
+    func push() {
         guard let stream = self.stream, !self.call.isBlocked else { return }
         do throws(WorkloadRefusal) {
             if let message = try stream.next() { self.call.send(framed: message) }
