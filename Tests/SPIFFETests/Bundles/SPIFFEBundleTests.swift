@@ -128,6 +128,14 @@ struct SPIFFEBundleTests {
 
     @Test("JWT-26 JWT-27: JWT authorities have a kid that is unique")
     func writtenJWT() throws {
+        let two = try SPIFFEBundle(
+            trustDomain: self.acme,
+            jwtAuthorities: ["a", "b"].map {
+                JWTAuthorityKey(keyID: $0, publicKeyDER: self.key.publicKeyDER)
+            })
+        let keys = try JSONValue(parsing: two.json())["keys"]?.arrayValue ?? []
+        #expect(keys.compactMap { $0["kid"]?.stringValue } == ["a", "b"])
+        #expect(keys.compactMap { $0["use"]?.stringValue } == ["jwt-svid", "jwt-svid"])
         for keyIDs in [[""], ["a", "a"]] {
             #expect {
                 try SPIFFEBundle(

@@ -24,6 +24,37 @@ import WorkloadAPIProto
         }
     }
 
+    @Test("WAPI-12, WAPI-13, WAPI-30: a JWT bundle that is left out is used no more")
+    func redactedBundle() async throws {
+        let acme = try TestAuthority("acme.test")
+        let partner = try TestAuthority("partner.test")
+        var both = FakeWorkloadAPI()
+        both.jwtBundles = [acme.bundleKey: try acme.jwks(), partner.bundleKey: try partner.jwks()]
+        var alone = FakeWorkloadAPI()
+        alone.jwtBundles = [acme.bundleKey: try acme.jwks()]
+        let token = try partner.token("/web", audience: ["db"]).svid
+        let socket = TestSocket()
+        let source = try JWTSource(address: try socket.address(), configuration: quick)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { try await source.run() }
+            try await socket.serving(both) {
+                try await source.ready(within: patience)
+                let svid = try SPIFFE.JWTSVID.validate(token, audience: "db", bundles: source)
+                #expect(svid.id.trustDomain == partner.trustDomain)
+            }
+            // Another server on the same socket; the source finds it by itself.
+            try await socket.serving(alone) {
+                for await bundles in source.updates where bundles.bundles.count == 1 { break }
+                #expect(source.jwtBundle(for: acme.trustDomain) != nil)
+                #expect(source.jwtBundle(for: partner.trustDomain) == nil)
+                #expect(throws: JWTSVIDError.self) {
+                    try SPIFFE.JWTSVID.validate(token, audience: "db", bundles: source)
+                }
+            }
+        }
+    }
+
     @Test("WAPI-42: to validate a token is to ask the Workload API")
     func validate() async throws {
         let authority = try TestAuthority("acme.test")
