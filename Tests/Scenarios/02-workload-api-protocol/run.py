@@ -7,6 +7,7 @@ import time
 
 import grpc
 import interface
+import tokens
 from harness import Agent, Server, certificates, main, own_selectors, protos, wait_until
 from harness.streams import Watch, code_of, ids, watch_x509
 
@@ -215,6 +216,8 @@ def requests(s, server, agent, api, m):
             assert code == INVALID, f"{name}: {code} {details[:200]}"
         code, details = validate("a", "a" * 100_000)
         assert code == grpc.StatusCode.RESOURCE_EXHAUSTED, f"longer than allowed: {code} {details}"
+
+    tokens.check(s, server, api, m, token)
 
 
 def honest(s, agent, m, what):
