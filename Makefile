@@ -1,11 +1,12 @@
 # What people type. Each target does its own set-up and says what it is doing.
 #
-#   make demo     build, then the smart city: three agents, mTLS, impostors refused
-#   make test     debug build, unit tests, scenario tests with the real binaries, the demo
-#   make bench    release build, then the table in docs/performance.md
-#   make release  cygnet-server and cygnet-agent as they are to be installed, in .build/release
-#   make fuzz     what libFuzzer thinks up, against the HTTP/2 connection
-#   make check    imports, format, generated code, documentation
+#   make demo         build, then the smart city: three agents, mTLS, impostors refused
+#   make test         debug build, unit tests, scenario tests with the real binaries, the demo
+#   make bench        release build, then the table in docs/performance.md
+#   make release      cygnet-server and cygnet-agent as they are to be installed, in .build/release
+#   make fuzz         what libFuzzer thinks up, against the HTTP/2 connection
+#   make check        imports, format, generated code, documentation, conformance table
+#   make conformance  all tests, then docs/conformance.md with their results
 #
 # CYGNET_STRICT=1 turns warnings into errors (CI does); CYGNET_LONG=1 runs the long scenarios in full.
 
@@ -21,10 +22,11 @@ RELEASE_BIN := .build/release
 # say TEXT: a heading that stands out between the lines of the tools.
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help setup build demo run-demo test unit scenarios bench release fuzz check generate format clean
+.PHONY: help setup build demo run-demo test unit scenarios conformance bench release fuzz check generate \
+    format clean
 
 help:
-	@sed -n '2,9p' Makefile | sed 's/^# \{0,1\}//'
+	@sed -n '3,10p' Makefile | sed 's/^# \{0,1\}//'
 
 setup:
 	@dev/setup
@@ -58,6 +60,18 @@ scenarios:
 	$(call say,scenario tests with stock clients)
 	@CYGNET_BIN="$${CYGNET_BIN:-$(DEBUG_BIN)}" $(PYTHON) Tests/Scenarios/run.py $(ONLY)
 
+# Failed tests do not stop it: they are what the page is to show.
+conformance:
+	@dev/setup build test
+	$(call say,building programs and tests (debug))
+	@$(SWIFT) build --build-tests
+	@mkdir -p .build/conformance; failed=0; \
+	$(SWIFT) test --skip-build 2>&1 | tee .build/conformance/unit.log || failed=1; \
+	CYGNET_BIN="$${CYGNET_BIN:-$(DEBUG_BIN)}" $(PYTHON) Tests/Scenarios/run.py 2>&1 \
+	    | tee .build/conformance/scenarios.log || failed=1; \
+	dev/conformance --results .build/conformance/unit.log .build/conformance/scenarios.log || failed=1; \
+	exit $$failed
+
 release:
 	@dev/setup build bench
 	$(call say,building (release))
@@ -75,11 +89,11 @@ fuzz:
 	$(call say,fuzzing the HTTP/2 connection for $(or $(FOR),60) s)
 	@dev/fuzz $(or $(FOR),60)
 
-# All four run, so that one round shows every finding.
+# All run, so that one round shows every finding.
 check:
 	@dev/setup build generate
 	@failed=(); \
-	for step in "check-imports" "format check" "check-docs" "check-generated"; do \
+	for step in "check-imports" "format check" "check-docs" "check-generated" "conformance --check"; do \
 	    printf '\n\033[1m==> dev/%s\033[0m\n' "$$step"; \
 	    dev/$$step || failed+=("$$step"); \
 	done; \

@@ -26,7 +26,8 @@ import Testing
         return try AgentConfiguration(file: AgentFileConfiguration(document), flags: flags)
     }
 
-    @Test func fillsInDefaults() throws {
+    @Test("WEP-01, WEP-03: the defaults; the Workload API is on a Unix socket")
+    func fillsInDefaults() throws {
         let configuration = try self.load("trust_bundle_path = \"/b.pem\"")
         #expect(configuration.serverPort == 8081 && configuration.dataDirectory == ".")
         #expect(configuration.socketPath == "/tmp/spire-agent/public/api.sock")

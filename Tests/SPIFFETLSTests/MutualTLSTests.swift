@@ -85,7 +85,7 @@ struct MutualTLSTests {
         }
     }
 
-    @Test("a client that is not authorized gets nothing through")
+    @Test("TRAP-13: a client that is not authorized gets nothing through")
     func wrongClient() async throws {
         let seen = try await self.refused(
             self.serverSide(authorizer: .exactly(try SPIFFEID("spiffe://acme.test/other"))),
@@ -168,7 +168,9 @@ struct MutualTLSTests {
         }
     }
 
-    @Test("rotation of identity and bundle counts from the next connection on, without restart")
+    @Test(
+        "TRAP-12: rotation of identity and bundle counts from the next connection on, without restart"
+    )
     func rotation() async throws {
         let source = RotatingSource(self.server)
         let bundles = RotatingBundles([self.acme.bundle])
@@ -192,7 +194,7 @@ struct MutualTLSTests {
         }
     }
 
-    @Test("every handshake verifies: two calls of one client are verified twice")
+    @Test("TRAP-12: every handshake verifies: two calls of one client are verified twice")
     func everyHandshake() async throws {
         try await EchoServer.with(self.serverSide()) { running in
             let client = self.clientSide()

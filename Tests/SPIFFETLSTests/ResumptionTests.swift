@@ -8,7 +8,8 @@ import Testing
     "No session resumption",
     .enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/openssl")))
 struct ResumptionTests {
-    @Test("a client that offers its old session gets a full handshake and is verified again")
+    @Test(
+        "TRAP-12: a client that offers its old session gets a full handshake and is verified again")
     func offeredSession() async throws {
         let authority = try TestAuthority("acme.test")
         let server = try authority.issue("/server")

@@ -66,6 +66,21 @@ import Testing
         #expect(lifecycle.entries.map(\.slot) == ["B", "A"])
     }
 
+    @Test(arguments: [3_600, 86_400, 60 * 86_400] as [Int64])
+    func `FED-29: an authority is published at least three refresh hints before it signs`(
+        lifetime: Int64
+    ) {
+        // What the published bundle says, in seconds.
+        let hint: Int64 = 300
+        var lifecycle = AuthorityLifecycle([Self.entry("A", .active, from: 0, to: lifetime)])
+        let published = lifecycle.secondsUntilDue(at: 0)
+        #expect(lifecycle.action(at: published) == .prepare(slot: "B"))
+        lifecycle.prepared(Self.entry("B", .prepared, from: published, to: published + lifetime))
+        let activated = published + lifecycle.secondsUntilDue(at: published)
+        #expect(lifecycle.action(at: activated) == .activate)
+        #expect(activated - published >= 3 * hint)
+    }
+
     @Test func `resumes the active and the prepared one`() {
         let lifecycle = AuthorityLifecycle([
             Self.entry("A", .active, from: 0, to: 600),

@@ -47,6 +47,19 @@ import X509
         #expect(try second.authorities.x509Authority().der == new.x509Authorities.last?.der)
     }
 
+    @Test func `BND-21: a server whose store is new takes over no keys that it finds`() async throws
+    {
+        let first = try await TestPlane()
+        let firstKey = try first.authorities.x509Authority().certificate.publicKey
+        let firstJWT = try Self.bundle(first).jwtAuthorities.map(\.publicKeyDER)
+        let second = try await TestPlane(keys: first.keys)
+        let secondKey = try second.authorities.x509Authority().certificate.publicKey
+        let secondJWT = try Self.bundle(second).jwtAuthorities.map(\.publicKeyDER)
+        #expect(firstKey != secondKey)
+        #expect(firstJWT.count == 1 && secondJWT.count == 1)
+        #expect(firstJWT != secondJWT)
+    }
+
     @Test func `a restart never signs with a key that is not the journal's`() async throws {
         let first = try await TestPlane()
         // The key under the same name is another one, as after a restored key file.
@@ -58,7 +71,7 @@ import X509
         #expect(authority.id != (try first.authorities.x509Authority().id))
     }
 
-    @Test func `the next authority is published long before it signs`() async throws {
+    @Test func `FED-28: the next authority is published long before it signs`() async throws {
         let plane = try await TestPlane(authority: .init(authorityTTL: .seconds(600)))
         let first = try plane.authorities.x509Authority().id
         plane.clock.advance(by: 300)

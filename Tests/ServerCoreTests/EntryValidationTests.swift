@@ -76,7 +76,9 @@ import Testing
         .good("not prefetched") { $0.disableX509SVIDPrefetch = true },
     ]
 
-    @Test(arguments: cases) func `the rules of an entry`(row: Case) throws {
+    @Test(arguments: cases) func `the rules of an entry, X509-05 and WAPI-25 among them`(row: Case)
+        throws
+    {
         var entry = try Entry.test(
             "id", "/a", parent: "/spire/agent/x/1", ["unix:uid:1", "unix:gid:1"])
         try row.change(&entry)

@@ -90,7 +90,8 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         #expect(text.contains("a.example") && text.contains("Acme") && !text.contains("mine"))
     }
 
-    @Test func `authorities keep the rules X509-11, 12, 13, 14 and 25`() async throws {
+    @Test func `authorities keep the rules X509-11 to 14, 22, 24 to 26, 36 and ID-23`() async throws
+    {
         let plane = try await TestPlane()
         let authorities = try #require(plane.directory.ownBundle).x509Authorities
         #expect(authorities.count == 1)
@@ -106,7 +107,12 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
             #expect(extensions[oid: .X509ExtensionID.keyUsage]?.critical == true)
             // X509-13 and X509-14: keyCertSign (and cRLSign), nothing of a leaf.
             #expect(try extensions.keyUsage == KeyUsage(keyCertSign: true, cRLSign: true))
-            // X509-25: the ID of the trust domain, without path.
+            // X509-22: no extended key usage, which would bind what is below.
+            #expect(try extensions.extendedKeyUsage == nil)
+            // X509-36: self-signed.
+            #expect(certificate.issuer == certificate.subject)
+            #expect(certificate.publicKey.isValidSignature(certificate.signature, for: certificate))
+            // ID-23, X509-24 to X509-26: the ID of the trust domain, without path.
             #expect(
                 try extensions.subjectAlternativeNames.map(Array.init)
                     == [.uniformResourceIdentifier("spiffe://acme.test")])
@@ -126,7 +132,7 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         #expect(try await verifier.verify(chainDER: svid.chain).id == svid.spiffeID)
     }
 
-    @Test func `the life of an SVID never exceeds that of its authority`() async throws {
+    @Test func `TRAP-11: the life of an SVID never exceeds that of its authority`() async throws {
         let plane = try await TestPlane(authority: .init(authorityTTL: .seconds(7_200)))
         let end = plane.clock.unixTime + 7_200
         var issuance = try Self.issuance(plane)

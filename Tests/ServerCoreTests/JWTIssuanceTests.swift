@@ -29,7 +29,8 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
     }
 
     @Test(arguments: KeyTypeCase.all)
-    func `a token keeps the rules JWT-01, 07, 09, 11, 13 and 17`(row: KeyTypeCase) async throws {
+    func `a token keeps the rules JWT-01, 07, 09, 10, 11, 13 and 17`(row: KeyTypeCase) async throws
+    {
         let plane = try await TestPlane(
             authority: .init(jwtKeyType: row.type))
         let svid = try await Self.issue(plane, audience: ["a", "", "b"])
@@ -46,6 +47,8 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
         // JWT-07: no header parameter besides these.
         let header = try Self.part(svid.token, 0)
         #expect(Set(header.keys).isSubset(of: ["alg", "kid", "typ"]))
+        // JWT-10: a type that every validator takes.
+        #expect(header["typ"] == .string("JWT"))
         // JWT-09: the key ID is that of a bundle entry.
         let authorities = try #require(plane.directory.ownBundle).jwtAuthorities
         #expect(authorities.map { JSONValue.string($0.keyID) } == [header["kid"]])
@@ -58,6 +61,12 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
         #expect(claims["exp"] == .int(svid.expiresAt))
         #expect(claims["iat"] == .int(svid.issuedAt))
         #expect(claims["jti"] == nil && claims["iss"] == nil)
+    }
+
+    @Test func `JWT-16: a token for one audience is for that one alone`() async throws {
+        let plane = try await TestPlane()
+        let claims = try Self.part(try await Self.issue(plane, audience: ["svc"]).token, 1)
+        #expect(claims["aud"] == .array([.string("svc")]))
     }
 
     @Test(arguments: [[], [""], ["", ""]] as [[String]])

@@ -152,7 +152,7 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
         }
     }
 
-    @Test func `minting refuses requests with other names`() async throws {
+    @Test func `ID-02 and X509-05: minting refuses requests with other names`() async throws {
         try await TestServer.with { server in
             let good = GeneralName.uniformResourceIdentifier("spiffe://acme.test/w")
             let cases: [[GeneralName]] = [
@@ -161,6 +161,8 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
                 [.uniformResourceIdentifier("spiffe://acme.test")],
                 [.uniformResourceIdentifier("spiffe://acme.test/spire/server")],
                 [.uniformResourceIdentifier("https://acme.test/w")],
+                [.uniformResourceIdentifier("SPIFFE://acme.test/w")],
+                [.uniformResourceIdentifier("spiffe://Acme.test/w")],
                 [good, .uniformResourceIdentifier("https://acme.test/w")],
                 [good, .dnsName("-a")], [good, .dnsName("*.a"), .dnsName("b.a")],
             ]

@@ -222,6 +222,20 @@ struct Outcome: Sendable {
         #expect(message.isEqualTo(message: Message()), "\(type)")
     }
 
+    @Test("BND-05, BND-09, BND-10: a bundle document says how new it is and when to look again")
+    func printsBundleDocuments() throws {
+        var bundle = Spire_Api_Types_Bundle()
+        bundle.trustDomain = "example.org"
+        bundle.sequenceNumber = 7
+        #expect(
+            try SPIFFEBundleText.json(bundle)
+                == #"{"keys":[],"spiffe_refresh_hint":300,"spiffe_sequence":7}"#)
+        bundle.refreshHint = 60
+        #expect(
+            try SPIFFEBundleText.json(bundle)
+                == #"{"keys":[],"spiffe_refresh_hint":60,"spiffe_sequence":7}"#)
+    }
+
     @Test func printsPurgedAgents() {
         let outcome = AgentPurgeCommand.Outcome(
             id: .with {

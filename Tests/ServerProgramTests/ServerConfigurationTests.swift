@@ -107,6 +107,16 @@ import Testing
         #expect(try self.load(text).keyManager == .disk(keysPath: "/var/lib/cygnet/keys.json"))
     }
 
+    @Test(
+        "TRAP-04: a trust domain with an empty label is taken, with a warning",
+        arguments: ["acme..test", ".acme.test", "acme.test.", "."])
+    func advisesAgainstEmptyLabels(_ name: String) throws {
+        let text = Self.minimal.replacing("example.org", with: name)
+        #expect(try self.load(text).trustDomain == name)
+        #expect(try self.load(text).advice.contains { $0.contains("empty label") })
+        #expect(try !self.load(Self.minimal).advice.contains { $0.contains("empty label") })
+    }
+
     @Test func advisesOnLifetimesAndKeysWithoutEffect() throws {
         let text = Self.minimal.replacing(
             "data_dir",

@@ -73,6 +73,18 @@ import Testing
         }
     }
 
+    @Test func `BND-06: the number of a bundle goes on after a restart`() async throws {
+        try await TemporaryFolder.with { folder in
+            let domain = try TrustDomain("acme.test")
+            for round: UInt64 in 1...3 {
+                var store: SQLiteStore? = try Self.open(folder)
+                let bundle = try await store?.updateBundle(domain) { $0.refreshHint += 60 }
+                #expect(bundle?.sequenceNumber == round)
+                store = nil
+            }
+        }
+    }
+
     @Test func `a second opener is refused while the first lives, with words that help`()
         async throws
     {

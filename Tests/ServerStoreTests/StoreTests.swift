@@ -221,7 +221,9 @@ private let agentID = "spiffe://acme.test/spire/agent/join_token/t1"
     }
 
     @Test(arguments: StoreKind.allCases)
-    func `a bundle gets the next number when it differs`(kind: StoreKind) async throws {
+    func `BND-06 and BND-07: a bundle gets the next number when it differs`(kind: StoreKind)
+        async throws
+    {
         let log = FeedLog()
         try await kind.run(log) { store in
             let domain = try TrustDomain("acme.test")

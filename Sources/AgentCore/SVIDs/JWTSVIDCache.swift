@@ -13,12 +13,26 @@ import SPIFFE
 package struct JWTSVIDCache: Sendable {
     package struct Key: Hashable, Sendable {
         package let entryID: String
-        /// Sorted, without duplicates.
+        /// Sorted by bytes, without duplicates.
         package let audience: [String]
 
         package init(entryID: String, audience: [String]) {
             self.entryID = entryID
-            self.audience = Set(audience).sorted()
+            var unique: [String] = []
+            for one in audience.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) })
+            where unique.last?.utf8.elementsEqual(one.utf8) != true {
+                unique.append(one)
+            }
+            self.audience = unique
+        }
+
+        // Bytes are compared, not Unicode equivalence: who asks for one audience must not get a token
+        // for another that only looks like it. What is equal here hashes alike as texts too.
+        package static func == (left: Key, right: Key) -> Bool {
+            left.entryID == right.entryID
+                && left.audience.elementsEqual(right.audience) {
+                    $0.utf8.elementsEqual($1.utf8)
+                }
         }
     }
 

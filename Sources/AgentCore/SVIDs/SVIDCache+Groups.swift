@@ -124,13 +124,13 @@ extension SVIDCache {
     // MARK: Groups
 
     /// Entries that give an identity on the Workload API: not those for SVID stores, and of several
-    /// with one hint the oldest (Workload API §5.2.1: hints are unique).
+    /// with one hint, compared by bytes, the oldest (Workload API §5.2.1: hints are unique).
     static func visible(_ matched: [AuthorizedEntry]) -> [AuthorizedEntry] {
         if matched.count == 1 { return matched[0].isStored ? [] : matched }
-        var hints = Set<String>()
+        var hints = Set<[UInt8]>()
         return matched.filter { entry in
             if entry.isStored { return false }
-            return entry.hint.isEmpty || hints.insert(entry.hint).inserted
+            return entry.hint.isEmpty || hints.insert(Array(entry.hint.utf8)).inserted
         }
     }
 
@@ -356,7 +356,8 @@ extension SVIDCache {
         let held = federated.sorted().compactMap { self.bundles.entry($0) }
         let hasHints = ready.contains { !$0.entry.hint.isEmpty }
         let key = X509View.Key(
-            identities: ready.map(\.record.number), hints: hasHints ? ready.map(\.entry.hint) : [],
+            identities: ready.map(\.record.number),
+            hints: hasHints ? ready.map { Array($0.entry.hint.utf8) } : [],
             bundles: [own.x509Version] + held.map(\.x509Version))
         if let shared = self.views[key] { return shared.view }
         return X509View(

@@ -10,8 +10,8 @@ package final class X509View: Sendable {
     package struct Key: Hashable, Sendable {
         /// Numbers of the SVIDs, in order.
         var identities: [UInt64]
-        /// The identities' hints, or nothing when none has one.
-        var hints: [String]
+        /// The identities' hints as bytes, or nothing when none has one.
+        var hints: [[UInt8]]
         var bundles: [UInt64]
     }
 

@@ -64,9 +64,9 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
     }
 
     func receiveEnd() {
-        if !self.hasBegun {
-            self.end(Status(code: .internalError, message: "request message is missing"))
-        }
+        if self.hasBegun { return }
+        if !self.hasSecurityHeader { return self.end(Status(WorkloadAPI.noSecurityHeader)) }
+        self.end(Status(code: .internalError, message: "request message is missing"))
     }
 
     func cancelled() {
@@ -81,10 +81,10 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
     private func begin(_ request: [UInt8]) {
         self.hasBegun = true
         do throws(WorkloadRefusal) {
+            if !self.hasSecurityHeader { throw WorkloadAPI.noSecurityHeader }
             guard case .local(let peer) = self.call.peer.peer else {
                 throw WorkloadRefusal(.unavailable, "caller cannot be identified")
             }
-            if !self.hasSecurityHeader { throw WorkloadAPI.noSecurityHeader }
             let process = PeerProcess(peer)
             switch self.method {
             case .fetchX509SVID: try self.open(.x509SVIDs, process)

@@ -5,7 +5,7 @@ public struct BundleError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What was wrong.
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Value: String, Hashable, Sendable {
-            case malformed, noKeys, sequence, malformedAuthority, keyID
+            case malformed, noKeys, sequence, malformedAuthority, keyID, noTrustDomains, trustDomain
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -20,6 +20,10 @@ public struct BundleError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let malformedAuthority = Code(.malformedAuthority)
         /// A key ID is empty or occurs twice.
         public static let keyID = Code(.keyID)
+        /// The document has no `trust_domains`, or it is no object.
+        public static let noTrustDomains = Code(.noTrustDomains)
+        /// A map has a name that is no trust domain's.
+        public static let trustDomain = Code(.trustDomain)
 
         public var description: String { self.value.rawValue }
     }
@@ -32,6 +36,11 @@ public struct BundleError: Error, Hashable, Sendable, CustomStringConvertible {
     init(_ code: Code, _ trustDomain: TrustDomain, _ reason: String) {
         self.code = code
         self.message = "bundle of \(trustDomain) rejected: \(reason)"
+    }
+
+    init(mapRejected code: Code, _ reason: String) {
+        self.code = code
+        self.message = "bundle map rejected: \(reason)"
     }
 
     public var description: String { self.message }

@@ -152,7 +152,10 @@ public struct SPIFFEBundle: Sendable, Equatable {
     /// The bundle as a document to publish, in the strictest form: one entry per authority, each with
     /// `use` and the members of its key, X.509 authorities with one `x5c` value and no `kid`. Equal
     /// bundles give equal bytes.
-    public func json() -> [UInt8] {
+    public func json() -> [UInt8] { JSONValue.object(self.document).serialized() }
+
+    /// The members of the document.
+    var document: [String: JSONValue] {
         var keys: [JSONValue] = []
         for (certificate, der) in zip(self.x509Bundle.authorities, self.x509Authorities) {
             // Never nil: the initialisers have tried.
@@ -176,7 +179,7 @@ public struct SPIFFEBundle: Sendable, Equatable {
             let (seconds, fraction) = hint.components
             document["spiffe_refresh_hint"] = .int(max(0, fraction > 0 ? seconds + 1 : seconds))
         }
-        return JSONValue.object(document).serialized()
+        return document
     }
 
     /// How long to wait before looking for a new bundle: the hint, or a default without one, kept within

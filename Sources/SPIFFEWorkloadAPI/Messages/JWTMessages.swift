@@ -33,7 +33,7 @@ enum JWTMessages {
             throw WorkloadAPIError(message: "JWTSVIDResponse has no SVID")
         }
         var svids: [SPIFFE.JWTSVID] = []
-        var hints: Set<String> = []
+        var hints: Set<[UInt8]> = []
         for entry in message.svids {
             guard !entry.spiffeID.isEmpty, !entry.svid.isEmpty else {
                 throw WorkloadAPIError(
@@ -53,7 +53,9 @@ enum JWTMessages {
                         "spiffe_id \(WorkloadAPIError.quoted(entry.spiffeID)) is not the subject "
                         + "of its token, \(svid.id)")
             }
-            guard svid.hint.isEmpty || hints.insert(svid.hint).inserted else { continue }
+            guard svid.hint.isEmpty || hints.insert(Array(svid.hint.utf8)).inserted else {
+                continue
+            }
             svids.append(svid)
         }
         return svids

@@ -9,14 +9,16 @@ extension X509Context {
             throw WorkloadAPIError(message: "X509SVIDResponse has no SVID")
         }
         var svids: [SPIFFE.X509SVID] = []
-        var hints: Set<String> = []
+        var hints: Set<[UInt8]> = []
         var bundles = X509BundleSet()
         for entry in message.svids {
             let (svid, bundle) = try Self.identity(entry)
             // Entries of one trust domain carry the same bundle; should they not, the first counts, as
             // it does for hints.
             if bundles.x509Bundle(for: bundle.trustDomain) == nil { bundles.set(bundle) }
-            guard svid.hint.isEmpty || hints.insert(svid.hint).inserted else { continue }
+            guard svid.hint.isEmpty || hints.insert(Array(svid.hint.utf8)).inserted else {
+                continue
+            }
             svids.append(svid)
         }
         for (key, der) in message.federatedBundles {

@@ -58,7 +58,7 @@ package struct EntryFilter: Sendable {
         if let spiffeID, entry.spiffeID != spiffeID { return false }
         if let parentID, entry.parentID != parentID { return false }
         if downstreamOnly && !entry.downstream { return false }
-        if let hint, !hint.isEmpty, entry.hint != hint { return false }
+        if let hint, !hint.isEmpty, !entry.hint.utf8.elementsEqual(hint.utf8) { return false }
         if let selectors,
             !selectors.match.matches(record: Set(entry.selectors), given: selectors.set)
         {

@@ -102,7 +102,17 @@ extension ServerConfiguration {
         self.healthChecks = file.healthChecks
         self.ratelimitAttestation = file.ratelimitAttestation ?? true
         self.ratelimitSigning = file.ratelimitSigning ?? true
-        self.advice = file.notes + self.adviceOnLifetimes
+        self.advice = file.notes + self.adviceOnTrustDomain + self.adviceOnLifetimes
+    }
+
+    /// The grammar of SPIFFE IDs has no rules for labels, but Go's certificate parser has.
+    private var adviceOnTrustDomain: [String] {
+        let labels = self.trustDomain.split(separator: ".", omittingEmptySubsequences: false)
+        guard labels.contains(where: \.isEmpty) else { return [] }
+        return [
+            "trust domain \(QuotedText.quoted(self.trustDomain)) has an empty label; programs written in Go "
+                + "cannot read its X509-SVIDs; choose a name without one"
+        ]
     }
 
     /// SVIDs that outlive what an authority can always promise may be cut short when they are issued.

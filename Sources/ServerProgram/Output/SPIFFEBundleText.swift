@@ -5,6 +5,9 @@ import ServiceRuntime
 
 /// The text form of a bundle as a SPIFFE bundle document (Trust Domain and Bundle §4).
 enum SPIFFEBundleText {
+    /// How often to look for a new bundle when nobody has set it, in seconds (§4.1.2).
+    private static let refreshHint: Int64 = 300
+
     /// - Throws: ``CommandError`` when the server sent something that is no bundle.
     static func json(_ bundle: Spire_Api_Types_Bundle) throws -> String {
         do {
@@ -17,7 +20,8 @@ enum SPIFFEBundleText {
                         expiresAt: key.expiresAt > 0
                             ? Date(timeIntervalSince1970: TimeInterval(key.expiresAt)) : nil)
                 },
-                refreshHint: bundle.refreshHint > 0 ? .seconds(bundle.refreshHint) : nil,
+                refreshHint: .seconds(
+                    bundle.refreshHint > 0 ? bundle.refreshHint : Self.refreshHint),
                 sequenceNumber: bundle.sequenceNumber)
             return String(decoding: document.json(), as: UTF8.self)
         } catch {

@@ -25,7 +25,7 @@ struct JWTSVIDCacheTests {
             now: self.now.addingTimeInterval(seconds))
     }
 
-    @Test("one request serves all who ask for the same audiences in any order")
+    @Test("TRAP-21: one request serves all who ask for the same audiences in any order")
     func singleFlight() throws {
         var cache = JWTSVIDCache(random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
@@ -45,7 +45,34 @@ struct JWTSVIDCacheTests {
         #expect(svid.token == "t")
     }
 
-    @Test("past half life a token is replaced, and handed out when the server cannot be asked")
+    @Test(
+        "WAPI-32: a token is not given out for an audience that only looks like the one asked for")
+    func audienceBytes() throws {
+        // The same letter, as one code point and as two: equal for Unicode, two audiences for a verifier.
+        let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
+        var cache = JWTSVIDCache(random: { 0.5 })
+        let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
+        guard case .wait(let id, true, nil) = self.ask(&cache, entry, [composed]) else {
+            throw Unexpected("new")
+        }
+        guard case .wait(let other, true, nil) = self.ask(&cache, entry, [decomposed]) else {
+            throw Unexpected("joined the request for another audience")
+        }
+        cache.signed(id, self.token(entry, "t"))
+        guard case .wait(other, false, nil) = self.ask(&cache, entry, [decomposed]) else {
+            throw Unexpected("hit the token for another audience")
+        }
+        guard
+            case .wait(let both, true, nil) = self.ask(
+                &cache, entry, [decomposed, composed, composed])
+        else { throw Unexpected("both") }
+        let asked = cache.request(both)?.audience.map { Array($0.utf8) }
+        #expect(asked == [Array(decomposed.utf8), Array(composed.utf8)])
+    }
+
+    @Test(
+        "TRAP-21: past half life a token is replaced, and handed out when the server cannot be asked"
+    )
     func halfLife() throws {
         var cache = JWTSVIDCache(random: { 0.5 })
         let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])

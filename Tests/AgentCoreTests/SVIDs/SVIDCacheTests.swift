@@ -202,6 +202,16 @@ struct SVIDCacheStreamTests {
         #expect(try bench.sign().last?.1.ids == ["c", "d", "new"])
     }
 
+    @Test("WAPI-23: hints that only look alike are different hints")
+    func hintBytes() throws {
+        var bench = try Bench(entries: [
+            try .make("a", ["unix:uid:1"], hint: "caf\u{E9}", createdAt: 1),
+            try .make("b", ["unix:uid:1"], hint: "cafe\u{301}", createdAt: 2),
+        ])
+        _ = try bench.subscribe(.x509SVIDs, "unix:uid:1")
+        #expect(try bench.sign().last?.1.ids == ["a", "b"])
+    }
+
     @Test("entries for SVID stores give no identity on the Workload API")
     func stored() throws {
         var bench = try Bench(entries: [try .make("a", ["unix:uid:1"], isStored: true)])

@@ -156,7 +156,7 @@ struct WorkloadAttestationTests {
         #expect(broken.calls.withLockedValue { $0 } == 2)
     }
 
-    @Test("when every attestor fails the caller is refused as unavailable")
+    @Test("TRAP-39: when every attestor fails the caller is refused as unavailable")
     func allFailed() async throws {
         struct Failed: Error {}
         await #expect(throws: WorkloadRefusal.attestationFailed) {

@@ -1,5 +1,6 @@
 import AgentCore
 import ControlPlaneProto
+import Crypto
 import Foundation
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
@@ -150,7 +151,7 @@ struct WorkloadAPITests {
         }
     }
 
-    @Test("WAPI-17, WAPI-18, WAPI-19, WAPI-20, WAPI-21: content of an X509SVIDResponse")
+    @Test("WAPI-17 to WAPI-21, WAPI-28, FED-36: content of an X509SVIDResponse")
     func x509Content() async throws {
         let agent = try TestAgent()
         let partner = try TrustDomain("partner.test")
@@ -167,6 +168,7 @@ struct WorkloadAPITests {
                 response.svids.map(\.spiffeID) == ["spiffe://acme.test/b", "spiffe://acme.test/a"])
             #expect(response.svids.map(\.hint) == ["internal", ""])
             #expect(Array(response.federatedBundles.keys) == ["spiffe://partner.test"])
+            #expect(response.crl.isEmpty)
             for svid in response.svids {
                 let parsed = try SPIFFE.X509SVID(
                     certificateChainDER: [UInt8](svid.x509Svid),
@@ -208,7 +210,7 @@ struct WorkloadAPITests {
         }
     }
 
-    @Test("WAPI-29, WAPI-36, WAPI-37, WAPI-38: bundle maps")
+    @Test("WAPI-21, WAPI-29, WAPI-36, WAPI-37, WAPI-38, FED-36: bundle maps")
     func bundles() async throws {
         let agent = try TestAgent()
         let partner = try TrustDomain("partner.test")
@@ -235,7 +237,9 @@ struct WorkloadAPITests {
         }
     }
 
-    @Test("WAPI-32, WAPI-33, WAPI-34, WAPI-35: tokens for all identities or the one asked for")
+    @Test(
+        "WAPI-32, WAPI-33, WAPI-34, WAPI-35, WAPI-47: tokens for all identities or the one asked for"
+    )
     func jwt() async throws {
         let agent = try TestAgent()
         agent.synchronise([
@@ -299,6 +303,108 @@ struct WorkloadAPITests {
                             }, metadata: security)
                     } == .invalidArgument)
             }
+        }
+    }
+
+    /// A compact JWS with these parts, signed as ES256 whatever its header says.
+    private func token(
+        by key: P256.Signing.PrivateKey, header: String, claims: String
+    ) throws -> String {
+        let input =
+            Base64URL.encode(Array(header.utf8)) + "." + Base64URL.encode(Array(claims.utf8))
+        let signature = try key.signature(for: Array(input.utf8))
+        return input + "." + Base64URL.encode(Array(signature.rawRepresentation))
+    }
+
+    @Test(
+        "WAPI-39, JWT-02, 03, 05, 06, 08 to 10, 12, 14, 15, 18 to 20, 22: ValidateJWTSVID keeps the rules"
+    )
+    func validateRules() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a")])
+        let now = Int64(Date().timeIntervalSince1970)
+        let later = String(now + 300)
+        func claims(
+            sub: String = "spiffe://acme.test/z", aud: String = #"["me"]"#, exp: String? = nil,
+            more: String = ""
+        ) -> String {
+            #"{"sub":"\#(sub)","aud":\#(aud),"exp":\#(exp ?? later)\#(more)}"#
+        }
+        let good = #"{"alg":"ES256","kid":"k1","typ":"JWT"}"#
+        let rows: [(rule: String, header: String, claims: String)] = [
+            ("JWT-05", #"{"alg":"HS256","kid":"k1"}"#, claims()),
+            ("JWT-05", #"{"alg":"none"}"#, claims()),
+            ("JWT-06", #"{"alg":"RS256","kid":"k1"}"#, claims()),
+            ("JWT-08", #"{"alg":"ES256","kid":"k1","crit":["x"],"x":1}"#, claims()),
+            ("JWT-09", #"{"alg":"ES256","kid":"k2"}"#, claims()),
+            ("JWT-10", #"{"alg":"ES256","kid":"k1","typ":"at+jwt"}"#, claims()),
+            ("JWT-12", good, claims(sub: "acme.test/z")),
+            ("JWT-14", good, claims(aud: "[]")),
+            ("JWT-15", good, claims(aud: #"["ME"]"#)),
+            ("JWT-18", good, claims(exp: "true")),
+            ("JWT-19", good, claims(exp: String(now - 120))),
+            ("JWT-20", good, claims(more: #","nbf":\#(now + 240)"#)),
+            ("JWT-22", good, claims(sub: "spiffe://partner.test/z")),
+        ]
+        var tokens = try rows.map { row in
+            (row.rule, try self.token(by: agent.jwtKey, header: row.header, claims: row.claims))
+        }
+        let valid = try self.token(by: agent.jwtKey, header: good, claims: claims())
+        let parts = valid.split(separator: ".")
+        tokens.append(
+            (
+                "JWT-02",
+                #"{"protected":"\#(parts[0])","payload":"\#(parts[1])","signature":"\#(parts[2])"}"#
+            ))
+        tokens.append(("JWT-03", valid + ".e30.e30"))
+        let stranger = P256.Signing.PrivateKey()
+        tokens.append(
+            ("JWT-22", try self.token(by: stranger, header: good, claims: claims())))
+        let bad = tokens
+        try await agent.run { client, _ in
+            func validate(_ token: String) async throws {
+                _ = try await client.validateJWTSVID(
+                    .with {
+                        $0.audience = "me"
+                        $0.svid = token
+                    }, metadata: security)
+            }
+            #expect(await code { try await validate(valid) } == nil)
+            for (rule, token) in bad {
+                #expect(
+                    await code { try await validate(token) } == .invalidArgument, "\(rule)")
+            }
+        }
+    }
+
+    @Test(
+        "WAPI-40: of another trust domain's token only sub, aud, exp and what is allowed is shown",
+        arguments: [[], ["extra"]] as [Set<String>])
+    func foreignClaims(_ allowed: Set<String>) async throws {
+        let agent = try TestAgent(foreignClaims: allowed)
+        let key = P256.Signing.PrivateKey()
+        let partner = AgentBundle(
+            trustDomain: try TrustDomain("partner.test"), x509Authorities: [],
+            jwtAuthorities: [
+                AgentBundle.JWTAuthority(
+                    keyID: "p1", publicKeyDER: Array(key.publicKey.derRepresentation))
+            ])
+        agent.synchronise([try TestAgent.entry("a", federatesWith: ["partner.test"])], [partner])
+        let now = Int64(Date().timeIntervalSince1970)
+        let token = try self.token(
+            by: key, header: #"{"alg":"ES256","kid":"p1"}"#,
+            claims: #"{"sub":"spiffe://partner.test/z","aud":"me","exp":\#(now + 300),"#
+                + #""iat":\#(now),"extra":"x","more":"y"}"#)
+        try await agent.run { client, _ in
+            let answer = try await client.validateJWTSVID(
+                .with {
+                    $0.audience = "me"
+                    $0.svid = token
+                }, metadata: security)
+            #expect(answer.spiffeID == "spiffe://partner.test/z")
+            #expect(Set(answer.claims.fields.keys) == allowed.union(["sub", "aud", "exp"]))
+            // A list also when the token has one text.
+            #expect(answer.claims.fields["aud"]?.listValue.values.map(\.stringValue) == ["me"])
         }
     }
 

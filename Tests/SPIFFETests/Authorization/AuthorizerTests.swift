@@ -39,7 +39,7 @@ struct AuthorizerTests {
         #expect(self.allowed(.allowingAny, self.partner))
     }
 
-    @Test("anyOf, allOf, not; nothing lets nobody in")
+    @Test("TRAP-13: anyOf, allOf, not; nothing lets nobody in")
     func combined() {
         #expect(self.allowed(.anyOf([.exactly(self.web), .exactly(self.other)]), self.other))
         #expect(!self.allowed(.anyOf([]), self.web))

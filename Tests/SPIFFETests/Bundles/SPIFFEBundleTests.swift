@@ -116,7 +116,7 @@ struct SPIFFEBundleTests {
         #expect(try SPIFFEBundle(trustDomain: self.acme, json: bundle.json()) == bundle)
     }
 
-    @Test("X509-36: only the certificate itself is published, self-signed or not")
+    @Test("X509-32: only the certificate itself is published, self-signed or not")
     func upstreamAuthority() throws {
         let below = try TestCertificate(.authority("below"), issuer: self.root)
         let bundle = try SPIFFEBundle(trustDomain: self.acme, x509Authorities: [below.der])
@@ -128,6 +128,14 @@ struct SPIFFEBundleTests {
 
     @Test("JWT-26 JWT-27: JWT authorities have a kid that is unique")
     func writtenJWT() throws {
+        let two = try SPIFFEBundle(
+            trustDomain: self.acme,
+            jwtAuthorities: ["a", "b"].map {
+                JWTAuthorityKey(keyID: $0, publicKeyDER: self.key.publicKeyDER)
+            })
+        let keys = try JSONValue(parsing: two.json())["keys"]?.arrayValue ?? []
+        #expect(keys.compactMap { $0["kid"]?.stringValue } == ["a", "b"])
+        #expect(keys.compactMap { $0["use"]?.stringValue } == ["jwt-svid", "jwt-svid"])
         for keyIDs in [[""], ["a", "a"]] {
             #expect {
                 try SPIFFEBundle(
@@ -193,7 +201,7 @@ struct SPIFFEBundleTests {
                 == "/x")
     }
 
-    @Test("BND-06 BND-07 BND-08: the sequence number is exact up to 64 bits")
+    @Test("BND-08: the sequence number is exact up to 64 bits")
     func sequence() throws {
         for number in ["0", "9007199254740993", "18446744073709551615", "9223372036854775808"] {
             let bundle = try self.read(#"{"keys":[],"spiffe_sequence":\#(number)}"#)
@@ -305,7 +313,7 @@ struct SPIFFEBundleTests {
         #expect(twice.jwtAuthorities.count == 1)
     }
 
-    @Test("BND-19 BND-20: bundles are kept by trust domain and replaced whole")
+    @Test("BND-19 BND-20 FED-35: bundles are kept by trust domain and replaced whole")
     func sets() throws {
         let partner = try TrustDomain("partner.test")
         var x509 = X509BundleSet()
@@ -326,7 +334,33 @@ struct SPIFFEBundleTests {
         #expect(x509.bundles.isEmpty && jwt.bundles.isEmpty)
     }
 
-    @Test("WAPI: JWKS of the Workload API: use left out or jwt-svid, others filtered, kid needed")
+    @Test("WAPI-22: X.509 authorities verify no token, and JWT authorities no certificate")
+    func kinds() async throws {
+        guard case .p256(let key) = self.key else { return }
+        // One key for both, once published as the one and once as the other.
+        let root = try TestCertificate(.authority("one") { $0.key = .init(key) })
+        let leaf = try TestCertificate(.leaf("spiffe://acme.test/x"), issuer: root)
+        let token = try TestToken().signed(by: self.key)
+        let x509 = try SPIFFEBundle(trustDomain: self.acme, x509Authorities: [root.der])
+        let jwt = try SPIFFEBundle(
+            trustDomain: self.acme,
+            jwtAuthorities: [JWTAuthorityKey(keyID: "k1", publicKeyDER: self.key.publicKeyDER)])
+        #expect(
+            try await X509SVIDVerifier(bundles: x509.x509Bundle).verify(chainDER: [leaf.der]).id
+                .path == "/x")
+        #expect(throws: JWTSVIDError.self) {
+            try JWTSVID.validate(token, audience: "svc", bundles: x509.jwtBundle)
+        }
+        #expect(
+            try JWTSVID.validate(token, audience: "svc", bundles: jwt.jwtBundle).id.path == "/x")
+        await #expect {
+            try await X509SVIDVerifier(bundles: jwt.x509Bundle).verify(chainDER: [leaf.der])
+        } throws: {
+            ($0 as? X509SVIDError)?.code == .untrusted
+        }
+    }
+
+    @Test("WAPI-37 WAPI-38: use left out or jwt-svid, others filtered, kid needed")
     func workloadAPIForm() throws {
         let rsa = try JWTVerificationKey(
             publicKeyDER: TestTokenKey.rsa(try .init(keySize: .bits2048)).publicKeyDER)

@@ -53,7 +53,9 @@ struct JSONValueTests {
         #expect { try JSONValue(parsing: text) } throws: { ($0 as? JOSEError)?.code == .jsonSyntax }
     }
 
-    @Test("names that occur twice are refused, also when spelt with escapes, also deep inside")
+    @Test(
+        "TRAP-22: names that occur twice are refused, also when spelt with escapes, also deep inside"
+    )
     func duplicates() {
         for text in [#"{"a":1,"a":1}"#, #"{"a":1,"\u0061":2}"#, #"[{"x":{"b":1,"c":2,"b":3}}]"#] {
             #expect { try JSONValue(parsing: text) } throws: {
@@ -168,7 +170,7 @@ struct Base64Tests {
     }
 
     @Test(
-        "X509-34: base64url is strict",
+        "JWT-01: base64url is strict",
         arguments: [
             "A", "AAAAA", "Zg==", "Zm8=", "+A", "/A", "Z g", "Zm9v\n", "Zh", "Zm9", "é", "Zg\u{0}A",
         ])
@@ -177,7 +179,7 @@ struct Base64Tests {
     }
 
     @Test(
-        "standard base64 is strict",
+        "X509-34: standard base64 is strict",
         arguments: [
             "Zg", "Zg=", "Zm8", "Z===", "====", "=", "Zm9v\n", "Zm\n9v", "Zh==", "-_8=", "Zg==Zg==",
             "Zm8==",

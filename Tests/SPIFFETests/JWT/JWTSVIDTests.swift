@@ -199,7 +199,7 @@ struct JWTSVIDTests {
         try self.expect(.malformed) { $0.header["kid"] = 1 }
     }
 
-    @Test("WIT-03: key IDs are compared by bytes, not as Unicode text")
+    @Test("JWT-09: key IDs are compared by bytes, not as Unicode text")
     func keyIDBytes() throws {
         let key = try JWTVerificationKey(publicKeyDER: self.key.publicKeyDER)
         let bundle = JWTBundle(trustDomain: self.acme, authorities: ["\u{E9}": key])
@@ -215,6 +215,20 @@ struct JWTSVIDTests {
         for bad: JSONValue in ["jwt", "at+jwt", "wit+jwt", "", 1, .null, ["JWT"]] {
             try self.expect(.type, "\(bad)") { $0.header["typ"] = bad }
         }
+    }
+
+    @Test("ID-26: what only resembles a JWT-SVID is none")
+    func otherDocuments() throws {
+        try self.expect(.type, "access token") { $0.header["typ"] = "at+jwt" }
+        try self.expect(.type, "WIT-SVID") { $0.header["typ"] = "wit+jwt" }
+        try self.expect(.noAudience, "token for nobody") { $0.claims["aud"] = nil }
+        try self.expect(.subject, "OpenID Connect token") {
+            $0.claims["sub"] = "248289761001"
+            $0.claims["iss"] = "https://acme.test"
+            $0.claims["spiffe_id"] = "spiffe://acme.test/x"
+        }
+        try self.expect(
+            .malformed, "SSH certificate", token: "ecdsa-sha2-nistp256-cert-v01@openssh.com AAAA")
     }
 
     @Test("JWT-12: a missing or invalid subject is refused")

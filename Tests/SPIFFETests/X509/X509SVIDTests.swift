@@ -64,7 +64,7 @@ struct X509SVIDTests {
         #expect(svid.privateKey.publicKey == key.publicKey)
     }
 
-    @Test("a key that is not the leaf's, or not PKCS#8, is refused")
+    @Test("WAPI-19: a key that is not the leaf's, or not PKCS#8, is refused")
     func wrongKeys() throws {
         let pkcs8 = try self.leaf.pkcs8
         let other = try self.middle.pkcs8

@@ -168,7 +168,9 @@ struct X509SVIDVerifierTests {
         }
     }
 
-    @Test("leaf", arguments: LeafCase.all)
+    @Test(
+        "X509-01 to X509-04, X509-06 to X509-10, X509-12, 15, 16, 18 to 21, 30: leaf",
+        arguments: LeafCase.all)
     private func leaf(_ row: LeafCase) async throws {
         try await self.expect(row.want, [try TestCertificate(try row.shape(), issuer: self.root)])
         // The same leaf below an intermediate takes the long way through the path search.
@@ -394,6 +396,35 @@ struct X509SVIDVerifierTests {
         try await self.expect(nil, [try self.good(other)], roots: [other, twin])
     }
 
+    @Test("TRAP-08: a name constraint covers what lies below the name, and no address, as in Go")
+    func nameConstraintsBelow() async throws {
+        let root = try TestCertificate(
+            .authority("constrained") {
+                $0.nameConstraints = NameConstraints(permittedURIDomains: [
+                    "acme.test", "203.0.113.9",
+                ])
+            })
+        for (name, fits) in [
+            ("acme.test", true), ("sub.acme.test", true), ("notacme.test", false),
+            ("203.0.113.9", false),
+        ] {
+            let bundle = try X509Bundle(
+                trustDomain: try TrustDomain(name), authoritiesDER: [root.der])
+            let leaf = try TestCertificate(.leaf("spiffe://\(name)/x"), issuer: root)
+            let verifier = X509SVIDVerifier(bundles: bundle)
+            if fits {
+                #expect(
+                    try await verifier.verify(chainDER: [leaf.der]).id.trustDomain.name == name)
+            } else {
+                await #expect {
+                    try await verifier.verify(chainDER: [leaf.der])
+                } throws: {
+                    ($0 as? X509SVIDError)?.code == .nameConstraints
+                }
+            }
+        }
+    }
+
     @Test("ID-25 X509-31: only the bundle of the leaf's own trust domain counts")
     func trustDomains() async throws {
         let other = try TestCertificate(.authority("root", id: "spiffe://partner.test"))
@@ -423,6 +454,21 @@ struct X509SVIDVerifierTests {
                 bundle: try X509Bundle(trustDomain: self.partner, authoritiesDER: [other.der])))
         let leaf = try self.good(other)
         await #expect { try await verifier.verify(chainDER: [leaf.der]) } throws: {
+            ($0 as? X509SVIDError)?.code == .noBundle
+        }
+    }
+
+    @Test("FED-38: trust goes one way")
+    func oneWay() async throws {
+        let other = try TestCertificate(.authority("partner", id: "spiffe://partner.test"))
+        let own = try X509Bundle(trustDomain: self.acme, authoritiesDER: [self.root.der])
+        let foreign = try X509Bundle(trustDomain: self.partner, authoritiesDER: [other.der])
+        let ours = try self.good(self.root)
+        let theirs = try TestCertificate(.leaf("spiffe://partner.test/x"), issuer: other)
+        let trusting = X509SVIDVerifier(bundles: X509BundleSet([own, foreign]))
+        #expect(try await trusting.verify(chainDER: [theirs.der]).id.trustDomain == self.partner)
+        let trusted = X509SVIDVerifier(bundles: X509BundleSet([foreign]))
+        await #expect { try await trusted.verify(chainDER: [ours.der]) } throws: {
             ($0 as? X509SVIDError)?.code == .noBundle
         }
     }

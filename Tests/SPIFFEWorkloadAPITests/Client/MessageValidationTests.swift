@@ -76,13 +76,17 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
         #expect(fake.record.count("FetchX509SVID") == 1)
     }
 
-    @Test("WAPI-24: the first of two hints counts; empty hints do not clash")
+    @Test(
+        "WAPI-24: the first of two hints counts; empty hints and those that look alike do not clash"
+    )
     func hints() async throws {
         let authority = try TestAuthority("acme.test")
         var message = X509SVIDResponse()
         message.svids = [
             try authority.entry("/a", hint: "x"), try authority.entry("/b", hint: "x"),
             try authority.entry("/c"), try authority.entry("/d"),
+            try authority.entry("/e", hint: "caf\u{E9}"),
+            try authority.entry("/f", hint: "cafe\u{301}"),
         ]
         let sent = message
         let fake = FakeWorkloadAPI(x509: { _, writer in try await writer.write(sent) })
@@ -90,7 +94,7 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
         try await socket.serving(fake) {
             try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
                 let paths = try await $0.fetchX509SVIDs().map(\.id.path)
-                #expect(paths == ["/a", "/c", "/d"])
+                #expect(paths == ["/a", "/c", "/d", "/e", "/f"])
             }
         }
     }

@@ -7,7 +7,7 @@ import Testing
 import WorkloadAPIProto
 
 @Suite("Workload API client", .timeLimit(.minutes(1))) struct WorkloadAPIClientTests {
-    @Test("WEP-05: every call carries the security header")
+    @Test("WEP-05, WEP-24: every call carries the security header, and nothing else is called")
     func header() async throws {
         let authority = try TestAuthority("acme.test")
         let message = try authority.message()

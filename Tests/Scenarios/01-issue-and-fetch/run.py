@@ -20,7 +20,7 @@ def body(s):
     stock_id, plain_id = server.id("stock"), server.id("plain")
 
     got = {}
-    with s.check("PyPI spiffe fetches X509-SVIDs, JWT-SVIDs, bundles and validates a token"):
+    with s.check("WAPI-01, WEP-02: PyPI spiffe fetches SVIDs and bundles and validates a token"):
         got = stock.run("stock_spiffe.py", agent.address, "spiffe://example.org/audience")
         assert [svid["id"] for svid in got["svids"]] == [stock_id], got["svids"]
         assert got["source"] == stock_id and got["jwt_source"] == stock_id
@@ -44,7 +44,7 @@ def body(s):
                     s.path("leaf.pem")])
         assert done.returncode == 0, done.stdout + done.stderr
 
-    with s.check("cryptography finds what the conformance rows ask of the leaf"):
+    with s.check("X509-01, 05, 07, 09, 12, 15, 17, 19 and 20: cryptography agrees about the leaf"):
         leaf = x509.load_pem_x509_certificate(got["svids"][0]["chain"][0].encode())
         certificates.check_leaf(leaf, stock_id)
         life = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds()
@@ -52,14 +52,14 @@ def body(s):
         assert leaf.not_valid_before_utc.timestamp() < time.time()
         assert certificates.key_kind(leaf.public_key()) == "ec-secp256r1"
 
-    with s.check("cryptography finds what the rows ask of the authority"):
+    with s.check("X509-11 to X509-14, X509-24 to X509-26, X509-36: and about the authority"):
         for text in got["bundles"]["example.org"]:
             root = x509.load_pem_x509_certificate(text.encode())
             certificates.check_authority(root, "example.org")
             root.verify_directly_issued_by(root)
         leaf.verify_directly_issued_by(root)
 
-    with s.check("PyJWT verifies the token with the published key"):
+    with s.check("JWT-01, 07, 09 to 11, 13, 16, 17: PyJWT verifies the token with the published key"):
         token = got["tokens"][0]["token"]
         header, claims = certificates.token_parts(token)
         assert set(header) <= {"alg", "kid", "typ"}, header
@@ -76,9 +76,10 @@ def body(s):
         assert 170 <= verified["exp"] - verified["iat"] <= 185, verified
         assert all(isinstance(claims[name], int) for name in ("exp", "iat")), claims
 
-    with s.check("the SPIFFE bundle has the form of the standard"):
+    with s.check("BND-05, BND-09, BND-16, X509-33, X509-34, JWT-27, STB-01: the SPIFFE bundle"):
         assert set(key["use"] for key in bundle["keys"]) == {"x509-svid", "jwt-svid"}
         assert isinstance(bundle.get("spiffe_sequence"), int), bundle.keys()
+        assert bundle.get("spiffe_refresh_hint", 0) > 0, bundle.keys()
         for key in bundle["keys"]:
             if key["use"] == "x509-svid":
                 assert "kid" not in key, "X509-33"
@@ -107,7 +108,7 @@ def body(s):
         refused = plain.run("plain_grpc.py", agent.address, "fetch-jwt", "a", stock_id)
         assert refused["code"] == "PERMISSION_DENIED", refused
 
-    with s.check("a process without an entry is refused with PERMISSION_DENIED"):
+    with s.check("WEP-18: a process without an entry is refused with PERMISSION_DENIED"):
         refused = nobody.run("plain_grpc.py", agent.address, "fetch-x509")
         assert refused == {"code": "PERMISSION_DENIED", "details": "no identity issued"}, refused
 

@@ -6,6 +6,8 @@ import socket
 import time
 
 import grpc
+import interface
+import tokens
 from harness import Agent, Server, certificates, main, own_selectors, protos, wait_until
 from harness.streams import Watch, code_of, ids, watch_x509
 
@@ -50,7 +52,7 @@ def body(s):
         log = agent.daemon.log()
         assert f"unix:uid:{os.getuid()}" in log, "the agent's log does not name the selectors"
 
-    with s.check("WAPI-03: WIT-SVID methods and unknown methods are UNIMPLEMENTED"):
+    with s.check("WAPI-03, STB-01: WIT-SVID methods and unknown methods are UNIMPLEMENTED"):
         for call, request in ((api.FetchWITSVID, m.WITSVIDRequest()),
                               (api.FetchWITBundles, m.WITBundlesRequest())):
             code, text = code_of(call, request, metadata=protos.HEADER, timeout=10)
@@ -59,7 +61,9 @@ def body(s):
         code, text = code_of(unknown, b"", metadata=protos.HEADER, timeout=10)
         assert code == UNIMPLEMENTED, f"{code} {text}"
 
+    interface.check(s, server, agent)
     push(s, server, agent, mine)
+    interface.callers(s, server, agent)
     requests(s, server, agent, api, m)
     hostile(s, agent, m)
     many_streams(s, server, agent, m)
@@ -81,7 +85,7 @@ def push(s, server, agent, mine):
             return ids(message) == [server.id("one")]
         wait_until("the entry reaches a new stream", try_watch, 15)
 
-    with s.check("WAPI-09, WAPI-10: a second entry is pushed with the whole state"):
+    with s.check("WAPI-09, WAPI-10, WAPI-17 to WAPI-20: a second entry is pushed with the whole state"):
         second = server.create_entry("two", agent.id, mine, "-hint", "same")
         message = watch.until(lambda message: len(message.svids) == 2)
         assert sorted(ids(message)) == [server.id("one"), server.id("two")]
@@ -90,6 +94,7 @@ def push(s, server, agent, mine):
             assert certificates.uri_sans(chain[0]) == [svid.spiffe_id], "WAPI-17"
             assert certificates.same_key(chain[0], svid.x509_svid_key), "WAPI-19"
             roots = certificates.load_chain(svid.bundle)
+            assert not set(chain) & set(roots), "WAPI-18: the root is in the chain"
             assert any(chain[-1].issuer == root.subject for root in roots), "WAPI-20"
 
     with s.check("WAPI-23: of two identities with the same hint the older one is served"):
@@ -120,14 +125,14 @@ def push(s, server, agent, mine):
         if not has_name(message):
             watch.until(has_name)
 
-    with s.check("a change that does not concern the workload sends nothing"):
+    with s.check("WAPI-10: a change that does not concern the workload sends nothing"):
         while not watch.silent_for(1.0):
             pass
         other = server.create_entry("unrelated", agent.id, ["unix:uid:4242424"])
         assert watch.silent_for(1.5), "a message for somebody else's entry"
         server.delete_entry(other)
 
-    with s.check("a deleted entry leaves the stream; the last one ends it with PERMISSION_DENIED"):
+    with s.check("WAPI-21, WAPI-26, WAPI-29: a deleted entry leaves; the last one ends the streams"):
         server.delete_entry(second)
         message = watch.until(lambda message: len(message.svids) == 1)
         assert ids(message) == [server.id("one")]
@@ -169,6 +174,13 @@ def requests(s, server, agent, api, m):
         _, claims = certificates.token_parts(token)
         assert sorted(claims["aud"]) == ["a", "b"] and claims["sub"] == server.id("one"), claims
 
+    with s.check("WAPI-32, TRAP-02: audiences that only look alike get tokens of their own"):
+        for audience in ("caf\u00e9", "cafe\u0301"):
+            answer = api.FetchJWTSVID(
+                m.JWTSVIDRequest(audience=[audience]), metadata=protos.HEADER, timeout=10)
+            _, claims = certificates.token_parts(answer.svids[0].svid)
+            assert claims["aud"] == [audience], [ascii(one) for one in claims["aud"]]
+
     with s.check("WAPI-36 to WAPI-38: JWT bundles"):
         stream = api.FetchJWTBundles(m.JWTBundlesRequest(), metadata=protos.HEADER, timeout=10)
         bundles = next(stream).bundles
@@ -204,6 +216,8 @@ def requests(s, server, agent, api, m):
             assert code == INVALID, f"{name}: {code} {details[:200]}"
         code, details = validate("a", "a" * 100_000)
         assert code == grpc.StatusCode.RESOURCE_EXHAUSTED, f"longer than allowed: {code} {details}"
+
+    tokens.check(s, server, api, m, token)
 
 
 def honest(s, agent, m, what):
@@ -290,7 +304,7 @@ def many_streams(s, server, agent, m):
             watch.cancel()
         honest(s, agent, m, "two hundred streams")
 
-    with s.check("the health service answers on the same socket"):
+    with s.check("TRAP-31: the health service answers on the same socket, without the header"):
         health = protos.messages(protos.HEALTH)
         answer = protos.stub(protos.HEALTH, agent.channel()).Check(
             health.HealthCheckRequest(), timeout=10)

@@ -243,6 +243,7 @@ def refused(s, server, agent):
     selector = ["-selector", "unix:uid:1"]
     cases = {
         "upper case trust domain": ["-spiffeID", "spiffe://Example.org/x", *parent, *selector],
+        "upper case scheme": ["-spiffeID", "SPIFFE://example.org/x", *parent, *selector],
         "no scheme": ["-spiffeID", "example.org/x", *parent, *selector],
         "no path": ["-spiffeID", "spiffe://example.org", *parent, *selector],
         "trailing slash": ["-spiffeID", "spiffe://example.org/x/", *parent, *selector],
@@ -275,7 +276,7 @@ def refused(s, server, agent):
         "unknown federated domain": [*identity, *parent, *selector, "-federatesWith",
                                      "spiffe://partner.test"],
     }
-    with s.check(f"{len(cases)} invalid entries are refused with a reason"):
+    with s.check(f"ID-02, ID-15, X509-05, WAPI-25: {len(cases)} invalid entries are refused"):
         for name, words in cases.items():
             done = server.cli("entry", "create", *words)
             assert done.returncode == 1, f"{name}: exit code {done.returncode}: {done.stdout}"

@@ -7,6 +7,7 @@ import ssl
 import time
 
 import grpc
+import leaves
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -54,6 +55,7 @@ def body(s):
         file.write(server.bundle_pem())
     handshake(s, server, bundle)
     foreign(s, server)
+    leaves.check(s, server)
     callers(s, server)
     garbage(s, server)
 
@@ -89,7 +91,7 @@ def handshake(s, server, bundle):
             pass
         assert b"200" not in answer, answer
 
-    with s.check("sessions are not resumed, with or without a client certificate"):
+    with s.check("TRAP-12: sessions are not resumed, with or without a client certificate"):
         node = attest.NodeIdentity(s, server, "resumer")
         own = ["-cert", node.certificate_file, "-key", node.key_file]
         for name, words in (("anonymous", []), ("agent", own)):
@@ -123,7 +125,7 @@ def foreign(s, server):
         channel.close()
         return code == grpc.StatusCode.UNAVAILABLE
 
-    with s.check("client certificates of a foreign authority fail the handshake"):
+    with s.check("ID-25: client certificates of a foreign authority fail the handshake"):
         for name in ("foreign-agent", "self-signed", "other-domain", "no-path", "expired"):
             files = [s.path("forged", f"{name}.{end}") for end in ("pem", "key")]
             assert refused(*files), f"{name} was let in"

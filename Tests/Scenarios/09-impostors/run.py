@@ -84,7 +84,7 @@ def body(s):
 
 
 def exec_after_connect(s, agent, victim, stranger):
-    with s.check("connect, then exec the victim's program: a helper holding the socket gets nothing"):
+    with s.check("WEP-13: connect, then exec the victim's program: a helper holding the socket gets nothing"):
         # The parent becomes the victim's program (asleep); its child keeps the connection and asks.
         code = CONNECT + """
 sys.path.insert(0, sys.argv[3])
@@ -106,7 +106,7 @@ os.execv(sys.argv[2], [sys.argv[2], "-c", "import time; time.sleep(20)"])
         process.kill()
         assert got == [], f"got {got}"
 
-    with s.check("a stream opened before an exec does not follow the new program"):
+    with s.check("WEP-13: a stream opened before an exec does not follow the new program"):
         code = CONNECT + """
 sys.path.insert(0, sys.argv[3])
 import http2, json
@@ -140,7 +140,7 @@ if os.fork() == 0:
     os._exit(0)
 os._exit(0)
 """
-    with s.check("double fork: the connection of a process that has ended yields nothing"):
+    with s.check("WEP-13: double fork: the connection of a process that has ended yields nothing"):
         for program in (stranger, attacker):
             process = program.popen(code, agent.socket, HARNESS)
             process.wait(10)
@@ -150,7 +150,7 @@ os._exit(0)
             got = json.loads(process.stdout.readline() or "[]")
             assert got == [], f"{program.path}: got {got}"
 
-    with s.check("a child that connects itself is attested as itself"):
+    with s.check("WEP-14: a child that connects itself is attested as itself"):
         code = """
 import os, sys
 if os.fork() == 0:
@@ -164,7 +164,7 @@ os.wait()
 
 
 def passed_socket(s, agent, victim, stranger):
-    with s.check("a passed socket never gives the receiver's identity to the sender"):
+    with s.check("WEP-13: a passed socket never gives the receiver's identity to the sender"):
         # A stranger connects and hands the connection to the victim, who uses it unsuspecting.
         ours, theirs = socket.socketpair()
         os.set_inheritable(theirs.fileno(), True)
@@ -180,7 +180,7 @@ sys.stdin.readline()
         os.close(passed)
         sender.kill()
 
-    with s.check("a socket whose sender has ended yields nothing"):
+    with s.check("WEP-13: a socket whose sender has ended yields nothing"):
         ours, theirs = socket.socketpair()
         os.set_inheritable(theirs.fileno(), True)
         sender = victim.popen(CONNECT + """
@@ -196,7 +196,7 @@ socket.send_fds(channel, [b"x"], [s.fileno()])
 
 
 def pid_reuse(s, agent, victim, attacker):
-    with s.check("a PID that was given to the victim does not open the attacker's old connection"):
+    with s.check("WEP-13: a PID that was given to the victim does not open the attacker's old connection"):
         last_pid = "/proc/sys/kernel/ns_last_pid"
         if os.geteuid() != 0 or not os.access(last_pid, os.W_OK):
             raise Skip("needs root to choose a PID")
@@ -267,7 +267,7 @@ def changed_binary(s, server, agent):
             before.st_size, before.st_mtime_ns, before.st_ino)
         assert program.fetch(agent.socket) == [], "the digest came from a cache that can be fooled"
 
-    with s.check("a binary replaced while it runs is attested by what runs"):
+    with s.check("WEP-13: a binary replaced while it runs is attested by what runs"):
         with open(program.path, "wb") as file:
             file.write(good)
         other = program.path + ".new"

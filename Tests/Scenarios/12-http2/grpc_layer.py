@@ -238,8 +238,15 @@ def security_header(suite):
         lambda fields: without(fields, name) + [("Workload.Spiffe.io", "true")],
         reset(PROTOCOL_ERROR)), on=on)
     suite.check("the security header in trailers", refused_in_trailers, on=on)
-    suite.check("no security header and no message end the same way", lambda target: refused(
-        lambda fields: without(fields, name), path=VALIDATE)(target), on=on)
+    suite.check("no security header on a unary call", refused(
+        lambda fields: without(fields, name), path=VALIDATE), on=on)
+
+    def nothing(target):
+        for path in (FETCH, VALIDATE):
+            with target.peer() as peer:
+                peer.send(peer.headers(1, without(target.fields(path), name), end=True))
+                judge(peer, status(INVALID))
+    suite.check("no security header and no message", nothing, on=on)
 
 
 def refused_in_trailers(target):

@@ -86,7 +86,8 @@ final class ScratchDirectory {
         #expect(scratch.mode("public") == 0o755)
     }
 
-    @Test func removesAStaleSocketAndRefusesALiveOne() throws {
+    @Test("TRAP-41: a socket that nobody listens on is removed, a live one is not")
+    func removesAStaleSocketAndRefusesALiveOne() throws {
         let scratch = try ScratchDirectory()
         let path = try UnixSocketPath(scratch.path + "/a.sock")
         let descriptor = self.listen(path.path)
