@@ -11,6 +11,10 @@ let settings: [SwiftSetting] = [
     .unsafeFlags(["-sanitize=fuzzer", "-parse-as-library"]),
 ]
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let nioHPACK = Target.Dependency.product(name: "NIOHPACK", package: "swift-nio-http2")
 
 let package = Package(
@@ -20,12 +24,26 @@ let package = Package(
         // The same as in the package above.
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-http2.git", exact: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-certificates.git", exact: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1.git", exact: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
     ],
     targets: [
         .target(name: "CLibFuzzer"),
-        .target(name: "HTTP2", dependencies: [nioCore, nioHPACK], swiftSettings: settings),
+        .target(
+            name: "HTTP2", dependencies: [nioCore, nioHPACK], exclude: ["README.md"],
+            swiftSettings: settings),
         .executableTarget(
             name: "FuzzHTTP2", dependencies: ["HTTP2", "CLibFuzzer", nioCore],
+            swiftSettings: settings,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
+        .target(
+            name: "SPIFFE", dependencies: [x509, asn1, crypto, cryptoExtras],
+            exclude: ["Documentation.docc"], swiftSettings: settings),
+        .target(name: "WorkloadAPIAddress", swiftSettings: settings),
+        .executableTarget(
+            name: "FuzzSPIFFE",
+            dependencies: ["SPIFFE", "WorkloadAPIAddress", "CLibFuzzer", crypto, x509],
             swiftSettings: settings,
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
     ]

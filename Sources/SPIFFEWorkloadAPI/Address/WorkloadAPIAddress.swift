@@ -67,10 +67,16 @@ public struct WorkloadAPIAddress: Hashable, Sendable, CustomStringConvertible {
     /// The address in its shortest form, `unix:/path` or `tcp://host:port`.
     public var description: String {
         switch self.endpoint {
-        case .unix(let path): "unix:" + path
+        // Two slashes after the colon would announce a host.
+        case .unix(let path): (path.hasPrefix("//") ? "unix://" : "unix:") + Self.escaped(path)
         case .ipv4(let host, let port): "tcp://\(host):\(port)"
         case .ipv6(let host, let port): "tcp://[\(host)]:\(port)"
         }
+    }
+
+    /// The path with the characters escaped that mean something in an address.
+    private static func escaped(_ path: String) -> String {
+        path.replacing("%", with: "%25").replacing("?", with: "%3F").replacing("#", with: "%23")
     }
 
     private static func unix(

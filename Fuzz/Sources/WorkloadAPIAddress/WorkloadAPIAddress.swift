@@ -1,0 +1,1 @@
+../../../Sources/SPIFFEWorkloadAPI/Address/WorkloadAPIAddress.swift

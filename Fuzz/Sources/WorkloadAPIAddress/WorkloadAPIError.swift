@@ -1,0 +1,1 @@
+../../../Sources/SPIFFEWorkloadAPI/WorkloadAPIError.swift
