@@ -65,6 +65,7 @@ let package = Package(
         .library(name: "SPIFFE", targets: ["SPIFFE"]),
         .library(name: "SPIFFEWorkloadAPI", targets: ["SPIFFEWorkloadAPI"]),
         .library(name: "SPIFFETLS", targets: ["SPIFFETLS"]),
+        .library(name: "SPIFFETesting", targets: ["SPIFFETesting"]),
         .executable(name: "cygnet-server", targets: ["cygnet-server"]),
         .executable(name: "cygnet-agent", targets: ["cygnet-agent"]),
         .executable(name: "cygnet", targets: ["cygnet"]),
@@ -107,6 +108,13 @@ let package = Package(
             dependencies: [
                 "SPIFFE", "SPIFFETLS", "HTTP2", "CPeer", grpcCore, nioCore, nioPosix, nioSSL,
                 nioTLS, nioHPACK, nioConcurrency, x509, asn1,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFETesting",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFEGRPC", "WorkloadAPIProto", grpcCore, protobuf,
+                nioConcurrency, x509, asn1, crypto, cryptoExtras,
             ],
             swiftSettings: settings),
 
@@ -283,22 +291,23 @@ let package = Package(
             name: "SPIFFEGRPCTests", dependencies: ["SPIFFEGRPC", grpcCore, nioCore, nioHPACK],
             swiftSettings: settings),
         .testTarget(
+            name: "SPIFFETestingTests",
+            dependencies: ["SPIFFETesting", "SPIFFEWorkloadAPI", "SPIFFE"],
+            swiftSettings: settings),
+        .testTarget(
             name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
             exclude: ["Vectors"], swiftSettings: settings),
         .testTarget(
             name: "SPIFFETLSTests",
             dependencies: [
-                "SPIFFE", "SPIFFETLS", nioSSL, nioCore, nioPosix, nioConcurrency, x509, asn1,
-                crypto,
-                cryptoExtras,
+                "SPIFFE", "SPIFFETLS", "SPIFFETesting", nioSSL, nioCore, nioPosix, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(
             name: "SPIFFEWorkloadAPITests",
             dependencies: [
-                "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto", grpcCore,
-                grpcTransport, protobuf,
-                nioConcurrency, x509, asn1, crypto,
+                "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETesting", "WorkloadAPIProto", protobuf,
+                nioConcurrency,
             ],
             swiftSettings: settings),
 
