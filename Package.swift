@@ -65,6 +65,7 @@ let package = Package(
         .library(name: "SPIFFE", targets: ["SPIFFE"]),
         .library(name: "SPIFFEWorkloadAPI", targets: ["SPIFFEWorkloadAPI"]),
         .library(name: "SPIFFETLS", targets: ["SPIFFETLS"]),
+        .library(name: "SPIFFEGRPC", targets: ["SPIFFEGRPC"]),
         .library(name: "SPIFFETesting", targets: ["SPIFFETesting"]),
         .executable(name: "cygnet-server", targets: ["cygnet-server"]),
         .executable(name: "cygnet-agent", targets: ["cygnet-agent"]),
@@ -106,8 +107,8 @@ let package = Package(
         .target(
             name: "SPIFFEGRPC",
             dependencies: [
-                "SPIFFE", "SPIFFETLS", "HTTP2", "CPeer", grpcCore, nioCore, nioPosix, nioSSL,
-                nioTLS, nioHPACK, nioConcurrency, x509, asn1,
+                "SPIFFE", "SPIFFETLS", "HTTP2", "CPeer", grpcCore, grpcTransport, nioCore, nioPosix,
+                nioSSL, nioTLS, nioHPACK, nioConcurrency, x509, asn1,
             ],
             swiftSettings: settings),
         .target(
@@ -288,7 +289,12 @@ let package = Package(
             name: "HTTP2Tests", dependencies: ["HTTP2", nioCore, nioHPACK],
             swiftSettings: settings),
         .testTarget(
-            name: "SPIFFEGRPCTests", dependencies: ["SPIFFEGRPC", grpcCore, nioCore, nioHPACK],
+            name: "SPIFFEGRPCTests",
+            dependencies: [
+                "SPIFFEGRPC", "SPIFFETLS", "SPIFFETesting", "SPIFFE", grpcCore, grpcTransport,
+                nioCore,
+                nioHPACK, nioConcurrency,
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "SPIFFETestingTests",
