@@ -65,6 +65,8 @@ let package = Package(
         .library(name: "SPIFFE", targets: ["SPIFFE"]),
         .library(name: "SPIFFEWorkloadAPI", targets: ["SPIFFEWorkloadAPI"]),
         .library(name: "SPIFFETLS", targets: ["SPIFFETLS"]),
+        .library(name: "SPIFFEGRPC", targets: ["SPIFFEGRPC"]),
+        .library(name: "SPIFFETesting", targets: ["SPIFFETesting"]),
         .executable(name: "cygnet-server", targets: ["cygnet-server"]),
         .executable(name: "cygnet-agent", targets: ["cygnet-agent"]),
         .executable(name: "cygnet", targets: ["cygnet"]),
@@ -105,8 +107,15 @@ let package = Package(
         .target(
             name: "SPIFFEGRPC",
             dependencies: [
-                "SPIFFE", "SPIFFETLS", "HTTP2", "CPeer", grpcCore, nioCore, nioPosix, nioSSL,
-                nioTLS, nioHPACK, nioConcurrency, x509, asn1,
+                "SPIFFE", "SPIFFETLS", "HTTP2", "CPeer", grpcCore, grpcTransport, nioCore, nioPosix,
+                nioSSL, nioTLS, nioHPACK, nioConcurrency, x509, asn1,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFETesting",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFEGRPC", "WorkloadAPIProto", grpcCore, protobuf,
+                nioConcurrency, x509, asn1, crypto, cryptoExtras,
             ],
             swiftSettings: settings),
 
@@ -280,7 +289,16 @@ let package = Package(
             name: "HTTP2Tests", dependencies: ["HTTP2", nioCore, nioHPACK],
             swiftSettings: settings),
         .testTarget(
-            name: "SPIFFEGRPCTests", dependencies: ["SPIFFEGRPC", grpcCore, nioCore, nioHPACK],
+            name: "SPIFFEGRPCTests",
+            dependencies: [
+                "SPIFFEGRPC", "SPIFFETLS", "SPIFFETesting", "SPIFFE", grpcCore, grpcTransport,
+                nioCore,
+                nioHPACK, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFETestingTests",
+            dependencies: ["SPIFFETesting", "SPIFFEWorkloadAPI", "SPIFFE"],
             swiftSettings: settings),
         .testTarget(
             name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
@@ -288,17 +306,14 @@ let package = Package(
         .testTarget(
             name: "SPIFFETLSTests",
             dependencies: [
-                "SPIFFE", "SPIFFETLS", nioSSL, nioCore, nioPosix, nioConcurrency, x509, asn1,
-                crypto,
-                cryptoExtras,
+                "SPIFFE", "SPIFFETLS", "SPIFFETesting", nioSSL, nioCore, nioPosix, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(
             name: "SPIFFEWorkloadAPITests",
             dependencies: [
-                "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto", grpcCore,
-                grpcTransport, protobuf,
-                nioConcurrency, x509, asn1, crypto,
+                "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETesting", "WorkloadAPIProto", protobuf,
+                nioConcurrency,
             ],
             swiftSettings: settings),
 

@@ -23,9 +23,14 @@ public struct MTLSClientConfiguration: Sendable {
         self.applicationProtocols = applicationProtocols
     }
 
-    /// A client that has no identity yet and verifies the server only; what an agent is before it has
-    /// attested.
-    package init(
+    /// A client that presents no certificate and verifies the server only: it has no identity yet, or shows it in
+    /// another way, such as by JWT-SVIDs.
+    ///
+    /// - Parameters:
+    ///   - bundles: Whose servers are believed; asked at each connection.
+    ///   - authorizer: Which servers this client means to talk to.
+    ///   - applicationProtocols: For ALPN, such as `h2`, the most wanted first.
+    public init(
         unauthenticatedWith bundles: any X509BundleSource, authorizer: Authorizer,
         applicationProtocols: [String] = []
     ) {

@@ -8,11 +8,11 @@ public import SPIFFE
 /// session, and a resumed handshake verifies nobody.
 public struct MTLSServerConfiguration: Sendable {
     /// Whether a client has to present an X509-SVID.
-    package enum ClientCertificate: Sendable {
+    public enum ClientCertificate: Sendable {
         /// A client without one is refused.
         case required
-        /// A client without one connects, unauthenticated; one that is presented must verify. For
-        /// endpoints at which an agent attests before it has an identity.
+        /// A client without one connects, unauthenticated; one that is presented must verify. For endpoints that
+        /// know their callers in another way, such as by JWT-SVIDs.
         case optional
     }
 
@@ -26,19 +26,10 @@ public struct MTLSServerConfiguration: Sendable {
     ///   - bundles: Whose clients are believed; asked at each connection.
     ///   - authorizer: Which clients may connect.
     ///   - applicationProtocols: For ALPN, such as `h2`, the most wanted first.
+    ///   - clientCertificate: What becomes of clients without X509-SVID.
     public init(
         svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
-        applicationProtocols: [String] = []
-    ) {
-        self.init(
-            svid: svid, bundles: bundles, authorizer: authorizer,
-            applicationProtocols: applicationProtocols, clientCertificate: .required)
-    }
-
-    /// As the public initialiser, with a choice about clients without X509-SVID.
-    package init(
-        svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
-        applicationProtocols: [String] = [], clientCertificate: ClientCertificate
+        applicationProtocols: [String] = [], clientCertificate: ClientCertificate = .required
     ) {
         self.identity = TLSIdentity(svid)
         self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: authorizer)

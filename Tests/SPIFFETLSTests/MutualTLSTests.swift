@@ -1,23 +1,23 @@
-import Crypto
-import CryptoExtras
 import Foundation
 import SPIFFE
 import SPIFFETLS
+import SPIFFETesting
 import Testing
-import X509
 
 @Suite("Mutual TLS", .timeLimit(.minutes(1)))
 struct MutualTLSTests {
     private let acme: TestAuthority
     private let partner: TestAuthority
+    private let acmeBundle: X509Bundle
     private let server: X509SVID
     private let client: X509SVID
 
     init() throws {
         self.acme = try TestAuthority("acme.test")
         self.partner = try TestAuthority("partner.test")
-        self.server = try self.acme.issue("/server")
-        self.client = try self.acme.issue("/client")
+        self.acmeBundle = try self.acme.x509Bundle
+        self.server = try self.acme.x509SVID("/server")
+        self.client = try self.acme.x509SVID("/client")
     }
 
     private func serverSide(
@@ -27,7 +27,7 @@ struct MutualTLSTests {
         clientCertificate: MTLSServerConfiguration.ClientCertificate = .required
     ) -> MTLSServerConfiguration {
         MTLSServerConfiguration(
-            svid: svid ?? self.server, bundles: bundles ?? self.acme.bundle,
+            svid: svid ?? self.server, bundles: bundles ?? self.acmeBundle,
             authorizer: authorizer ?? .exactly(self.client.id), applicationProtocols: protocols,
             clientCertificate: clientCertificate)
     }
@@ -37,7 +37,7 @@ struct MutualTLSTests {
         authorizer: Authorizer? = nil
     ) -> MTLSClientConfiguration {
         MTLSClientConfiguration(
-            svid: svid ?? self.client, bundles: bundles ?? self.acme.bundle,
+            svid: svid ?? self.client, bundles: bundles ?? self.acmeBundle,
             authorizer: authorizer ?? .exactly(self.server.id))
     }
 
@@ -66,19 +66,10 @@ struct MutualTLSTests {
 
     @Test(
         "every kind of key works on both sides",
-        arguments: ["P-256", "P-384", "P-521", "RSA", "Ed25519"])
-    func keys(_ kind: String) async throws {
-        func key() throws -> TestKey {
-            switch kind {
-            case "P-256": TestKey(.init(P256.Signing.PrivateKey()))
-            case "P-384": TestKey(.init(P384.Signing.PrivateKey()))
-            case "P-521": TestKey(.init(P521.Signing.PrivateKey()))
-            case "RSA": TestKey(try _RSA.Signing.PrivateKey(keySize: .bits2048))
-            default: TestKey(.init(Curve25519.Signing.PrivateKey()))
-            }
-        }
-        let server = try self.acme.issue("/server", key: try key())
-        let client = try self.acme.issue("/client", key: try key())
+        arguments: TestKeyType.allCases)
+    func keys(_ keyType: TestKeyType) async throws {
+        let server = try self.acme.x509SVID("/server", keyType: keyType)
+        let client = try self.acme.x509SVID("/client", keyType: keyType)
         try await EchoServer.with(self.serverSide(svid: server)) { running in
             let seen = try await running.call(self.clientSide(svid: client))
             #expect(seen.verified.count == 1)
@@ -106,15 +97,15 @@ struct MutualTLSTests {
         "X509-31: peers of trust domains without bundle, or signed by another's authority, are refused"
     )
     func trustDomains() async throws {
-        let stranger = try self.partner.issue("/client")
+        let stranger = try self.partner.x509SVID("/client")
         _ = try await self.refused(
             self.serverSide(authorizer: .allowingAny), self.clientSide(svid: stranger))
         // The same name, another authority.
         let forger = try TestAuthority("acme.test")
-        let forged = try forger.issue("/client")
+        let forged = try forger.x509SVID("/client")
         _ = try await self.refused(
             self.serverSide(authorizer: .allowingAny), self.clientSide(svid: forged))
-        let federated = X509BundleSet([self.acme.bundle, self.partner.bundle])
+        let federated = try X509BundleSet([self.acmeBundle, self.partner.x509Bundle])
         try await EchoServer.with(self.serverSide(bundles: federated, authorizer: .allowingAny)) {
             running in
             _ = try await running.call(self.clientSide(svid: stranger))
@@ -124,7 +115,7 @@ struct MutualTLSTests {
 
     @Test("X509-30: an expired client is refused")
     func expired() async throws {
-        let old = try self.acme.issue("/client", expired: true)
+        let old = try self.acme.x509SVID("/client", notAfter: Date() - 30)
         let seen = try await self.refused(
             self.serverSide(authorizer: .allowingAny), self.clientSide(svid: old))
         #expect(seen.refused.first?.contains("expired") == true)
@@ -133,9 +124,9 @@ struct MutualTLSTests {
     @Test("X509-29: name constraints are checked inside the handshake")
     func nameConstraints() async throws {
         for (permitted, good) in [("acme.test", true), ("partner.test", false)] {
-            let authority = try TestAuthority("acme.test", constrainedTo: permitted)
-            let client = self.clientSide(svid: try authority.issue("/client"))
-            let server = self.serverSide(bundles: authority.bundle)
+            let authority = try TestAuthority("acme.test", permittedURIDomains: [permitted])
+            let client = self.clientSide(svid: try authority.x509SVID("/client"))
+            let server = self.serverSide(bundles: try authority.x509Bundle)
             if good {
                 try await EchoServer.with(server) { running in
                     _ = try await running.call(client)
@@ -152,13 +143,13 @@ struct MutualTLSTests {
     )
     func withoutCertificate() async throws {
         let bare = MTLSClientConfiguration(
-            unauthenticatedWith: self.acme.bundle, authorizer: .exactly(self.server.id))
+            unauthenticatedWith: self.acmeBundle, authorizer: .exactly(self.server.id))
         #expect(try await self.refused(self.serverSide(), bare).verified.isEmpty)
         try await EchoServer.with(self.serverSide(clientCertificate: .optional)) { running in
             #expect(try await running.call(bare).verified == ["spiffe://acme.test/server"])
             #expect(running.seen.verified.isEmpty)
             // One that is presented must verify all the same.
-            let stranger = try self.partner.issue("/client")
+            let stranger = try self.partner.x509SVID("/client")
             await #expect(throws: (any Error).self) {
                 try await running.call(self.clientSide(svid: stranger))
             }
@@ -172,24 +163,24 @@ struct MutualTLSTests {
         "TRAP-12: rotation of identity and bundle counts from the next connection on, without restart"
     )
     func rotation() async throws {
-        let source = RotatingSource(self.server)
-        let bundles = RotatingBundles([self.acme.bundle])
+        let source = TestX509Source(svid: self.server, bundles: [])
+        let bundles = TestX509Source(svid: nil, bundles: [self.acmeBundle])
         try await EchoServer.with(
             self.serverSide(svid: source, bundles: bundles, authorizer: .allowingAny)
         ) { running in
             let any = { self.clientSide(bundles: bundles, authorizer: .allowingAny) }
             #expect(try await running.call(any()).verified == ["spiffe://acme.test/server"])
-            source.set(try self.acme.issue("/server-2"))
+            source.set(svid: try self.acme.x509SVID("/server-2"))
             #expect(try await running.call(any()).verified == ["spiffe://acme.test/server-2"])
-            source.set(nil)
+            source.set(svid: nil)
             await #expect(throws: (any Error).self) { try await running.call(any()) }
             let next = try TestAuthority("acme.test")
-            source.set(try next.issue("/server-3"))
-            bundles.replace([next.bundle])
+            source.set(svid: try next.x509SVID("/server-3"))
+            bundles.set(bundles: [try next.x509Bundle])
             // The client still has an SVID of the authority that is gone.
             await #expect(throws: (any Error).self) { try await running.call(any()) }
             let renewed = self.clientSide(
-                svid: try next.issue("/client"), bundles: bundles, authorizer: .allowingAny)
+                svid: try next.x509SVID("/client"), bundles: bundles, authorizer: .allowingAny)
             #expect(try await running.call(renewed).verified == ["spiffe://acme.test/server-3"])
         }
     }

@@ -1,6 +1,7 @@
 import Foundation
 import SPIFFE
 import SPIFFETLS
+import SPIFFETesting
 import Testing
 
 /// A resumed handshake verifies nobody, so none may be. OpenSSL's client tries it; NIOSSL's cannot.
@@ -12,8 +13,8 @@ struct ResumptionTests {
         "TRAP-12: a client that offers its old session gets a full handshake and is verified again")
     func offeredSession() async throws {
         let authority = try TestAuthority("acme.test")
-        let server = try authority.issue("/server")
-        let client = try authority.issue("/client")
+        let server = try authority.x509SVID("/server")
+        let client = try authority.x509SVID("/client")
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
             "cygnet-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -22,7 +23,7 @@ struct ResumptionTests {
         try Data(client.concatenatedDER).write(to: URL(fileURLWithPath: path("client.der")))
         try Data(client.privateKeyDER).write(to: URL(fileURLWithPath: path("key.der")))
         let configuration = MTLSServerConfiguration(
-            svid: server, bundles: authority.bundle, authorizer: .exactly(client.id))
+            svid: server, bundles: try authority.x509Bundle, authorizer: .exactly(client.id))
         try await EchoServer.with(configuration) { running in
             let common = [
                 "s_client", "-connect", "127.0.0.1:\(running.port)", "-ign_eof", "-cert",

@@ -36,5 +36,8 @@ extension PeerContext: CustomStringConvertible {
 
 extension ServerContext {
     /// The peer of the call's connection; nil under a transport that is not ours.
-    package var peerContext: PeerContext? { self.transportSpecific as? PeerContext }
+    package var peerContext: PeerContext? {
+        self.transportSpecific as? PeerContext
+            ?? (self.transportSpecific as? JWTCallContext)?.transport as? PeerContext
+    }
 }

@@ -1,36 +1,66 @@
-package import GRPCCore
+public import GRPCCore
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 
-/// A gRPC server transport for Unix sockets and for TLS that tells handlers who calls.
+/// A gRPC server transport that tells handlers who calls: over mutual TLS between SPIFFE identities.
 ///
-/// HTTP/2 is our own (target `HTTP2`). Calls of an ``EventLoopService`` are answered on the event loop of
-/// their connection; all others go to gRPC's router. Every call's `ServerContext.transportSpecific` is
-/// a ``PeerContext``.
-package final class SPIFFEServerTransport: ServerTransport {
-    package typealias Bytes = [UInt8]
+/// Give it to a `GRPCServer`. A client whose X509-SVID does not verify, or whom the authorizer does not let in, is
+/// refused in the TLS handshake; in a handler `ServerContext.peerSPIFFEID` is who called.
+///
+/// ```swift
+/// let server = GRPCServer(
+///     transport: SPIFFEServerTransport(
+///         host: "0.0.0.0", port: 8443, svid: source, bundles: source,
+///         authorizer: .member(of: trustDomain)),
+///     services: [service])
+/// try await server.serve()
+/// ```
+///
+/// The sources are asked at each handshake, so X509-SVIDs and bundles rotate without restart and no connection
+/// is dropped for it. A connection keeps the identities of its handshake until it ends, for which
+/// ``Settings/maxConnectionAge`` is there.
+// HTTP/2 is our own (target HTTP2). Calls of an EventLoopService are answered on the event loop of their
+// connection; all others go to gRPC's router. Every call's transportSpecific is a PeerContext.
+public final class SPIFFEServerTransport: ServerTransport {
+    /// Messages as they leave and arrive.
+    public typealias Bytes = [UInt8]
 
     /// Limits and timings of a listener.
-    package struct Settings: Sendable {
+    public struct Settings: Sendable {
         /// Streams one connection may have open; more are refused, and the others stay.
-        package var maxConcurrentStreams: Int
+        public var maxConcurrentStreams: Int
         /// Longest request message in bytes; a longer one is answered RESOURCE_EXHAUSTED.
-        package var maxRequestBytes: Int
+        public var maxRequestBytes: Int
         /// Bytes of messages of one connection that have arrived in part.
-        package var maxBufferedBytes: Int
+        public var maxBufferedBytes: Int
         /// Bytes of one request that may be under way and not yet read; at least 65,535.
-        package var streamWindow: Int
-        /// After about this time a connection is asked to close; nil means never.
-        package var maxConnectionAge: Duration?
-        /// How long calls may go on after the connection was asked to close.
-        package var maxGraceTime: Duration?
+        public var streamWindow: Int
+        /// After about this time a connection is asked to close: calls go on, new ones take a new connection. Nil
+        /// means never.
+        public var maxConnectionAge: Duration?
+        /// How long calls may go on after the connection was asked to close; nil is as long as they like.
+        public var maxGraceTime: Duration?
         /// Connections that the processes of one user, root excepted, may have open on a Unix socket.
         package var maxConnectionsPerUser: Int?
         /// Full paths (`/service/method`) of calls that are short and never block a thread: they are run
         /// on the event loop of their connection. All others run on the shared pool of threads.
         package var eventLoopMethods: Set<String>
 
+        /// - Parameter maxBufferedBytes: Nil is twice `maxRequestBytes`.
+        public init(
+            maxConcurrentStreams: Int = 1_000, maxRequestBytes: Int = 4 * 1024 * 1024,
+            maxBufferedBytes: Int? = nil, streamWindow: Int = 256 * 1024,
+            maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil
+        ) {
+            self.init(
+                maxConcurrentStreams: maxConcurrentStreams, maxRequestBytes: maxRequestBytes,
+                maxBufferedBytes: maxBufferedBytes, streamWindow: streamWindow,
+                maxConnectionAge: maxConnectionAge, maxGraceTime: maxGraceTime,
+                maxConnectionsPerUser: nil, eventLoopMethods: [])
+        }
+
+        /// As the public initialiser, with what only our own daemons need.
         package init(
             maxConcurrentStreams: Int = 1_000, maxRequestBytes: Int = 4 * 1024 * 1024,
             maxBufferedBytes: Int? = nil, streamWindow: Int = 256 * 1024,
@@ -82,7 +112,7 @@ package final class SPIFFEServerTransport: ServerTransport {
     deinit { self.bound.succeed(nil) }
 
     /// The port bound on TCP (useful with port 0); nil for a Unix socket or after closing. Waits until bound.
-    package var boundPort: Int? {
+    public var boundPort: Int? {
         get async {
             if case .closed = self.state.withLockedValue({ $0 }) { return nil }
             return try? await self.bound.futureResult.get()
@@ -90,9 +120,12 @@ package final class SPIFFEServerTransport: ServerTransport {
     }
 
     /// How many connections are open.
-    package var connectionCount: Int { self.connections.count }
+    public var connectionCount: Int { self.connections.count }
 
-    package func listen(
+    /// Serves calls until the server ends; `GRPCServer` calls it.
+    ///
+    /// - Throws: Why the address cannot be bound.
+    public func listen(
         streamHandler:
             @escaping @Sendable (_ stream: RPCStream<Inbound, Outbound>, _ context: ServerContext)
             async ->
@@ -122,7 +155,8 @@ package final class SPIFFEServerTransport: ServerTransport {
         }
     }
 
-    package func beginGracefulShutdown() {
+    /// Accepts no more connections; calls that are open may finish. `GRPCServer` calls it.
+    public func beginGracefulShutdown() {
         let channel = self.state.withLockedValue { state -> (any Channel)? in
             defer { if case .idle = state { state = .closed } }
             if case .listening(let channel) = state { return channel }

@@ -4,7 +4,7 @@ public import SPIFFE
 ///
 /// Holds the stream of JWT bundles while ``run()`` runs; rules of withdrawal as ``X509Source``. Tokens
 /// are asked for one by one: the server keeps and renews them, so this keeps none.
-public final class JWTSource: JWTBundleSource, Sendable {
+public final class JWTSource: JWTBundleSource, JWTSVIDSource, Sendable {
     private let client: WorkloadAPIClient
     private let ownsClient: Bool
     private let latest = LatestValue<JWTBundleSet>(withdrawn: JWTBundleSet())

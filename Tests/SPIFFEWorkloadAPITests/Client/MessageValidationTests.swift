@@ -1,6 +1,6 @@
 import Foundation
-import GRPCCore
 import SPIFFE
+import SPIFFETesting
 import SPIFFEWorkloadAPI
 import Testing
 import WorkloadAPIProto
@@ -48,23 +48,23 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
     func badMessage(bad: BadMessage) async throws {
         let authority = try TestAuthority("acme.test")
         let good = try authority.message()
-        var broken = good
-        try bad.change(&broken)
-        let messages = [good, broken]
-        let fake = FakeWorkloadAPI(x509: { _, writer in
-            for message in messages { try await writer.write(message) }
-            try await FakeWorkloadAPI.hold()
-        })
+        var changed = good
+        try bad.change(&changed)
+        let broken = changed
+        let fake = try FakeWorkloadAPI()
+        fake.send(good)
         let (errors, continuation) = AsyncStream.makeStream(of: WorkloadAPIError.self)
-        let socket = TestSocket()
-        try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+        try await fake.serving {
+            try await WorkloadAPIClient.with(address: fake.address, configuration: quick) {
                 client in
                 let updates = Recorder<X509Context>()
                 await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask {
                         try await client.watchX509Context(
-                            onUpdate: { updates.append($0) }, onError: { continuation.yield($0) })
+                            onUpdate: {
+                                updates.append($0)
+                                fake.send(broken)
+                            }, onError: { continuation.yield($0) })
                     }
                     defer { group.cancelAll() }
                     var iterator = errors.makeAsyncIterator()
@@ -73,7 +73,7 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
                 #expect(updates.all.count == 1)
             }
         }
-        #expect(fake.record.count("FetchX509SVID") == 1)
+        #expect(fake.callCount(of: .fetchX509SVID) == 1)
     }
 
     @Test(
@@ -88,11 +88,10 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
             try authority.entry("/e", hint: "caf\u{E9}"),
             try authority.entry("/f", hint: "cafe\u{301}"),
         ]
-        let sent = message
-        let fake = FakeWorkloadAPI(x509: { _, writer in try await writer.write(sent) })
-        let socket = TestSocket()
-        try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+        let fake = try FakeWorkloadAPI()
+        fake.send(message)
+        try await fake.serving {
+            try await WorkloadAPIClient.with(address: fake.address, configuration: quick) {
                 let paths = try await $0.fetchX509SVIDs().map(\.id.path)
                 #expect(paths == ["/a", "/c", "/d", "/e", "/f"])
             }
@@ -103,15 +102,16 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
     func ownBundle() async throws {
         let authority = try TestAuthority("acme.test")
         let impostor = try TestAuthority("acme.test")
-        let message = try authority.message(federated: [impostor])
-        let fake = FakeWorkloadAPI(x509: { _, writer in try await writer.write(message) })
-        let socket = TestSocket()
-        try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+        var message = try authority.message()
+        message.federatedBundles[impostor.bundleKey] = Data(try impostor.rootDER)
+        let fake = try FakeWorkloadAPI()
+        fake.send(message)
+        try await fake.serving {
+            try await WorkloadAPIClient.with(address: fake.address, configuration: quick) {
                 let bundles = try await $0.fetchX509Context().bundles
                 #expect(
-                    bundles.x509Bundle(for: authority.trustDomain)?.authoritiesDER
-                        == [authority.rootDER])
+                    bundles.x509Bundle(for: authority.trustDomain)
+                        == (try authority.x509Bundle))
             }
         }
     }
@@ -119,13 +119,17 @@ struct BadMessage: Sendable, CustomTestStringConvertible {
     @Test("WAPI-15: answers about JWT-SVIDs without their fields are discarded")
     func jwtMessages() async throws {
         let authority = try TestAuthority("acme.test")
-        var fake = FakeWorkloadAPI()
-        fake.tokens = [try authority.token("/web", audience: ["db"])]
-        fake.tokens[0].spiffeID = ""
-        fake.validated.spiffeID = "spiffe://acme.test/web"
-        let socket = TestSocket()
-        try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+        let fake = try FakeWorkloadAPI()
+        var tokens = JWTSVIDResponse()
+        tokens.svids = [try authority.token("/web", audience: ["db"])]
+        tokens.svids[0].spiffeID = ""
+        var validation = ValidateJWTSVIDResponse()
+        validation.spiffeID = "spiffe://acme.test/web"
+        fake.answer(tokens: tokens, validation: validation)
+        fake.send(X509BundlesResponse())
+        fake.send(JWTBundlesResponse())
+        try await fake.serving {
+            try await WorkloadAPIClient.with(address: fake.address, configuration: quick) {
                 client in
                 let calls: [@Sendable () async throws -> Void] = [
                     { _ = try await client.fetchJWTSVID(audience: ["db"]) },

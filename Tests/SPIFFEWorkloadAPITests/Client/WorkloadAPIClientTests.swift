@@ -1,50 +1,43 @@
-import Foundation
-import GRPCCore
 import SPIFFE
+import SPIFFETesting
 import SPIFFEWorkloadAPI
-import SwiftProtobuf
 import Testing
-import WorkloadAPIProto
 
 @Suite("Workload API client", .timeLimit(.minutes(1))) struct WorkloadAPIClientTests {
     @Test("WEP-05, WEP-24: every call carries the security header, and nothing else is called")
     func header() async throws {
         let authority = try TestAuthority("acme.test")
-        let message = try authority.message()
-        let token = try authority.token("/web", audience: ["db"])
-        var fake = FakeWorkloadAPI(x509: { _, writer in try await writer.write(message) })
-        fake.x509Bundles = [authority.bundleKey: Data(authority.rootDER)]
-        fake.jwtBundles = [authority.bundleKey: try authority.jwks()]
-        fake.tokens = [token]
-        fake.validated.spiffeID = token.spiffeID
-        fake.validated.claims.fields["exp"] = Google_Protobuf_Value(numberValue: 1)
-        let socket = TestSocket()
-        let validated = fake.validated
-        try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
-                #expect(
-                    try await $0.fetchX509SVIDs().map(\.id.string) == [message.svids[0].spiffeID])
+        let fake = try FakeWorkloadAPI()
+        try fake.serve(authority, paths: ["/web"])
+        let web = try authority.id("/web")
+        try await fake.serving {
+            try await WorkloadAPIClient.with(address: fake.address, configuration: quick) {
+                #expect(try await $0.fetchX509SVIDs().map(\.id) == [web])
                 #expect(try await $0.fetchX509Bundles().bundles.count == 1)
-                #expect(try await $0.fetchJWTSVID(audience: ["db"]).token == token.svid)
+                let token = try await $0.fetchJWTSVID(audience: ["db"]).token
                 #expect(try await $0.fetchJWTBundles().bundles.count == 1)
-                let answer = try await $0.validateJWTSVID(token.svid, audience: "db")
-                #expect(answer.id.string == validated.spiffeID)
-                #expect(answer.claims == ["exp": .double(1)])
+                let answer = try await $0.validateJWTSVID(token, audience: "db")
+                #expect(answer.id == web)
+                #expect(answer.claims["aud"] == .array(["db"]))
+                guard case .double = answer.claims["exp"] else {
+                    Issue.record("exp is no number")
+                    return
+                }
             }
         }
-        #expect(
-            fake.record.headers == [
-                "FetchX509SVID": ["true"], "FetchX509Bundles": ["true"], "FetchJWTSVID": ["true"],
-                "FetchJWTBundles": ["true"], "ValidateJWTSVID": ["true"],
-            ])
+        for method in [
+            FakeWorkloadAPI.Method.fetchX509SVID, .fetchX509Bundles, .fetchJWTSVID,
+            .fetchJWTBundles, .validateJWTSVID,
+        ] {
+            #expect(fake.securityHeaders(of: method) == [["true"]], "\(method)")
+        }
     }
 
     @Test("WAPI-31: without audience the server is not asked", arguments: [[], [""], ["a", ""]])
     func noAudience(audience: [String]) async throws {
-        let fake = FakeWorkloadAPI()
-        let socket = TestSocket()
-        try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+        let fake = try FakeWorkloadAPI()
+        try await fake.serving {
+            try await WorkloadAPIClient.with(address: fake.address, configuration: quick) {
                 client in
                 let error = try await #require(throws: WorkloadAPIError.self) {
                     try await client.fetchJWTSVID(audience: audience)
@@ -52,17 +45,16 @@ import WorkloadAPIProto
                 #expect(error.code == .noAudience)
             }
         }
-        #expect(fake.record.count("FetchJWTSVID") == 0)
+        #expect(fake.callCount(of: .fetchJWTSVID) == 0)
     }
 
     @Test("A token of another identity than the one asked for is discarded")
     func otherIdentity() async throws {
         let authority = try TestAuthority("acme.test")
-        var fake = FakeWorkloadAPI()
-        fake.tokens = [try authority.token("/web", audience: ["db"])]
-        let socket = TestSocket()
-        try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+        let fake = try FakeWorkloadAPI()
+        fake.setJWTSVIDs { audience, _ in [try authority.jwtSVID("/web", audience: audience)] }
+        try await fake.serving {
+            try await WorkloadAPIClient.with(address: fake.address, configuration: quick) {
                 client in
                 let id = try SPIFFEID("spiffe://acme.test/other")
                 let error = try await #require(throws: WorkloadAPIError.self) {
@@ -76,15 +68,15 @@ import WorkloadAPIProto
     @Test(
         "Status codes become error codes",
         arguments: [
-            (RPCError.Code.invalidArgument, WorkloadAPIError.Code.invalidRequest),
-            (.unimplemented, .notSupported), (.permissionDenied, .noIdentity),
+            (FakeWorkloadAPI.Failure.invalidRequest, WorkloadAPIError.Code.invalidRequest),
+            (.notSupported, .notSupported), (.noIdentity, .noIdentity),
             (.unavailable, .unavailable), (.internalError, .failed),
         ])
-    func codes(status: RPCError.Code, code: WorkloadAPIError.Code) async throws {
-        let fake = FakeWorkloadAPI(x509: { _, _ in throw RPCError(code: status, message: "no") })
-        let socket = TestSocket()
-        try await socket.serving(fake) {
-            try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+    func codes(failure: FakeWorkloadAPI.Failure, code: WorkloadAPIError.Code) async throws {
+        let fake = try FakeWorkloadAPI()
+        fake.fail(.fetchX509SVID, with: failure)
+        try await fake.serving {
+            try await WorkloadAPIClient.with(address: fake.address, configuration: quick) {
                 client in
                 let error = try await #require(throws: WorkloadAPIError.self) {
                     try await client.fetchX509SVIDs()
@@ -96,8 +88,8 @@ import WorkloadAPIProto
 
     @Test("A socket where nobody listens is reported at once")
     func nobody() async throws {
-        let socket = TestSocket()
-        try await WorkloadAPIClient.with(address: try socket.address(), configuration: quick) {
+        let address = try FakeWorkloadAPI().address
+        try await WorkloadAPIClient.with(address: address, configuration: quick) {
             client in
             let error = try await #require(throws: WorkloadAPIError.self) {
                 try await client.fetchX509SVIDs()

@@ -1,47 +1,37 @@
-import GRPCCore
 import SPIFFE
+import SPIFFETesting
 import SPIFFEWorkloadAPI
 import Testing
 import WorkloadAPIProto
 
 @Suite("X.509 source", .timeLimit(.minutes(1))) struct X509SourceTests {
-    /// A source beside a fake whose first stream is fed by the test; later streams run `later`.
-    private func withFedSource(
-        choosing picker: X509SVIDPicker = .first,
-        later: @escaping FakeWorkloadAPI.X509Stream = { _, _ in try await FakeWorkloadAPI.hold() },
-        first: X509SVIDResponse,
-        _ body: (
-            X509Source, AsyncThrowingStream<X509SVIDResponse, any Error>.Continuation, CallRecord
-        ) async throws -> Void
+    /// A source beside a fake that has sent a first state.
+    private func withSource(
+        choosing picker: X509SVIDPicker = .first, _ first: X509Context,
+        _ body: (X509Source, FakeWorkloadAPI) async throws -> Void
     ) async throws {
-        let (feed, continuation) = AsyncThrowingStream.makeStream(of: X509SVIDResponse.self)
-        continuation.yield(first)
-        let fake = FakeWorkloadAPI(x509: { attempt, writer in
-            if attempt > 0 { return try await later(attempt, writer) }
-            try await FakeWorkloadAPI.feed(feed, to: writer)
-        })
-        let socket = TestSocket()
-        try await socket.serving(fake) {
+        let fake = try FakeWorkloadAPI()
+        fake.set(x509: first)
+        try await fake.serving {
             try await withX509Source(
-                address: try socket.address(), choosing: picker, readyWithin: patience,
+                address: fake.address, choosing: picker, readyWithin: patience,
                 configuration: quick
-            ) { try await body($0, continuation, fake.record) }
+            ) { try await body($0, fake) }
         }
     }
 
     @Test("WAPI-07: one stream brings rotations; each replaces the one before")
     func rotation() async throws {
         let authority = try TestAuthority("acme.test")
-        let second = try authority.message()
-        try await self.withFedSource(first: try authority.message()) { source, feed, record in
+        try await self.withSource(try authority.context()) { source, fake in
             var updates = source.updates.makeAsyncIterator()
             let before = try #require(await updates.next()).svids[0]
             #expect(try source.x509SVID() == before)
-            feed.yield(second)
+            fake.set(x509: try authority.context())
             let after = try #require(await updates.next()).svids[0]
             #expect(after != before)
             #expect(try source.x509SVID() == after)
-            #expect(record.count("FetchX509SVID") == 1)
+            #expect(fake.callCount(of: .fetchX509SVID) == 1)
         }
     }
 
@@ -49,16 +39,14 @@ import WorkloadAPIProto
     func redactedBundle() async throws {
         let authority = try TestAuthority("acme.test")
         let partner = try TestAuthority("partner.test")
-        let alone = try authority.message()
-        try await self.withFedSource(
-            first: try authority.message(federated: [partner])
-        ) { source, feed, _ in
+        try await self.withSource(try authority.context(federated: [partner])) { source, fake in
             var updates = source.updates.makeAsyncIterator()
             _ = await updates.next()
             #expect(
-                source.x509Bundle(for: partner.trustDomain)?.authoritiesDER == [partner.rootDER])
+                source.x509Bundle(for: partner.trustDomain)?.concatenatedDER
+                    == (try partner.rootDER))
             #expect(source.x509Bundle(for: authority.trustDomain) != nil)
-            feed.yield(alone)
+            fake.set(x509: try authority.context())
             _ = await updates.next()
             #expect(source.x509Bundle(for: partner.trustDomain) == nil)
             #expect(source.x509Bundle(for: authority.trustDomain) != nil)
@@ -70,23 +58,15 @@ import WorkloadAPIProto
     )
     func permissionDenied() async throws {
         let authority = try TestAuthority("acme.test")
-        let again = try authority.message()
-        let (gate, open) = AsyncStream.makeStream(of: Void.self)
-        try await self.withFedSource(
-            later: { _, writer in
-                for await _ in gate { break }
-                try await writer.write(again)
-                try await FakeWorkloadAPI.hold()
-            }, first: try authority.message()
-        ) { source, feed, _ in
+        try await self.withSource(try authority.context()) { source, fake in
             var updates = source.updates.makeAsyncIterator()
             _ = await updates.next()
-            feed.finish(throwing: RPCError(code: .permissionDenied, message: "no identity issued"))
+            fake.set(x509: .empty)
             #expect(await updates.next() == .empty)
             let error = try #require(throws: WorkloadAPIError.self) { try source.x509SVID() }
             #expect(error.code == .noIdentity)
             #expect(source.x509Bundle(for: authority.trustDomain) == nil)
-            open.yield()
+            fake.set(x509: try authority.context())
             #expect(await updates.next()?.svids.count == 1)
             _ = try source.x509SVID()
         }
@@ -95,26 +75,16 @@ import WorkloadAPIProto
     @Test("WAPI-27: Unavailable keeps what is there; WEP-17: and the stream comes back")
     func unavailable() async throws {
         let authority = try TestAuthority("acme.test")
-        let again = try authority.message()
-        let (gate, open) = AsyncStream.makeStream(of: Void.self)
-        let (arrivals, arrived) = AsyncStream.makeStream(of: Void.self)
-        try await self.withFedSource(
-            later: { attempt, writer in
-                if attempt < 3 { throw RPCError(code: .unavailable, message: "later") }
-                arrived.yield()
-                for await _ in gate { break }
-                try await writer.write(again)
-                try await FakeWorkloadAPI.hold()
-            }, first: try authority.message()
-        ) { source, feed, _ in
+        try await self.withSource(try authority.context()) { source, fake in
             var updates = source.updates.makeAsyncIterator()
             let before = try #require(await updates.next()).svids[0]
-            feed.finish(throwing: RPCError(code: .unavailable, message: "shedding load"))
-            for await _ in arrivals { break }
+            fake.fail(.fetchX509SVID, with: .unavailable)
+            await fake.waitForCalls(of: .fetchX509SVID, atLeast: 4)
             #expect(try source.x509SVID() == before)
             #expect(source.lastError?.code == .unavailable)
             #expect(source.x509Bundle(for: authority.trustDomain) != nil)
-            open.yield()
+            fake.set(x509: try authority.context())
+            fake.recover(.fetchX509SVID)
             #expect(await updates.next()?.svids[0] != before)
             #expect(source.lastError == nil)
         }
@@ -123,48 +93,47 @@ import WorkloadAPIProto
     @Test("WAPI-15: a bad message changes nothing")
     func badMessage() async throws {
         let authority = try TestAuthority("acme.test")
-        let third = try authority.message()
-        try await self.withFedSource(first: try authority.message()) { source, feed, record in
+        try await self.withSource(try authority.context()) { source, fake in
             var updates = source.updates.makeAsyncIterator()
             let before = try #require(await updates.next()).svids[0]
-            feed.yield(X509SVIDResponse())
-            feed.yield(third)
+            fake.send(X509SVIDResponse())
+            fake.set(x509: try authority.context())
             // What comes next is the third message: the empty one in between was no update.
             let next = try #require(await updates.next())
             #expect(next.svids.count == 1 && next.svids[0] != before)
-            #expect(record.count("FetchX509SVID") == 1)
+            #expect(fake.callCount(of: .fetchX509SVID) == 1)
         }
     }
 
     @Test("WAPI-08: a stream that ends cleanly is opened again, the state kept")
     func cleanEnd() async throws {
         let authority = try TestAuthority("acme.test")
-        let again = try authority.message()
-        try await self.withFedSource(
-            later: { _, writer in
-                try await writer.write(again)
-                try await FakeWorkloadAPI.hold()
-            }, first: try authority.message()
-        ) { source, feed, record in
+        try await self.withSource(try authority.context()) { source, fake in
             var updates = source.updates.makeAsyncIterator()
             let before = try #require(await updates.next()).svids[0]
-            feed.finish()
-            #expect(await updates.next()?.svids[0] != before)
-            #expect(record.count("FetchX509SVID") == 2)
+            fake.endStreams(.fetchX509SVID)
+            await fake.waitForCalls(of: .fetchX509SVID, atLeast: 2)
+            #expect(try source.x509SVID() == before)
+            fake.set(x509: try authority.context())
+            while let next = await updates.next() {
+                if next.svids[0] != before { break }
+            }
+            #expect(try source.x509SVID() != before)
+            #expect(fake.callCount(of: .fetchX509SVID) == 2)
         }
     }
 
     @Test(
         "WEP-15, WEP-20: InvalidArgument and Unimplemented are reported after one attempt",
         arguments: [
-            (RPCError.Code.invalidArgument, WorkloadAPIError.Code.invalidRequest),
-            (.unimplemented, .notSupported),
+            (FakeWorkloadAPI.Failure.invalidRequest, WorkloadAPIError.Code.invalidRequest),
+            (.notSupported, .notSupported),
         ])
-    func noRetry(status: RPCError.Code, code: WorkloadAPIError.Code) async throws {
-        let fake = FakeWorkloadAPI(x509: { _, _ in throw RPCError(code: status, message: "no") })
-        let socket = TestSocket()
-        try await socket.serving(fake) {
-            let source = try X509Source(address: try socket.address(), configuration: quick)
+    func noRetry(failure: FakeWorkloadAPI.Failure, code: WorkloadAPIError.Code) async throws {
+        let fake = try FakeWorkloadAPI()
+        fake.fail(.fetchX509SVID, with: failure)
+        try await fake.serving {
+            let source = try X509Source(address: fake.address, configuration: quick)
             let error = try await #require(throws: WorkloadAPIError.self) { try await source.run() }
             #expect(error.code == code)
             let read = try #require(throws: WorkloadAPIError.self) { try source.x509SVID() }
@@ -174,45 +143,37 @@ import WorkloadAPIProto
             }
             #expect(ready.code == code)
         }
-        #expect(fake.record.count("FetchX509SVID") == 1)
+        #expect(fake.callCount(of: .fetchX509SVID) == 1)
     }
 
     @Test("WEP-17: a socket that appears later is found")
     func socketAppears() async throws {
-        let message = try TestAuthority("acme.test").message()
-        let fake = FakeWorkloadAPI(x509: { _, writer in
-            try await writer.write(message)
-            try await FakeWorkloadAPI.hold()
-        })
-        let socket = TestSocket()
-        let source = try X509Source(address: try socket.address(), configuration: quick)
+        let fake = try FakeWorkloadAPI()
+        fake.set(x509: try TestAuthority("acme.test").context())
+        let source = try X509Source(address: fake.address, configuration: quick)
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
             group.addTask { try await source.run() }
             let error = try await #require(throws: WorkloadAPIError.self) {
-                try await source.ready(within: patience)
+                try await source.ready(within: .seconds(2))
             }
             #expect(error.code == .unavailable)
-            try await socket.serving(fake) { try await source.ready(within: patience) }
+            try await fake.serving { try await source.ready(within: patience) }
         }
     }
 
     @Test("After the wait the reason is reported: no identity")
     func noIdentityInTime() async throws {
-        let fake = FakeWorkloadAPI(x509: { _, _ in
-            throw RPCError(code: .permissionDenied, message: "no identity issued")
-        })
-        let socket = TestSocket()
-        try await socket.serving(fake) {
+        let fake = try FakeWorkloadAPI()
+        try await fake.serving {
             let error = try await #require(throws: WorkloadAPIError.self) {
                 try await withX509Source(
-                    address: try socket.address(), readyWithin: .seconds(5),
-                    configuration: quick
+                    address: fake.address, readyWithin: .seconds(5), configuration: quick
                 ) { _ in Issue.record("the body ran without identity") }
             }
             #expect(error.code == .noIdentity)
         }
-        #expect(fake.record.count("FetchX509SVID") > 1)
+        #expect(fake.callCount(of: .fetchX509SVID) > 1)
     }
 
     @Test(
@@ -220,11 +181,11 @@ import WorkloadAPIProto
     )
     func picking() async throws {
         let authority = try TestAuthority("acme.test")
-        var message = X509SVIDResponse()
-        message.svids = [
-            try authority.entry("/a", hint: "internal"),
-            try authority.entry("/b", hint: "external"),
-        ]
+        let context = X509Context(
+            svids: [
+                try authority.x509SVID("/a", hint: "internal"),
+                try authority.x509SVID("/b", hint: "external"),
+            ], bundles: X509BundleSet([try authority.x509Bundle]))
         let id = try SPIFFEID("spiffe://acme.test/b")
         let rows: [(X509SVIDPicker, String?)] = [
             (.first, "/a"), (.hint("external"), "/b"), (.id(id), "/b"),
@@ -232,7 +193,7 @@ import WorkloadAPIProto
             (X509SVIDPicker { _ in nil }, nil),
         ]
         for (picker, path) in rows {
-            try await self.withFedSource(choosing: picker, first: message) { source, _, _ in
+            try await self.withSource(choosing: picker, context) { source, _ in
                 if let path {
                     #expect(try source.x509SVID().id.path == path)
                 } else {
@@ -249,13 +210,11 @@ import WorkloadAPIProto
     @Test("Before the first update and after the end nothing is handed out")
     func outsideTheRun() async throws {
         let authority = try TestAuthority("acme.test")
-        let unused = try X509Source(address: try TestSocket().address(), configuration: quick)
+        let unused = try X509Source(address: try FakeWorkloadAPI().address, configuration: quick)
         let early = try #require(throws: WorkloadAPIError.self) { try unused.x509SVID() }
         #expect(early.code == .notReady)
         let kept = Recorder<X509Source>()
-        try await self.withFedSource(first: try authority.message()) { source, _, _ in
-            kept.append(source)
-        }
+        try await self.withSource(try authority.context()) { source, _ in kept.append(source) }
         let source = kept.all[0]
         let late = try #require(throws: WorkloadAPIError.self) { try source.x509SVID() }
         #expect(late.code == .stopped)
@@ -268,13 +227,12 @@ import WorkloadAPIProto
     @Test("A slow reader of the updates gets the newest state")
     func newestWins() async throws {
         let authority = try TestAuthority("acme.test")
-        let messages = try (0..<5).map { _ in try authority.message() }
-        try await self.withFedSource(first: try authority.message()) { source, feed, _ in
+        try await self.withSource(try authority.context()) { source, fake in
             var fast = source.updates.makeAsyncIterator()
             var slow = source.updates.makeAsyncIterator()
             _ = await fast.next()
-            for message in messages {
-                feed.yield(message)
+            for _ in 0..<5 {
+                fake.set(x509: try authority.context())
                 _ = await fast.next()
             }
             let newest = try source.x509SVID()
