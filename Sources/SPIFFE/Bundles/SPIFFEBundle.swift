@@ -18,7 +18,24 @@ public struct JWTAuthorityKey: Sendable, Hashable {
     }
 }
 
-/// All that a trust domain publishes: its X.509 and JWT authorities, a sequence number and a hint.
+/// A key that signs WIT-SVIDs, as a trust domain publishes it; members as ``JWTAuthorityKey``.
+public struct WITAuthorityKey: Sendable, Hashable {
+    /// The `kid`, unique in its bundle, JWT authorities included.
+    public let keyID: String
+    /// The key as a DER SubjectPublicKeyInfo.
+    public let publicKeyDER: [UInt8]
+    /// When the key stops signing; nil when unknown. Not part of the published document.
+    public let expiresAt: Date?
+
+    /// Takes the parts as they are; ``SPIFFEBundle`` checks them.
+    public init(keyID: String, publicKeyDER: [UInt8], expiresAt: Date? = nil) {
+        self.keyID = keyID
+        self.publicKeyDER = publicKeyDER
+        self.expiresAt = expiresAt
+    }
+}
+
+/// All that a trust domain publishes: its X.509, JWT and WIT authorities, a sequence number and a hint.
 ///
 /// Valid by construction. A bundle that takes another's place replaces it whole: authorities that it
 /// leaves out are revoked, and none at all means that every SVID is invalid (SPIFFE Trust Domain and
@@ -30,8 +47,12 @@ public struct SPIFFEBundle: Sendable, Equatable {
     public let x509Bundle: X509Bundle
     /// The JWT authorities, prepared for verification.
     public let jwtBundle: JWTBundle
+    /// The WIT authorities, prepared for verification.
+    public let witBundle: WITBundle
     /// The JWT authorities in the order of the document.
     public let jwtAuthorities: [JWTAuthorityKey]
+    /// The WIT authorities in the order of the document.
+    public let witAuthorities: [WITAuthorityKey]
     /// How often to look for a new bundle, as the publisher hints; any value, also negative. Poll by
     /// ``refreshInterval(default:atLeast:atMost:)``.
     public let refreshHint: Duration?
@@ -46,8 +67,8 @@ public struct SPIFFEBundle: Sendable, Equatable {
     /// - Throws: ``BundleError`` `malformedAuthority` or `keyID`.
     public init(
         trustDomain: TrustDomain, x509Authorities: [[UInt8]] = [],
-        jwtAuthorities: [JWTAuthorityKey] = [], refreshHint: Duration? = nil,
-        sequenceNumber: UInt64? = nil
+        jwtAuthorities: [JWTAuthorityKey] = [], witAuthorities: [WITAuthorityKey] = [],
+        refreshHint: Duration? = nil, sequenceNumber: UInt64? = nil
     ) throws(BundleError) {
         let x509Bundle: X509Bundle
         do throws(X509SVIDError) {
@@ -55,7 +76,8 @@ public struct SPIFFEBundle: Sendable, Equatable {
         } catch {
             throw BundleError(.malformedAuthority, trustDomain, error.message)
         }
-        var keys: [String: JWTVerificationKey] = [:]
+        var jwtKeys: [String: JWTVerificationKey] = [:]
+        var witKeys: [String: JWTVerificationKey] = [:]
         do throws(JOSEError) {
             for authority in x509Bundle.authorities {
                 _ = try JSONWebKey.members(of: authority.publicKey)
@@ -63,7 +85,15 @@ public struct SPIFFEBundle: Sendable, Equatable {
             for authority in jwtAuthorities {
                 let key = try JWTVerificationKey(publicKeyDER: authority.publicKeyDER)
                 guard !authority.keyID.isEmpty,
-                    keys.updateValue(key, forKey: authority.keyID) == nil
+                    jwtKeys.updateValue(key, forKey: authority.keyID) == nil
+                else {
+                    throw JOSEError(.malformedKey, "")
+                }
+            }
+            for authority in witAuthorities {
+                let key = try JWTVerificationKey(publicKeyDER: authority.publicKeyDER)
+                guard !authority.keyID.isEmpty, jwtKeys[authority.keyID] == nil,
+                    witKeys.updateValue(key, forKey: authority.keyID) == nil
                 else {
                     throw JOSEError(.malformedKey, "")
                 }
@@ -71,14 +101,17 @@ public struct SPIFFEBundle: Sendable, Equatable {
         } catch {
             if error.message.isEmpty {
                 throw BundleError(
-                    .keyID, trustDomain, "the key ID of a JWT authority is empty or occurs twice")
+                    .keyID, trustDomain,
+                    "the key ID of a JWT or WIT authority is empty or occurs twice")
             }
             throw BundleError(.malformedAuthority, trustDomain, error.message)
         }
         self.trustDomain = trustDomain
         self.x509Bundle = x509Bundle
-        self.jwtBundle = JWTBundle(trustDomain: trustDomain, authorities: keys)
+        self.jwtBundle = JWTBundle(trustDomain: trustDomain, authorities: jwtKeys)
+        self.witBundle = WITBundle(trustDomain: trustDomain, authorities: witKeys)
         self.jwtAuthorities = jwtAuthorities
+        self.witAuthorities = witAuthorities
         self.refreshHint = refreshHint
         self.sequenceNumber = sequenceNumber
     }
@@ -99,6 +132,7 @@ public struct SPIFFEBundle: Sendable, Equatable {
         let document = try KeySetDocument(trustDomain, json)
         var x509Authorities: [[UInt8]] = []
         var jwtAuthorities: [JWTAuthorityKey] = []
+        var witAuthorities: [WITAuthorityKey] = []
         var keyIDs: Set<String> = []
         document.forEachKey(onIgnoredKey) { members throws(JOSEError) in
             switch members["use"]?.stringValue {
@@ -115,6 +149,12 @@ public struct SPIFFEBundle: Sendable, Equatable {
                     return "kid \(SPIFFEIDError.quoted(keyID)) occurs twice"
                 }
                 jwtAuthorities.append(JWTAuthorityKey(keyID: keyID, publicKeyDER: key.publicKeyDER))
+            case "wit-svid":
+                let (keyID, key) = try KeySetDocument.jwtAuthority(members)
+                guard keyIDs.insert(keyID).inserted else {
+                    return "kid \(SPIFFEIDError.quoted(keyID)) occurs twice"
+                }
+                witAuthorities.append(WITAuthorityKey(keyID: keyID, publicKeyDER: key.publicKeyDER))
             case nil: return "it has no use"
             case let use?: return "use \(SPIFFEIDError.quoted(use)) is unknown"
             }
@@ -131,7 +171,7 @@ public struct SPIFFEBundle: Sendable, Equatable {
         }
         try self.init(
             trustDomain: trustDomain, x509Authorities: x509Authorities,
-            jwtAuthorities: jwtAuthorities,
+            jwtAuthorities: jwtAuthorities, witAuthorities: witAuthorities,
             refreshHint: SPIFFEBundle.refreshHint(
                 document.members["spiffe_refresh_hint"], onIgnoredKey),
             sequenceNumber: sequence)
@@ -168,6 +208,13 @@ public struct SPIFFEBundle: Sendable, Equatable {
             guard let key = self.jwtBundle.authorities[authority.keyID] else { continue }
             var members = JSONWebKey.members(of: key)
             members["use"] = "jwt-svid"
+            members["kid"] = .string(authority.keyID)
+            keys.append(.object(members))
+        }
+        for authority in self.witAuthorities {
+            guard let key = self.witBundle.authorities[authority.keyID] else { continue }
+            var members = JSONWebKey.members(of: key)
+            members["use"] = "wit-svid"
             members["kid"] = .string(authority.keyID)
             keys.append(.object(members))
         }

@@ -2,7 +2,9 @@
 ///
 /// All that its publisher says about trust at one moment. One that takes another's place replaces it
 /// whole: a trust domain that it leaves out is trusted no more.
-public struct SPIFFEBundleMap: X509BundleSource, JWTBundleSource, Sendable, Equatable {
+public struct SPIFFEBundleMap: X509BundleSource, JWTBundleSource, WITBundleSource, Sendable,
+    Equatable
+{
     /// The bundles; each under its own trust domain.
     public let bundles: [TrustDomain: SPIFFEBundle]
 
@@ -73,5 +75,10 @@ public struct SPIFFEBundleMap: X509BundleSource, JWTBundleSource, Sendable, Equa
     /// The JWT authorities of exactly this trust domain; nil when the map has none of it.
     public func jwtBundle(for trustDomain: TrustDomain) -> JWTBundle? {
         self.bundles[trustDomain]?.jwtBundle
+    }
+
+    /// The WIT authorities of exactly this trust domain; nil when the map has none of it.
+    public func witBundle(for trustDomain: TrustDomain) -> WITBundle? {
+        self.bundles[trustDomain]?.witBundle
     }
 }

@@ -7,6 +7,7 @@ public struct JOSEError: Error, Hashable, Sendable, CustomStringConvertible {
         private enum Value: String, Hashable, Sendable {
             case base64, jsonSyntax, duplicateName, tooDeep, invalidUTF8, numberOutOfRange
             case unsupportedKeyType, malformedKey, keySize, unsupportedAlgorithm, signing
+            case compactForm
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -33,6 +34,8 @@ public struct JOSEError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let unsupportedAlgorithm = Code(.unsupportedAlgorithm)
         /// The private key could not sign.
         public static let signing = Code(.signing)
+        /// The text is not in JWS compact form with JSON objects in it, or is too long.
+        public static let compactForm = Code(.compactForm)
 
         public var description: String { self.value.rawValue }
     }

@@ -105,16 +105,14 @@ public struct JWTSVID: Sendable, Equatable {
         return audience
     }
 
-    /// A NumericDate (RFC 7519 §2); a boolean or a string of digits is none.
     private static func date(_ name: String, _ claims: [String: JSONValue]) throws(JWTSVIDError)
         -> Date?
     {
-        guard let claim = claims[name] else { return nil }
-        // The end of year 9999. Milliseconds in place of seconds would make a token for ever.
-        guard let seconds = claim.numberValue, abs(seconds) <= 253_402_300_799 else {
-            throw JWTSVIDError(.claim, "\(name) is no number of seconds since 1970")
+        do throws(JOSEError) {
+            return try NumericDate.read(name, claims).map(Date.init(timeIntervalSince1970:))
+        } catch {
+            throw JWTSVIDError(.claim, error.message)
         }
-        return Date(timeIntervalSince1970: seconds)
     }
 
     private func checkTime(_ now: Date, _ leeway: Duration) throws(JWTSVIDError) {
@@ -136,66 +134,39 @@ extension JWTSVID: CustomStringConvertible, CustomDebugStringConvertible, Custom
     public var customMirror: Mirror { Mirror(self, children: ["id": self.id]) }
 }
 
-/// A token in JWS compact form whose header has been checked and whose signature has not.
+/// A token whose header has been checked and whose signature has not.
 private struct ParsedToken {
-    let algorithm: JWSAlgorithm
     let keyID: String?
     let claims: [String: JSONValue]
-    private let signingInput: [UInt8]
-    private let signature: [UInt8]
+    private let jws: CompactJWS
 
     init(_ token: String) throws(JWTSVIDError) {
-        let bytes = Array(token.utf8)
-        guard bytes.count <= JWTSVID.maximumLength else {
+        let jws: CompactJWS
+        do throws(JOSEError) {
+            // The algorithm comes before anything else (JWT-SVID §2.1).
+            jws = try CompactJWS(token)
+        } catch {
             throw JWTSVIDError(
-                .malformed, "it has \(bytes.count) bytes; at most \(JWTSVID.maximumLength)")
+                error.code == .unsupportedAlgorithm ? .algorithm : .malformed, error.message)
         }
-        let parts = bytes.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 3 else {
-            throw JWTSVIDError(
-                .malformed, "it is not in JWS compact form: three parts with dots between")
-        }
-        let header = try ParsedToken.object(parts[0], "header")
-        // The algorithm comes before anything else (JWT-SVID §2.1).
-        guard let name = header["alg"]?.stringValue, let algorithm = JWSAlgorithm(rawValue: name)
-        else {
-            let name = header["alg"]?.stringValue ?? ""
-            throw JWTSVIDError(
-                .algorithm, "alg \(SPIFFEIDError.quoted(name)) is none of the nine allowed")
-        }
-        if let type = header["typ"] {
+        if let type = jws.header["typ"] {
             guard let type = type.stringValue, type == "JWT" || type == "JOSE" else {
                 throw JWTSVIDError(.type, "typ is neither JWT nor JOSE")
             }
         }
-        if header["crit"] != nil {
+        if jws.header["crit"] != nil {
             throw JWTSVIDError(.criticalHeader, "crit lists header parameters; none is understood")
         }
-        if let keyID = header["kid"], keyID.stringValue == nil {
+        if let keyID = jws.header["kid"], keyID.stringValue == nil {
             throw JWTSVIDError(.malformed, "kid is no string")
         }
-        self.algorithm = algorithm
-        self.keyID = header["kid"]?.stringValue
-        self.claims = try ParsedToken.object(parts[1], "payload")
-        guard !parts[2].isEmpty else { throw JWTSVIDError(.malformed, "it has no signature") }
+        self.keyID = jws.header["kid"]?.stringValue
+        self.jws = jws
         do throws(JOSEError) {
-            self.signature = try Base64URL.decode(utf8: parts[2])
+            self.claims = try jws.claims()
         } catch {
-            throw JWTSVIDError(.malformed, "signature: \(error.message)")
+            throw JWTSVIDError(.malformed, error.message)
         }
-        self.signingInput = Array(bytes[..<(parts[2].startIndex - 1)])
-    }
-
-    private static func object(
-        _ part: ArraySlice<UInt8>, _ name: String
-    ) throws(JWTSVIDError) -> [String: JSONValue] {
-        do throws(JOSEError) {
-            let value = try JSONValue(parsing: try Base64URL.decode(utf8: part))
-            if let members = value.objectValue { return members }
-        } catch {
-            throw JWTSVIDError(.malformed, "\(name): \(error.message)")
-        }
-        throw JWTSVIDError(.malformed, "\(name) is no JSON object")
     }
 
     /// Checks the signature with the keys of the identity's own trust domain. Keys or addresses in the
@@ -215,12 +186,10 @@ private struct ParsedToken {
             keys = [key]
         } else {
             // kid is optional (JWT-SVID §2.2): any key of the trust domain may have signed.
-            keys = bundle.authorities.values.filter { $0.algorithms.contains(self.algorithm) }
+            let algorithm = self.jws.algorithm
+            keys = bundle.authorities.values.filter { $0.algorithms.contains(algorithm) }
         }
-        let isValid = keys.contains {
-            $0.isValidSignature(self.signature, for: self.signingInput, algorithm: self.algorithm)
-        }
-        guard isValid else {
+        guard keys.contains(where: { self.jws.isSigned(by: $0) }) else {
             throw JWTSVIDError(
                 .signature, "its signature does not verify with a key of \(trustDomain)")
         }

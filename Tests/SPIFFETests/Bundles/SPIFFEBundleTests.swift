@@ -242,7 +242,7 @@ struct SPIFFEBundleTests {
             { $0["kty"] = "AKP" }, { $0["kty"] = nil }, { $0["kty"] = 1 }, { $0["use"] = "sig" },
             { $0["use"] = "JWT-SVID" }, { $0["use"] = "X509-SVID" }, { $0["use"] = nil },
             { $0["use"] = 1 },
-            { $0["use"] = "wit-svid" },
+            { $0["use"] = "WIT-SVID" },
         ]
         for change in changes {
             for target in 0..<3 {
