@@ -28,6 +28,7 @@ struct Parser: Sendable {
         Parser(read: Certificates.publicKey), Parser(read: Documents.json),
         Parser(read: Documents.base64), Parser(read: Documents.bundle),
         Parser(read: Documents.jwks), Parser(read: Documents.bundleMap), Parser(read: Tokens.any),
-        Parser(read: Tokens.signed),
+        Parser(read: Tokens.signed), Parser(read: Proofs.token), Parser(read: Proofs.signedToken),
+        Parser(read: Proofs.key), Parser(read: Proofs.request),
     ]
 }
