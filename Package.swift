@@ -54,6 +54,9 @@ let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let argumentParser = Target.Dependency.product(
     name: "ArgumentParser", package: "swift-argument-parser")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
@@ -66,6 +69,8 @@ let package = Package(
         .library(name: "SPIFFEWorkloadAPI", targets: ["SPIFFEWorkloadAPI"]),
         .library(name: "SPIFFETLS", targets: ["SPIFFETLS"]),
         .library(name: "SPIFFEGRPC", targets: ["SPIFFEGRPC"]),
+        .library(name: "SPIFFEHTTP", targets: ["SPIFFEHTTP"]),
+        .library(name: "SPIFFEHummingbird", targets: ["SPIFFEHummingbird"]),
         .library(name: "SPIFFETesting", targets: ["SPIFFETesting"]),
         .executable(name: "cygnet-server", targets: ["cygnet-server"]),
         .executable(name: "cygnet-agent", targets: ["cygnet-agent"]),
@@ -85,6 +90,9 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(url: "https://github.com/groue/GRDB.swift.git", exact: "7.10.0"),
+        // For SPIFFEHummingbird alone; resolved only by those who use that product.
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", exact: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-http-types.git", exact: "1.8.0"),
     ],
     targets: [
         // MARK: SDK
@@ -101,7 +109,22 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "SPIFFETLS",
-            dependencies: ["SPIFFE", nioSSL, nioCore, nioConcurrency, x509, asn1, crypto],
+            dependencies: [
+                "SPIFFE", nioSSL, nioTLS, nioCore, nioPosix, nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFEHTTP",
+            dependencies: [
+                "SPIFFE", "SPIFFETLS", nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFEHummingbird",
+            dependencies: [
+                "SPIFFE", "SPIFFETLS", hummingbird, hummingbirdCore, httpTypes, logging, nioCore,
+                nioSSL, nioConcurrency,
+            ],
             swiftSettings: settings),
         .target(name: "HTTP2", dependencies: [nioCore, nioHPACK], swiftSettings: settings),
         .target(
@@ -294,6 +317,20 @@ let package = Package(
                 "SPIFFEGRPC", "SPIFFETLS", "SPIFFETesting", "SPIFFE", grpcCore, grpcTransport,
                 nioCore,
                 nioHPACK, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFEHTTPTests",
+            dependencies: [
+                "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE", nioCore, nioPosix, nioHTTP1,
+                nioSSL, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SPIFFEHummingbirdTests",
+            dependencies: [
+                "SPIFFEHummingbird", "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE",
+                hummingbird, nioHTTP1, logging,
             ],
             swiftSettings: settings),
         .testTarget(

@@ -130,3 +130,13 @@ private final class CallHandler: ChannelInboundHandler {
         self.answer.fail(ChannelError.eof)
     }
 }
+
+/// A client that connects and never sends a byte.
+enum SilentClient {
+    /// Returns when the server has hung up.
+    static func waitUntilClosed(port: Int) async throws {
+        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: "127.0.0.1", port: port).get()
+        try await channel.closeFuture.get()
+    }
+}

@@ -1,0 +1,41 @@
+public import HummingbirdCore
+public import SPIFFE
+public import SPIFFETLS
+
+extension HTTPServerBuilder {
+    /// An HTTP/1.1 server over mutual TLS between SPIFFE identities.
+    ///
+    /// ```swift
+    /// let app = Application(
+    ///     router: router,
+    ///     server: .spiffe(
+    ///         svid: source, bundles: source, authorizer: .member(of: trustDomain)),
+    ///     configuration: ApplicationConfiguration(address: .hostname("0.0.0.0", port: 8443)))
+    /// ```
+    ///
+    /// The sources are asked at each connection, with a TLS context of its own, so rotation needs no restart and no
+    /// session is resumed. With a ``SPIFFERequestContext`` handlers know who sent a request.
+    ///
+    /// - Parameters:
+    ///   - svid: Who this server is.
+    ///   - bundles: Whose clients are believed.
+    ///   - authorizer: Which clients may connect; has no default on purpose.
+    ///   - clientCertificate: `optional` for services whose callers show JWT-SVIDs.
+    ///   - configuration: Settings of HTTP/1.1.
+    ///   - onRefused: Told why a client was refused in the handshake, for a log. Must not block.
+    public static func spiffe(
+        svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
+        clientCertificate: MTLSServerConfiguration.ClientCertificate = .required,
+        configuration: HTTP1Channel.Configuration = .init(),
+        onRefused: (@Sendable (any Error) -> Void)? = nil
+    ) -> HTTPServerBuilder {
+        let tls = MTLSServerConfiguration(
+            svid: svid, bundles: bundles, authorizer: authorizer,
+            applicationProtocols: ["http/1.1"], clientCertificate: clientCertificate)
+        return HTTPServerBuilder { responder in
+            SPIFFEChannel(
+                HTTP1Channel(responder: responder, configuration: configuration), tls: tls,
+                onRefused: onRefused)
+        }
+    }
+}
