@@ -65,6 +65,8 @@ let package = Package(
         .library(name: "SPIFFE", targets: ["SPIFFE"]),
         .library(name: "SPIFFEWorkloadAPI", targets: ["SPIFFEWorkloadAPI"]),
         .library(name: "SPIFFETLS", targets: ["SPIFFETLS"]),
+        // Incubating, as the standard is.
+        .library(name: "SPIFFEBroker", targets: ["SPIFFEBroker"]),
         .executable(name: "cygnet-server", targets: ["cygnet-server"]),
         .executable(name: "cygnet-agent", targets: ["cygnet-agent"]),
         .executable(name: "cygnet", targets: ["cygnet"]),
@@ -100,6 +102,13 @@ let package = Package(
         .target(
             name: "SPIFFETLS",
             dependencies: ["SPIFFE", nioSSL, nioCore, nioConcurrency, x509, asn1, crypto],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFEBroker",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "WorkloadAPIProto", grpcCore,
+                grpcTransport, grpcProtobuf, protobuf, logging, nioCore, nioSSL, nioConcurrency,
+            ],
             swiftSettings: settings),
         .target(name: "HTTP2", dependencies: [nioCore, nioHPACK], swiftSettings: settings),
         .target(
@@ -239,7 +248,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "AgentProgramTests", dependencies: ["AgentProgram", "ServiceRuntime"],
+            name: "AgentProgramTests",
+            dependencies: ["AgentProgram", "AgentEndpoints", "ServiceRuntime", "SPIFFE"],
             swiftSettings: settings),
 
         // MARK: Tests of the server
@@ -299,6 +309,15 @@ let package = Package(
                 "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFEGRPC", "WorkloadAPIProto", grpcCore,
                 grpcTransport, protobuf,
                 nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+
+        .testTarget(
+            name: "SPIFFEBrokerTests",
+            dependencies: [
+                "SPIFFEBroker", "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf,
+                nioConcurrency, nioSSL, x509, asn1, crypto,
             ],
             swiftSettings: settings),
 
