@@ -229,10 +229,11 @@ let package = Package(
         .testTarget(
             name: "AgentEndpointsTests",
             dependencies: [
-                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC",
+                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC", "SPIFFETLS",
+                "SPIFFEBroker", "SPIFFEWorkloadAPI",
                 "WorkloadAPIProto",
                 "ControlPlaneProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
-                nioConcurrency, x509, asn1, crypto,
+                nioConcurrency, nioCore, x509, asn1, crypto,
             ],
             swiftSettings: settings),
 

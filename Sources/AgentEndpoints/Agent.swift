@@ -78,9 +78,9 @@ package final class Agent: Sendable {
             attestation: WorkloadAttestation(attestors: attestors, logger: logger),
             logger: logger, events: events)
         if let broker = configuration.broker {
+            let own = AgentTLS(self.lifecycle, self.identities)
             self.broker = BrokerEndpoint(
-                settings: broker, api: self.api, tls: AgentTLS(self.lifecycle, self.identities),
-                logger: logger)
+                settings: broker, api: self.api, svid: own, bundles: own, logger: logger)
         } else {
             self.broker = nil
         }

@@ -19,12 +19,18 @@ final class BrokerEndpoint: Sendable {
     private let api: WorkloadAPI
     private let logger: Logger
 
-    init(settings: BrokerSettings, api: WorkloadAPI, tls: AgentTLS, logger: Logger) {
+    /// - Parameters:
+    ///   - svid: The agent's own identity; asked at each handshake.
+    ///   - bundles: Whose brokers are believed; asked at each handshake.
+    init(
+        settings: BrokerSettings, api: WorkloadAPI, svid: any X509SVIDSource,
+        bundles: any X509BundleSource, logger: Logger
+    ) {
         self.settings = settings
         self.api = api
         self.logger = logger
         let mutual = MTLSServerConfiguration(
-            svid: tls, bundles: tls, authorizer: .oneOf(settings.brokers.map(\.id)),
+            svid: svid, bundles: bundles, authorizer: .oneOf(settings.brokers.map(\.id)),
             applicationProtocols: ["h2"])
         let refused = RefusedHandshakes(logger)
         // Both listeners share what is known about processes.
@@ -72,6 +78,12 @@ final class BrokerEndpoint: Sendable {
             guard let tcp = self.tcp else { return nil }
             return await tcp.transport.boundPort
         }
+    }
+
+    /// Returns once everything is bound, or has failed.
+    func waitUntilBound() async {
+        _ = await self.local?.transport.boundPort
+        _ = await self.tcp?.transport.boundPort
     }
 
     /// Serves until the task is cancelled.
