@@ -91,7 +91,7 @@ struct BrokerAPITests {
     }
 
     @Test(
-        "BRK-27, BRK-28, BRK-36, BRK-40, BRK-41: a workload's end ends its stream with NOT_FOUND; another's goes on and hears of changes"
+        "BRK-27, BRK-28, BRK-36, BRK-37, BRK-40, BRK-41: a workload's end ends its stream with NOT_FOUND; another's goes on and hears of changes"
     )
     func end() async throws {
         let test = try TestBroker()

@@ -65,7 +65,7 @@ struct BrokerRequestTests {
     }
 
     @Test(
-        "BRK-05, BRK-06, BRK-13, BRK-20, BRK-21: a reference that is absent, malformed or of another type is INVALID_ARGUMENT on every method",
+        "BRK-05, BRK-06, BRK-13, BRK-21: a reference that is absent, malformed or of another type is INVALID_ARGUMENT on every method",
         arguments: [
             Bad(name: "no Any in it", typeURL: nil, value: []),
             Bad(name: "no type", typeURL: "", value: BrokerRequestTests.pid(1)),
