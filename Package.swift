@@ -72,6 +72,8 @@ let package = Package(
         .library(name: "SPIFFEHTTP", targets: ["SPIFFEHTTP"]),
         .library(name: "SPIFFEHummingbird", targets: ["SPIFFEHummingbird"]),
         .library(name: "SPIFFETesting", targets: ["SPIFFETesting"]),
+        // Incubating, as the standard is.
+        .library(name: "SPIFFEBroker", targets: ["SPIFFEBroker"]),
         .executable(name: "cygnet-server", targets: ["cygnet-server"]),
         .executable(name: "cygnet-agent", targets: ["cygnet-agent"]),
         .executable(name: "cygnet", targets: ["cygnet"]),
@@ -124,6 +126,13 @@ let package = Package(
             dependencies: [
                 "SPIFFE", "SPIFFETLS", hummingbird, hummingbirdCore, httpTypes, logging, nioCore,
                 nioSSL, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFEBroker",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "WorkloadAPIProto", grpcCore,
+                grpcTransport, grpcProtobuf, protobuf, logging, nioCore, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(name: "HTTP2", dependencies: [nioCore, nioHPACK], swiftSettings: settings),
@@ -252,10 +261,11 @@ let package = Package(
         .testTarget(
             name: "AgentEndpointsTests",
             dependencies: [
-                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC",
+                "AgentEndpoints", "AgentCore", "PluginAPI", "SPIFFE", "SPIFFEGRPC", "SPIFFETLS",
+                "SPIFFEBroker", "SPIFFEWorkloadAPI",
                 "WorkloadAPIProto",
                 "ControlPlaneProto", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging,
-                nioConcurrency, x509, asn1, crypto,
+                nioConcurrency, nioCore, x509, asn1, crypto,
             ],
             swiftSettings: settings),
 
@@ -271,7 +281,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "AgentProgramTests", dependencies: ["AgentProgram", "ServiceRuntime"],
+            name: "AgentProgramTests",
+            dependencies: ["AgentProgram", "AgentEndpoints", "ServiceRuntime", "SPIFFE"],
             swiftSettings: settings),
 
         // MARK: Tests of the server
@@ -351,6 +362,15 @@ let package = Package(
             dependencies: [
                 "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETesting", "WorkloadAPIProto", protobuf,
                 nioConcurrency,
+            ],
+            swiftSettings: settings),
+
+        .testTarget(
+            name: "SPIFFEBrokerTests",
+            dependencies: [
+                "SPIFFEBroker", "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf,
+                nioConcurrency, nioSSL, x509, asn1, crypto,
             ],
             swiftSettings: settings),
 

@@ -4,6 +4,7 @@ package enum LogKeys {
     package static let agentID = "agent_id"
     package static let attestor = "attestor"
     package static let attempt = "attempt"
+    package static let brokerID = "broker_id"
     package static let entryID = "entry_id"
     package static let error = "error"
     package static let expiresAt = "expires_at"

@@ -1,4 +1,5 @@
 package import AgentCore
+import ControlPlaneProto
 import Foundation
 import GRPCCore
 package import Logging
@@ -7,18 +8,17 @@ package import PluginAPI
 import SPIFFEGRPC
 import ServiceRuntime
 
-/// A whole agent: its identity, its session with the server, and the Workload API on a Unix socket.
+/// A whole agent: its identity, its session with the server, the Workload API on a Unix socket, and the Broker
+/// Endpoint where one is set up.
 ///
 /// The socket opens at once. Until the server has told the agent its entries, workloads hear
 /// UNAVAILABLE; from then on they are served what is held, whatever becomes of the server.
 package final class Agent: Sendable {
-    /// How long workloads may take to hear that the agent is about to end.
-    private static let farewellTime = Duration.seconds(2)
-
     /// What the agent knows and serves; for the debug and admin services.
     package let identities: WorkloadIdentities
     private let lifecycle: AgentLifecycle
     private let api: WorkloadAPI
+    private let broker: BrokerEndpoint?
     private let settings: AgentSettings
     private let logger: Logger
     private let events: (any AgentEvents)?
@@ -77,6 +77,13 @@ package final class Agent: Sendable {
             identities: self.identities,
             attestation: WorkloadAttestation(attestors: attestors, logger: logger),
             logger: logger, events: events)
+        if let broker = configuration.broker {
+            let own = AgentTLS(self.lifecycle, self.identities)
+            self.broker = BrokerEndpoint(
+                settings: broker, api: self.api, svid: own, bundles: own, logger: logger)
+        } else {
+            self.broker = nil
+        }
         bundleListener.withLockedValue { [lifecycle] in $0 = lifecycle }
     }
 
@@ -90,13 +97,14 @@ package final class Agent: Sendable {
     package func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if self.settings.servesWorkloadAPI { group.addTask { try await self.serve() } }
+            if let broker = self.broker { group.addTask { try await broker.run() } }
             group.addTask { try await self.lifecycle.run() }
             defer {
                 self.identities.stop()
                 self.bundleListener.withLockedValue { $0 = nil }
                 group.cancelAll()
             }
-            // Neither ends by itself but for an error or because we are to stop.
+            // None ends by itself but for an error or because we are to stop.
             try await group.next()
         }
     }
@@ -110,7 +118,7 @@ package final class Agent: Sendable {
                 maxBufferedBytes: 256 * 1024, streamWindow: 64 * 1024,
                 maxConnectionsPerUser: 8_192),
             services: [WorkloadAPIService(self.api)])
-        let reflection = ReflectionService()
+        let reflection = ReflectionService(PublicSocketDescriptors.base64)
         let server = GRPCServer(
             transport: transport,
             services: [
@@ -120,17 +128,6 @@ package final class Agent: Sendable {
         self.logger.info(
             "serving the Workload API", metadata: [LogKeys.path: "\(self.settings.socketPath)"])
         defer { unlink(self.settings.socketPath) }
-        // Not a child task: when this one is cancelled, streams are to end with a word first.
-        let serving = Task { try await server.serve() }
-        try await withTaskCancellationHandler {
-            try await serving.value
-        } onCancel: {
-            self.identities.stop()
-            server.beginGracefulShutdown()
-            Task {  // Ends by itself.
-                try await Task.sleep(for: Self.farewellTime)
-                serving.cancel()
-            }
-        }
+        try await Farewell.serve(server) { [identities] in identities.stop() }
     }
 }

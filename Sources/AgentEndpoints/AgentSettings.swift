@@ -37,6 +37,8 @@ package struct AgentSettings: Sendable {
     package var allowedForeignJWTClaims: Set<String> = []
     /// Whether the Workload API is served at all.
     package var servesWorkloadAPI = true
+    /// The Broker Endpoint; nil for none.
+    package var broker: BrokerSettings?
 
     package init(
         trustDomain: TrustDomain, serverAddress: String, serverPort: Int, socketPath: String,

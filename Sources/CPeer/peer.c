@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #ifdef __linux__
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -108,6 +109,48 @@ int cygnet_pidfd_has_ended(int pidfd) {
             return -errno;
         }
     }
+}
+
+int cygnet_watch_make(void) {
+#ifdef __linux__
+    int watch = epoll_create1(EPOLL_CLOEXEC);
+    return watch < 0 ? -errno : watch;
+#else
+    return -ENOSYS;
+#endif
+}
+
+int cygnet_watch_add(int watch, int pidfd, uint64_t key) {
+#ifdef __linux__
+    // Once: a process that has ended stays readable for as long as the descriptor is open.
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = key};
+    return epoll_ctl(watch, EPOLL_CTL_ADD, pidfd, &event) == 0 ? 0 : -errno;
+#else
+    (void)watch, (void)pidfd, (void)key;
+    return -ENOSYS;
+#endif
+}
+
+int cygnet_watch_wait(int watch, uint64_t *keys, int32_t capacity) {
+#ifdef __linux__
+    struct epoll_event events[64];
+    int most = capacity < 64 ? (int)capacity : 64;
+    for (;;) {
+        int count = epoll_wait(watch, events, most, -1);
+        if (count > 0) {
+            for (int i = 0; i < count; i++) {
+                keys[i] = events[i].data.u64;
+            }
+            return count;
+        }
+        if (count < 0 && errno != EINTR) {
+            return -errno;
+        }
+    }
+#else
+    (void)watch, (void)keys, (void)capacity;
+    return -ENOSYS;
+#endif
 }
 
 int cygnet_process_start_time(int32_t pid, uint64_t *start_time) {

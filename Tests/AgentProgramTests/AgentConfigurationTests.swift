@@ -1,3 +1,5 @@
+import AgentEndpoints
+import SPIFFE
 import ServiceRuntime
 import Testing
 
@@ -91,5 +93,102 @@ import Testing
             }
             #expect(result == code, "\(arguments)")
         }
+    }
+
+    // MARK: Broker Endpoint
+
+    private func broker(_ block: String) throws -> AgentConfiguration {
+        try self.load("insecure_bootstrap = true\nexperimental { broker { \(block) } }")
+    }
+
+    @Test("STB-01: without the block there is no Broker Endpoint")
+    func noBroker() throws {
+        #expect(try self.load("insecure_bootstrap = true").broker == nil)
+    }
+
+    @Test("BEP-02, BEP-09, BRK-23: the Broker Endpoint, with SPIRE's keys and one of ours")
+    func readsBroker() throws {
+        let pid = "type.googleapis.com/spiffe.broker.WorkloadPIDReference"
+        let configuration = try self.broker(
+            """
+            socket_path = "/run/broker/api.sock"
+            bind_address = "[::1]:8443"
+            brokers = [
+                {
+                    id = "spiffe://example.org/mesh"
+                    allowed_reference_types = [{ type_url = "\(pid)" allow_over_tcp = true }]
+                    workload_selectors = ["unix:uid:1001"]
+                },
+                {
+                    id = "spiffe://other.org/mesh"
+                    allowed_reference_types = [{ type_url = "*" }, { type_url = "example.org/x" }]
+                },
+                { id = "spiffe://example.org/idle" },
+            ]
+            """)
+        let broker = try #require(configuration.broker)
+        #expect(broker.socketPath == "/run/broker/api.sock")
+        #expect(broker.host == "::1" && broker.port == 8443)
+        #expect(
+            broker.brokers.map(\.id.string) == [
+                "spiffe://example.org/mesh", "spiffe://other.org/mesh", "spiffe://example.org/idle",
+            ])
+        #expect(broker.brokers[0].referenceTypes == [pid: true])
+        #expect(broker.brokers[0].workloadSelectors.map(\.description) == ["unix:uid:1001"])
+        #expect(broker.brokers[1].referenceTypes == ["*": false, "example.org/x": false])
+        // What has no effect is said.
+        #expect(configuration.advice.contains { $0.contains("example.org/x") })
+        #expect(configuration.advice.contains { $0.contains("may ask for nothing") })
+    }
+
+    @Test(
+        "BEP-01, BEP-09: an endpoint for nobody, at no place, or beside the Workload API's socket is refused",
+        arguments: [
+            ("socket_path = \"/b/a.sock\"", "brokers"),
+            ("socket_path = \"/b/a.sock\"\nbrokers = []", "brokers"),
+            ("brokers = [{ id = \"spiffe://example.org/b\" }]", "socket_path"),
+            (
+                "bind_address = \"127.0.0.1\"\nbrokers = [{ id = \"spiffe://example.org/b\" }]",
+                "port"
+            ),
+            (
+                "bind_address = \"127.0.0.1:0\"\nbrokers = [{ id = \"spiffe://example.org/b\" }]",
+                "port"
+            ),
+            ("bind_address = \"::1:80\"\nbrokers = [{ id = \"spiffe://example.org/b\" }]", "port"),
+            ("socket_path = \"/b/a.sock\"\nbrokers = [{}]", "id"),
+            ("socket_path = \"/b/a.sock\"\nbrokers = [{ id = \"example.org/b\" }]", "SPIFFE ID"),
+            (
+                "socket_path = \"/b/a.sock\"\nbrokers = [{ id = \"spiffe://example.org\" }]",
+                "SPIFFE ID"
+            ),
+            (
+                "socket_path = \"/b/a.sock\"\nbrokers = [{ id = \"spiffe://example.org/b\" }, { id = \"spiffe://example.org/b\" }]",
+                "listed before"
+            ),
+            (
+                "socket_path = \"/b/a.sock\"\nbrokers = [{ id = \"spiffe://example.org/b\" workload_selectors = [\"uid\"] }]",
+                "workload_selectors"
+            ),
+            (
+                "socket_path = \"/b/a.sock\"\nbrokers = [{ id = \"spiffe://example.org/b\" allowed_reference_types = [{ allow_over_tcp = true }] }]",
+                "type_url"
+            ),
+            (
+                "socket_path = \"/b/a.sock\"\nbrokers = [{ id = \"spiffe://example.org/b\" allowed_reference_typs = [] }]",
+                "did you mean"
+            ),
+            (
+                "socket_path = \"/tmp/spire-agent/public/broker.sock\"\nbrokers = [{ id = \"spiffe://example.org/b\" }]",
+                "directory"
+            ),
+            (
+                "socket_path = \"/tmp/spire-agent/public/../public/broker.sock\"\nbrokers = [{ id = \"spiffe://example.org/b\" }]",
+                "directory"
+            ),
+        ])
+    func refusesBroker(_ block: String, _ part: String) {
+        let error = #expect(throws: ConfigurationError.self) { try self.broker(block) }
+        #expect(error?.message.contains(part) == true, "\(error as Any)")
     }
 }

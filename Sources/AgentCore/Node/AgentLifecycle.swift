@@ -55,6 +55,7 @@ package final class AgentLifecycle: Sendable {
     private let events: (any AgentEvents)?
     private let now: @Sendable () -> Date
     private let state: NIOLockedValueBox<AgentState>
+    private let current = NIOLockedValueBox<AgentIdentity?>(nil)
 
     package init(
         settings: Settings, server: any ServerConnection, keyManager: any KeyManager,
@@ -75,6 +76,9 @@ package final class AgentLifecycle: Sendable {
     /// The agent's own SVID chain as of now, in DER, leaf first; empty while it has none.
     package var chain: [[UInt8]] { self.state.withLockedValue { $0.chain } }
 
+    /// The agent's own identity as of now, with its key; nil while it has none.
+    package var identity: AgentIdentity? { self.current.withLockedValue { $0 } }
+
     /// Stores the trust domain's authorities when they have changed.
     package func bundleChanged(_ bundle: AgentBundle) {
         let authorities = bundle.x509Authorities.map(\.der)
@@ -92,6 +96,7 @@ package final class AgentLifecycle: Sendable {
     ///   a join token; `state` when the stored state cannot be read.
     package func run() async throws {
         var identity = try await self.restore()
+        self.current.withLockedValue { [identity] in $0 = identity }
         if identity == nil, self.settings.joinToken() == nil {
             throw AgentError(
                 .noWayToAttest,
@@ -328,6 +333,7 @@ package final class AgentLifecycle: Sendable {
     }
 
     private func keep(_ identity: AgentIdentity, canReattest: Bool) throws {
+        self.current.withLockedValue { $0 = identity }
         let state = self.state.withLockedValue { state in
             state.chain = identity.chain
             state.canReattest = canReattest
@@ -337,6 +343,7 @@ package final class AgentLifecycle: Sendable {
     }
 
     private func forgetIdentity() {
+        self.current.withLockedValue { $0 = nil }
         let state = self.state.withLockedValue { state in
             state.chain = []
             return state

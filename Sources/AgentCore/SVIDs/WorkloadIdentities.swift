@@ -216,6 +216,10 @@ package final class WorkloadIdentities: Sendable {
     }
 
     package var ownBundle: AgentBundle? { self.state.withLockedValue { $0.cache.bundles.own } }
+    /// The bundle of a trust domain, our own or one that an entry federates with; nil when it is not held.
+    package func bundle(of trustDomain: TrustDomain) -> AgentBundle? {
+        self.state.withLockedValue { $0.cache.bundles[trustDomain] }
+    }
     package var isSynchronised: Bool { self.state.withLockedValue { $0.cache.isSynchronised } }
     package var isConnected: Bool { self.state.withLockedValue { $0.cache.isConnected } }
 

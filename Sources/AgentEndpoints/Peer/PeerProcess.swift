@@ -1,9 +1,15 @@
 package import PluginAPI
 package import SPIFFEGRPC
 
+/// A process that is given its identities, by itself or by a broker that acts for it.
+protocol WorkloadProcess: ProcessReference {
+    /// Effective user ID, for the log.
+    var uid: UInt32 { get }
+}
+
 /// The process behind a connection, in the form in which the rules and the attestors know
 /// processes.
-package struct PeerProcess: ProcessReference {
+package struct PeerProcess: ProcessReference, WorkloadProcess {
     private let handle: PeerProcessHandle
     /// Effective user ID when the process connected.
     package let uid: UInt32
@@ -29,9 +35,14 @@ package struct PeerProcess: ProcessReference {
         return initial == (executable.device, executable.inode)
     }
 
-    package func fingerprint() -> ProcessFingerprint? {
-        guard let ids = self.handle.currentIDs() else { return nil }
-        let executable = self.handle.executable().map {
+    package func fingerprint() -> ProcessFingerprint? { self.handle.fingerprint() }
+}
+
+extension PeerProcessHandle {
+    /// The facts that the process can change without becoming another one; nil when it has ended.
+    func fingerprint() -> ProcessFingerprint? {
+        guard let ids = self.currentIDs() else { return nil }
+        let executable = self.executable().map {
             ProcessFingerprint.Executable(device: $0.device, inode: $0.inode, path: $0.path)
         }
         return ProcessFingerprint(executable: executable, ids: ids)

@@ -4,18 +4,22 @@ import GRPCCore
 import NIOConcurrencyHelpers
 import SwiftProtobuf
 
-/// gRPC server reflection on the agent's public socket (SPIFFE Workload Endpoint §7): which services there are
-/// and what their messages look like. Tells what the standard and `Protos` say anyway, so it asks nothing of
-/// the caller.
+/// gRPC server reflection on one of the agent's sockets (SPIFFE Workload Endpoint §7, Broker Endpoint §7): which
+/// services there are and what their messages look like. Tells what the standard and `Protos` say anyway, so it
+/// asks nothing of the caller.
 ///
 /// The descriptors are parsed when somebody asks for the first time.
 final class ReflectionService: Sendable {
+    private let descriptors: StaticString
     private let index = NIOLockedValueBox<DescriptorIndex?>(nil)
+
+    /// - Parameter descriptors: A `google.protobuf.FileDescriptorSet` in base64.
+    init(_ descriptors: StaticString) { self.descriptors = descriptors }
 
     private func loaded() throws -> DescriptorIndex {
         try self.index.withLockedValue { index in
             if let index { return index }
-            let text = PublicSocketDescriptors.base64.description
+            let text = self.descriptors.description
             let made = try DescriptorIndex(descriptorSet: Data(base64Encoded: text) ?? Data())
             index = made
             return made

@@ -29,7 +29,9 @@ final class RefusalLog: Sendable {
         self.events = events
     }
 
-    func record(_ refusal: WorkloadRefusal, _ process: PeerProcess, _ selectors: Set<Selector>) {
+    func record(
+        _ refusal: WorkloadRefusal, _ process: any WorkloadProcess, _ selectors: Set<Selector>
+    ) {
         guard refusal.code == .noIdentity else {
             self.logger.debug(
                 "workload not served",

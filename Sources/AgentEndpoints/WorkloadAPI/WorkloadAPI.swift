@@ -35,13 +35,22 @@ enum WorkloadRequest: Sendable {
         guard let request = try? JWTSVIDRequest(serializedBytes: bytes) else {
             throw WorkloadAPI.malformed
         }
-        let audience = request.audience.filter { !$0.isEmpty }
+        try self.init(audience: request.audience, spiffeID: request.spiffeID)
+    }
+
+    /// A request for JWT-SVIDs.
+    ///
+    /// - Parameters:
+    ///   - audience: At least one that is not empty.
+    ///   - spiffeID: Empty for all identities.
+    init(audience: [String], spiffeID text: String) throws(WorkloadRefusal) {
+        let audience = audience.filter { !$0.isEmpty }
         if audience.isEmpty {
             throw WorkloadRefusal(.invalidArgument, "audience must be specified")
         }
         var spiffeID: SPIFFEID?
-        if !request.spiffeID.isEmpty {
-            do { spiffeID = try SPIFFEID(request.spiffeID) } catch {
+        if !text.isEmpty {
+            do { spiffeID = try SPIFFEID(text) } catch {
                 throw WorkloadRefusal(
                     .invalidArgument, "invalid requested SPIFFE ID: \(error.message)")
             }
@@ -101,14 +110,14 @@ package final class WorkloadAPI: Sendable {
     }
 
     /// A stream has its first message.
-    func served(_ view: X509View, _ process: PeerProcess) {
+    func served(_ view: X509View, _ process: any WorkloadProcess) {
         self.events?.record(
             .served(pid: process.pid, spiffeIDs: view.identities.map(\.svid.spiffeID)))
     }
 
     /// A caller gets nothing; what helps an operator goes to the log.
     func refused(
-        _ refusal: WorkloadRefusal, _ process: PeerProcess, _ selectors: Set<Selector>
+        _ refusal: WorkloadRefusal, _ process: any WorkloadProcess, _ selectors: Set<Selector>
     ) {
         self.refusals.record(refusal, process, selectors)
     }
@@ -134,9 +143,16 @@ package final class WorkloadAPI: Sendable {
 
     /// The answer to a request, however long it takes.
     func answer(
-        _ request: WorkloadRequest, _ process: PeerProcess
+        _ request: WorkloadRequest, _ process: any WorkloadProcess
     ) async throws(WorkloadRefusal) -> [UInt8] {
-        let selectors = try await self.attestation.attest(process).selectors
+        try await self.answer(
+            request, process, as: try await self.attestation.attest(process).selectors)
+    }
+
+    /// The same for a process whose selectors have been found out; they must be the same at the end.
+    func answer(
+        _ request: WorkloadRequest, _ process: any WorkloadProcess, as selectors: Set<Selector>
+    ) async throws(WorkloadRefusal) -> [UInt8] {
         switch request {
         case .fetchJWTSVID(let audience, let spiffeID):
             let tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]

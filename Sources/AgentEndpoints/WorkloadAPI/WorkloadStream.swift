@@ -17,13 +17,14 @@ final class WorkloadStream {
     }
 
     private let kind: SVIDCache.Kind
-    private let process: PeerProcess
+    private let process: any WorkloadProcess
     /// What the process was when it was attested.
     private let attested: ProcessFingerprint
     private let mailbox = NIOLockedValueBox(Mailbox())
     private let api: WorkloadAPI
     private let subscription: SVIDCache.SubscriberID
     private let selectors: Set<Selector>
+    private let served: ((X509View) -> Void)?
     private var last: ByteBuffer?
     /// The process has been looked at in this very moment, and need not be for the first message.
     private var isFresh: Bool
@@ -32,10 +33,12 @@ final class WorkloadStream {
     ///
     /// - Parameters:
     ///   - isFresh: Whether `attested` was compared with the process just now, not before a wait.
+    ///   - served: Told of the first message of a stream of X509-SVIDs.
     ///   - announce: Called on any thread when ``next()`` will have something; must not wait.
     init(
-        _ kind: SVIDCache.Kind, _ process: PeerProcess, _ attested: AttestedWorkload, isFresh: Bool,
-        api: WorkloadAPI, announce: @escaping @Sendable () -> Void
+        _ kind: SVIDCache.Kind, _ process: any WorkloadProcess, _ attested: AttestedWorkload,
+        isFresh: Bool, api: WorkloadAPI, served: ((X509View) -> Void)? = nil,
+        announce: @escaping @Sendable () -> Void
     ) {
         self.kind = kind
         self.process = process
@@ -43,6 +46,7 @@ final class WorkloadStream {
         self.selectors = attested.selectors
         self.isFresh = isFresh
         self.api = api
+        self.served = served
         let mailbox = self.mailbox
         let (id, first) = api.identities.subscribe(kind, attested.selectors) { delivery in
             let isNew = mailbox.withLockedValue { mailbox in
@@ -76,7 +80,10 @@ final class WorkloadStream {
             throw refusal
         case .x509(let view):
             message = try self.api.messages.x509(view)
-            if self.last == nil { self.api.served(view, self.process) }
+            if self.last == nil {
+                self.api.served(view, self.process)
+                self.served?(view)
+            }
         case .bundles(let view):
             message =
                 self.kind == .x509Bundles

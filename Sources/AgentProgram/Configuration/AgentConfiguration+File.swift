@@ -1,3 +1,4 @@
+import AgentEndpoints
 import SPIFFE
 import ServiceRuntime
 
@@ -96,6 +97,8 @@ extension AgentConfiguration {
         self.logSourceLocation = log.sourceLocation
         self.healthChecks = file.healthChecks
         self.syncInterval = file.syncInterval ?? self.syncInterval
+        self.broker = file.broker?.settings
+        try self.broker?.checkDirectory(against: self.socketPath)
         self.advice = file.notes
         try self.mergeBootstrap(file, flags)
     }

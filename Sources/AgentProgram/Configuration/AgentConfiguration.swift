@@ -1,3 +1,4 @@
+package import AgentEndpoints
 package import Logging
 package import ServiceRuntime
 
@@ -83,6 +84,8 @@ package struct AgentConfiguration: Sendable, Hashable {
     package var healthChecks = HealthCheckConfiguration()
     /// How often entries are fetched from a server that cannot push.
     package var syncInterval: Duration = .seconds(5)
+    /// The Broker Endpoint; nil for none.
+    package var broker: BrokerSettings?
     /// Advice for the operator, to be logged as warnings at start.
     package var advice: [String] = []
 

@@ -30,6 +30,7 @@ struct AgentFileConfiguration: Sendable, Hashable {
     var unixAttestor: UnixAttestorConfiguration?
     var healthChecks = HealthCheckConfiguration()
     var syncInterval: Duration?
+    var broker: BrokerFileConfiguration?
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
 
@@ -103,10 +104,13 @@ struct AgentFileConfiguration: Sendable, Hashable {
             "use_sync_authorized_entries",
             because: "the way to fetch entries is chosen by what the server has")
         try experimental.unsupported(
-            "require_pq_kem", "jwt_svid_cache_hit_timeout", "ratelimit", "broker", "feature_flags",
+            "require_pq_kem", "jwt_svid_cache_hit_timeout", "ratelimit", "feature_flags",
             "named_pipe_name", "admin_named_pipe_name", unless: \.asksForNothing)
+        if let broker = try experimental.section("broker") {
+            self.broker = try BrokerFileConfiguration(broker)
+        }
         try experimental.finish()
-        self.notes += experimental.notes
+        self.notes += experimental.notes + (self.broker?.notes ?? [])
     }
 
     private mutating func readPlugins(

@@ -1,3 +1,4 @@
+import AgentEndpoints
 import Foundation
 import Logging
 import ServiceRuntime
@@ -30,6 +31,7 @@ package enum AgentDaemon {
             guard agent.isCancelled else { throw error }
         }
         unlink(configuration.socketPath)
+        if let path = configuration.broker?.socketPath { unlink(path) }
         logger.info("agent stopped")
     }
 }

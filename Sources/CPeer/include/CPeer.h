@@ -21,6 +21,16 @@ int cygnet_pidfd_open(int32_t pid);
 /// 1 when the process behind a pidfd has ended, 0 while it lives.
 int cygnet_pidfd_has_ended(int pidfd);
 
+/// A new watch over pidfds: tells which of them have ended, however many there are, without asking each
+/// of them. -ENOSYS where the system has no such thing.
+int cygnet_watch_make(void);
+
+/// Has the watch tell, once, when the process behind a pidfd has ended. Closing the pidfd ends it, too.
+int cygnet_watch_add(int watch, int pidfd, uint64_t key);
+
+/// Waits until processes have ended and writes their keys; returns how many, at least one.
+int cygnet_watch_wait(int watch, uint64_t *keys, int32_t capacity);
+
 /// When the process that has the number now was started, in the kernel's own unit; only good for
 /// comparison. Field 22 of /proc/PID/stat on Linux.
 int cygnet_process_start_time(int32_t pid, uint64_t *start_time);

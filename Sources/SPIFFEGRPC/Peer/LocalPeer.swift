@@ -1,4 +1,5 @@
 import CPeer
+import NIOConcurrencyHelpers
 
 #if canImport(Glibc)
     import Glibc
@@ -64,6 +65,8 @@ package final class PeerProcessHandle: Sendable {
     /// we may not see it. A process that runs another program later connected as this one, so it
     /// must not be taken for the other.
     package let initialExecutable: (device: UInt64, inode: UInt64)?
+    /// What ``ProcessEnds`` knows this handle by.
+    private let watch = NIOLockedValueBox<UInt64?>(nil)
 
     /// - Parameters:
     ///   - socketDescriptor: The accepted socket, or nil to take hold of a process by its number
@@ -96,7 +99,21 @@ package final class PeerProcessHandle: Sendable {
     }
 
     deinit {
+        if let watch = self.watch.withLockedValue({ $0 }) { ProcessEnds.shared.forget(watch) }
         if self.pidfd >= 0 { close(self.pidfd) }
+    }
+
+    /// Has an action run once when the process ends, on a thread of the watcher's; at once when it has ended
+    /// already. May be called once.
+    ///
+    /// - Parameter action: Must not wait. May still run just after the handle is gone.
+    /// - Returns: False where the system cannot tell; ask ``isAlive`` now and then.
+    package func whenEnded(_ action: @escaping @Sendable () -> Void) -> Bool {
+        guard self.pidfd >= 0, let watch = ProcessEnds.shared.watch(self.pidfd, action) else {
+            return false
+        }
+        self.watch.withLockedValue { $0 = watch }
+        return true
     }
 
     /// The user and group IDs the process has now: real, effective, saved and file system user ID,

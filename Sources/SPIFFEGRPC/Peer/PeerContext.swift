@@ -17,18 +17,29 @@ package struct PeerContext: ServerContext.TransportSpecific {
     package let peer: Peer
     /// The remote IP address without port, or nil on a Unix socket.
     package let remoteIPAddress: String?
+    /// Whether the connection came over a Unix socket, and so from this machine.
+    package let isOnUnixSocket: Bool
 
-    package init(peer: Peer, remoteIPAddress: String?) {
+    /// - Parameter isOnUnixSocket: Nil for what follows from the peer.
+    package init(peer: Peer, remoteIPAddress: String?, isOnUnixSocket: Bool? = nil) {
         self.peer = peer
         self.remoteIPAddress = remoteIPAddress
+        if let isOnUnixSocket {
+            self.isOnUnixSocket = isOnUnixSocket
+        } else if case .local = peer {
+            self.isOnUnixSocket = true
+        } else {
+            self.isOnUnixSocket = false
+        }
     }
 }
 
 extension PeerContext: CustomStringConvertible {
-    /// For logs: `unix:pid=4711` or `tcp:192.0.2.7`.
+    /// For logs: `unix:pid=4711`, `unix:tls` or `tcp:192.0.2.7`.
     package var description: String {
         switch self.peer {
         case .local(let local): "unix:pid=\(local.pid)"
+        case .tls where self.isOnUnixSocket: "unix:tls"
         case .tls: "tcp:\(self.remoteIPAddress ?? "unknown")"
         }
     }

@@ -18,8 +18,13 @@ final class ConnectionSet: Sendable {
 
     private let state = NIOLockedValueBox(State())
     private let maxPerUser: Int?
+    private let max: Int?
 
-    init(maxPerUser: Int?) { self.maxPerUser = maxPerUser }
+    /// - Parameter max: Connections altogether; nil means any number.
+    init(maxPerUser: Int?, max: Int? = nil) {
+        self.maxPerUser = maxPerUser
+        self.max = max
+    }
 
     /// How many connections are open.
     var count: Int { self.state.withLockedValue { $0.connections.count } }
@@ -32,6 +37,7 @@ final class ConnectionSet: Sendable {
         let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
         let isTaken = self.state.withLockedValue { state in
             if state.isStopping { return false }
+            if let max = self.max, state.connections.count >= max { return false }
             if let user {
                 let count = state.perUser[user, default: 0]
                 // Root may do as it likes anyway.

@@ -103,6 +103,10 @@ package final class GRPCCall {
         connection.finish(self, block)
     }
 
+    /// Asks the client to make its next calls on a new connection, with a new handshake. Calls that are open
+    /// go on. Does nothing once this call has ended.
+    package func renewConnection() { self.connection?.renew() }
+
     /// A message with its prefix, for ``send(framed:)``.
     package static func framed(_ message: some Collection<UInt8>) -> ByteBuffer {
         MessageReader.framed(message)

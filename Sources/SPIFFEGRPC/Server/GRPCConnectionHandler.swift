@@ -56,6 +56,7 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     private var isFlushScheduled = false
     private var isClosing = false
     private var hasFailed = false
+    private var isRenewing = false
     private var isWritable = true
     private var isPaused = false
     private var isAutoReading = true
@@ -408,6 +409,13 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
             for call in self.calls.values { (call.handler as? RoutedCall)?.stop() }
         }
         self.flush()
+    }
+
+    /// Begins a graceful end once, however many calls ask for it.
+    func renew() {
+        if self.isRenewing { return }
+        self.isRenewing = true
+        self.beginClosing(cancelsCalls: false)
     }
 
     /// Closes the socket; what is open ends without an answer.

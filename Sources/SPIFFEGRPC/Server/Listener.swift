@@ -22,6 +22,12 @@ package enum PeerListener: Sendable {
         makeHandler:
             @Sendable (_ onVerified: @escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
             NIOSSLServerHandler)
+    /// TLS on a Unix socket: file permissions say who may connect, the certificate says who calls.
+    case tlsOnUnixSocket(
+        path: String, mode: UInt16,
+        makeHandler:
+            @Sendable (_ onVerified: @escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
+            NIOSSLServerHandler)
 }
 
 extension PeerListener {
@@ -35,23 +41,35 @@ extension PeerListener {
             .serverChannelOption(.backlog, value: 1024)
         switch self {
         case .unixSocket(let path, let mode):
-            let channel = try await bootstrap.childChannelInitializer { channel in
-                Self.acceptLocal(channel, context)
-            }.bind(unixDomainSocketPath: path).get()
-            // The umask decides the mode at bind; without this other users would get EACCES.
-            guard path.withCString({ chmod($0, mode_t(mode)) }) == 0 else {
-                let error = IOError(errnoCode: errno, reason: "chmod of socket \(path)")
-                try? await channel.close()
-                throw error
-            }
-            return channel
+            return try await Self.bindUnixSocket(
+                bootstrap.childChannelInitializer { channel in
+                    Self.acceptLocal(channel, context)
+                }, path, mode)
+        case .tlsOnUnixSocket(let path, let mode, let makeHandler):
+            return try await Self.bindUnixSocket(
+                bootstrap.childChannelInitializer { channel in
+                    Self.acceptTLS(channel, isUnixSocket: true, makeHandler, context)
+                }, path, mode)
         case .tls(let host, let port, let makeHandler):
             return try await bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelOption(.socketOption(.so_keepalive), value: 1)
                 .childChannelInitializer { channel in
-                    Self.acceptTLS(channel, makeHandler, context)
+                    Self.acceptTLS(channel, isUnixSocket: false, makeHandler, context)
                 }.bind(host: host, port: port).get()
         }
+    }
+
+    private static func bindUnixSocket(
+        _ bootstrap: ServerBootstrap, _ path: String, _ mode: UInt16
+    ) async throws -> any Channel {
+        let channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
+        // The umask decides the mode at bind; without this other users would get EACCES.
+        guard path.withCString({ chmod($0, mode_t(mode)) }) == 0 else {
+            let error = IOError(errnoCode: errno, reason: "chmod of socket \(path)")
+            try? await channel.close()
+            throw error
+        }
+        return channel
     }
 
     private static func acceptLocal(
@@ -74,7 +92,7 @@ extension PeerListener {
     }
 
     private static func acceptTLS(
-        _ channel: any Channel,
+        _ channel: any Channel, isUnixSocket: Bool,
         _ makeHandler:
             @Sendable (@escaping @Sendable (VerifiedX509SVID) -> Void) throws -> NIOSSLServerHandler,
         _ context: GRPCListenerContext
@@ -86,12 +104,27 @@ extension PeerListener {
             // Asked for with the first request, which is after the handshake.
             let handler = GRPCConnectionHandler(listener: context, isTLS: true) {
                 PeerContext(
-                    peer: .tls(verified: verified.withLockedValue { $0 }), remoteIPAddress: address)
+                    peer: .tls(verified: verified.withLockedValue { $0 }), remoteIPAddress: address,
+                    isOnUnixSocket: isUnixSocket)
             }
-            guard context.connections.add(channel, handler, user: nil) else {
+            let user = try isUnixSocket ? Self.user(of: channel) : nil
+            guard context.connections.add(channel, handler, user: user) else {
                 throw ChannelError.ioOnClosedChannel
             }
             try channel.pipeline.syncOperations.addHandlers(tls, handler)
         }
+    }
+
+    /// The user behind a Unix socket, to count connections by; no identity rests on it.
+    private static func user(of channel: any Channel) throws -> UInt32? {
+        let user = try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+            of: NIOBSDSocket.Handle.self
+        ) { descriptor -> UInt32? in
+            var pid: Int32 = 0
+            var uid: UInt32 = 0
+            var gid: UInt32 = 0
+            return cygnet_peer_credentials(descriptor, &pid, &uid, &gid) == 0 ? uid : nil
+        }
+        return user.flatMap { $0 }
     }
 }

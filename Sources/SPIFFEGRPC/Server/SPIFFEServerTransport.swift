@@ -43,6 +43,8 @@ public final class SPIFFEServerTransport: ServerTransport {
         public var maxGraceTime: Duration?
         /// Connections that the processes of one user, root excepted, may have open on a Unix socket.
         package var maxConnectionsPerUser: Int?
+        /// Connections altogether; nil means any number.
+        package var maxConnections: Int?
         /// Full paths (`/service/method`) of calls that are short and never block a thread: they are run
         /// on the event loop of their connection. All others run on the shared pool of threads.
         package var eventLoopMethods: Set<String>
@@ -65,7 +67,8 @@ public final class SPIFFEServerTransport: ServerTransport {
             maxConcurrentStreams: Int = 1_000, maxRequestBytes: Int = 4 * 1024 * 1024,
             maxBufferedBytes: Int? = nil, streamWindow: Int = 256 * 1024,
             maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil,
-            maxConnectionsPerUser: Int? = nil, eventLoopMethods: Set<String> = []
+            maxConnectionsPerUser: Int? = nil, maxConnections: Int? = nil,
+            eventLoopMethods: Set<String> = []
         ) {
             self.maxConcurrentStreams = maxConcurrentStreams
             self.maxRequestBytes = maxRequestBytes
@@ -74,6 +77,7 @@ public final class SPIFFEServerTransport: ServerTransport {
             self.maxConnectionAge = maxConnectionAge
             self.maxGraceTime = maxGraceTime
             self.maxConnectionsPerUser = maxConnectionsPerUser
+            self.maxConnections = maxConnections
             self.eventLoopMethods = eventLoopMethods
         }
 
@@ -105,7 +109,8 @@ public final class SPIFFEServerTransport: ServerTransport {
         self.listener = listener
         self.settings = settings
         self.services = services
-        self.connections = ConnectionSet(maxPerUser: settings.maxConnectionsPerUser)
+        self.connections = ConnectionSet(
+            maxPerUser: settings.maxConnectionsPerUser, max: settings.maxConnections)
         self.bound = self.group.any().makePromise(of: Int?.self)
     }
 

@@ -23,9 +23,6 @@ public struct WorkloadAPIAddress: Hashable, Sendable, CustomStringConvertible {
 
     let endpoint: Endpoint
 
-    /// The longest path that fits a socket address, without its terminating zero.
-    private static let longestPath = 107
-
     /// Parses an address.
     ///
     /// A path may have percent-escapes; scheme and host are taken as they are.
@@ -82,32 +79,11 @@ public struct WorkloadAPIAddress: Hashable, Sendable, CustomStringConvertible {
     private static func unix(
         _ rest: Substring, of string: String
     ) throws(WorkloadAPIError) -> Endpoint {
-        var path = rest
-        if path.hasPrefix("//") {
-            path = path.dropFirst(2)
-            guard path.hasPrefix("/") else {
-                throw self.error(string, "a unix address has no host; write unix:///absolute/path")
-            }
+        do throws(UnixAddressRule) {
+            return .unix(path: try UnixAddressRule.path(rest))
+        } catch {
+            throw self.error(string, error.reason)
         }
-        guard path.hasPrefix("/"), path.utf8.count > 1 else {
-            throw self.error(
-                string, "a unix address has an absolute path; write unix:///absolute/path")
-        }
-        guard !path.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") })
-        else {
-            throw self.error(string, "a unix address has neither query nor fragment")
-        }
-        guard let decoded = String(path).removingPercentEncoding,
-            decoded.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
-        else {
-            throw self.error(string, "its path has a bad percent-escape or a control character")
-        }
-        guard decoded.utf8.count <= self.longestPath else {
-            throw self.error(
-                string,
-                "its path has \(decoded.utf8.count) bytes; sockets allow \(self.longestPath)")
-        }
-        return .unix(path: decoded)
     }
 
     private static func tcp(
@@ -153,5 +129,45 @@ public struct WorkloadAPIAddress: Hashable, Sendable, CustomStringConvertible {
         WorkloadAPIError(
             .invalidAddress,
             "Workload API address \(WorkloadAPIError.quoted(string)) rejected: \(reason)")
+    }
+}
+
+/// The rule that an address with the scheme `unix` breaks (Workload Endpoint §4, Broker Endpoint §4).
+package struct UnixAddressRule: Error, Hashable, Sendable {
+    /// Which one, for people.
+    package let reason: String
+
+    /// The longest path that fits a socket address, without its terminating zero.
+    private static let longestPath = 107
+
+    private init(_ reason: String) { self.reason = reason }
+
+    /// The path of the socket, from what follows `unix:`.
+    package static func path(_ rest: Substring) throws(UnixAddressRule) -> String {
+        var path = rest
+        if path.hasPrefix("//") {
+            path = path.dropFirst(2)
+            guard path.hasPrefix("/") else {
+                throw UnixAddressRule("a unix address has no host; write unix:///absolute/path")
+            }
+        }
+        guard path.hasPrefix("/"), path.utf8.count > 1 else {
+            throw UnixAddressRule(
+                "a unix address has an absolute path; write unix:///absolute/path")
+        }
+        guard !path.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") })
+        else {
+            throw UnixAddressRule("a unix address has neither query nor fragment")
+        }
+        guard let decoded = String(path).removingPercentEncoding,
+            decoded.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
+        else {
+            throw UnixAddressRule("its path has a bad percent-escape or a control character")
+        }
+        guard decoded.utf8.count <= self.longestPath else {
+            throw UnixAddressRule(
+                "its path has \(decoded.utf8.count) bytes; sockets allow \(self.longestPath)")
+        }
+        return decoded
     }
 }

@@ -1,7 +1,7 @@
 import Foundation
 public import SPIFFE
 import SwiftProtobuf
-import WorkloadAPIProto
+package import WorkloadAPIProto
 
 /// What the Workload API says about a JWT-SVID that it found valid.
 public struct ValidatedJWTSVID: Sendable, Equatable {
@@ -25,8 +25,11 @@ public struct ValidatedJWTSVID: Sendable, Equatable {
 }
 
 /// Reads the messages about JWT-SVIDs; nothing of one is used when a part of it breaks a rule.
-enum JWTMessages {
-    static func svids(
+package enum JWTMessages {
+    /// The SVIDs of a message, in the server's order.
+    ///
+    /// - Throws: ``WorkloadAPIError`` `invalidResponse`.
+    package static func svids(
         _ message: WorkloadAPIProto.JWTSVIDResponse
     ) throws(WorkloadAPIError) -> [SPIFFE.JWTSVID] {
         guard !message.svids.isEmpty else {
@@ -61,7 +64,10 @@ enum JWTMessages {
         return svids
     }
 
-    static func bundles(
+    /// The bundles of a message.
+    ///
+    /// - Throws: ``WorkloadAPIError`` `invalidResponse`.
+    package static func bundles(
         _ message: WorkloadAPIProto.JWTBundlesResponse
     ) throws(WorkloadAPIError) -> JWTBundleSet {
         guard !message.bundles.isEmpty else {

@@ -1,10 +1,13 @@
 import Foundation
-import SPIFFE
-import WorkloadAPIProto
+package import SPIFFE
+package import WorkloadAPIProto
 
 extension X509Context {
-    /// Reads a message; nothing of it is used when a part of it breaks a rule.
-    init(_ message: WorkloadAPIProto.X509SVIDResponse) throws(WorkloadAPIError) {
+    /// Reads a message; nothing of it is used when a part of it breaks a rule. The Broker API's has the same
+    /// fields.
+    ///
+    /// - Throws: ``WorkloadAPIError`` `invalidResponse`.
+    package init(_ message: WorkloadAPIProto.X509SVIDResponse) throws(WorkloadAPIError) {
         guard !message.svids.isEmpty else {
             throw WorkloadAPIError(message: "X509SVIDResponse has no SVID")
         }
@@ -31,7 +34,9 @@ extension X509Context {
     }
 
     /// Reads the bundles of a message that has no SVIDs.
-    static func bundles(
+    ///
+    /// - Throws: ``WorkloadAPIError`` `invalidResponse`.
+    package static func bundles(
         _ message: WorkloadAPIProto.X509BundlesResponse
     ) throws(WorkloadAPIError) -> X509BundleSet {
         guard !message.bundles.isEmpty else {

@@ -33,8 +33,10 @@ public struct X509SVIDPicker: Sendable {
         X509SVIDPicker(wish: id.string) { svids in svids.first { $0.id == id } }
     }
 
+    /// The one to present.
+    ///
     /// - Throws: ``WorkloadAPIError`` `noMatchingSVID`.
-    func callAsFunction(_ svids: [X509SVID]) throws(WorkloadAPIError) -> X509SVID {
+    package func callAsFunction(_ svids: [X509SVID]) throws(WorkloadAPIError) -> X509SVID {
         if let svid = self.pick(svids) { return svid }
         let present = svids.map { "\($0.id) with hint \(WorkloadAPIError.quoted($0.hint))" }
         throw WorkloadAPIError(

@@ -24,10 +24,11 @@ final class TestAgent: Sendable {
     let jwtKey = P256.Signing.PrivateKey()
     let rootDER: [UInt8]
     private let root: Certificate
-    private let api: WorkloadAPI
+    let api: WorkloadAPI
 
     init(
-        allowsUnauthenticatedVerifiers: Bool = false, foreignClaims: Set<String> = []
+        allowsUnauthenticatedVerifiers: Bool = false, foreignClaims: Set<String> = [],
+        attestor: (any WorkloadAttestor)? = nil
     ) throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         self.trustDomain = try TrustDomain("acme.test")
@@ -39,7 +40,8 @@ final class TestAgent: Sendable {
             settings: WorkloadAPI.Settings(
                 trustDomain: self.trustDomain, allowedForeignJWTClaims: foreignClaims),
             identities: self.identities,
-            attestation: WorkloadAttestation(attestors: [OwnUser()], logger: logger), logger: logger
+            attestation: WorkloadAttestation(
+                attestors: [attestor ?? OwnUser()], logger: logger), logger: logger
         )
         let key = Certificate.PrivateKey(self.rootKey)
         let name = try DistinguishedName { CommonName("root") }
@@ -113,7 +115,8 @@ final class TestAgent: Sendable {
             createdAt: createdAt)
     }
 
-    private func sign() async {
+    /// Signs what the agent asks for until the task is cancelled.
+    func sign() async {
         for await _ in self.identities.begin(isPush: true) {
             for request in self.identities.takeRequests(limit: 100) {
                 switch request {
@@ -135,19 +138,32 @@ final class TestAgent: Sendable {
     }
 
     private func chain(_ request: SessionRequest.X509) throws -> [[UInt8]] {
-        let leaf = try Certificate(
-            version: .v3, serialNumber: .init(), publicKey: request.key.privateKey.publicKey,
-            notValidBefore: Date().addingTimeInterval(-10),
-            notValidAfter: Date().addingTimeInterval(3600), issuer: self.root.subject,
+        [try Self.der(self.leaf(request.key.privateKey.publicKey, "/" + request.entryID))]
+    }
+
+    /// An identity that the trust domain vouches for, with a key of its own.
+    func svid(_ path: String, lasting: TimeInterval = 3600) throws -> SPIFFE.X509SVID {
+        let key = P256.Signing.PrivateKey()
+        let leaf = try self.leaf(Certificate.PrivateKey(key).publicKey, path, lasting: lasting)
+        return try SPIFFE.X509SVID(
+            certificates: [try Self.der(leaf)], privateKeyPKCS8DER: Array(key.derRepresentation))
+    }
+
+    private func leaf(
+        _ publicKey: Certificate.PublicKey, _ path: String, lasting: TimeInterval = 3600
+    ) throws -> Certificate {
+        try Certificate(
+            version: .v3, serialNumber: .init(), publicKey: publicKey,
+            notValidBefore: Date().addingTimeInterval(min(-10, lasting - 10)),
+            notValidAfter: Date().addingTimeInterval(lasting), issuer: self.root.subject,
             subject: DistinguishedName { CountryName("US") }, signatureAlgorithm: .ecdsaWithSHA256,
             extensions: Certificate.Extensions {
                 Critical(BasicConstraints.notCertificateAuthority)
                 Critical(KeyUsage(digitalSignature: true))
                 SubjectAlternativeNames([
-                    .uniformResourceIdentifier("spiffe://acme.test/" + request.entryID)
+                    .uniformResourceIdentifier("spiffe://acme.test" + path)
                 ])
             }, issuerPrivateKey: Certificate.PrivateKey(self.rootKey))
-        return [try Self.der(leaf)]
     }
 
     func token(_ entryID: String, _ audience: [String]) throws -> IssuedJWTSVID {

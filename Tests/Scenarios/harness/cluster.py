@@ -18,24 +18,27 @@ def binary(name):
     return path
 
 
+def literal(value):
+    """A value of a configuration file on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {literal(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(literal(item) for item in value) + "]"
+    return str(value) if isinstance(value, int) else json.dumps(str(value))
+
+
 def hcl(settings, indent="    "):
     """Settings as lines of a configuration file."""
     lines = []
     for key, value in settings.items():
         if value is None:
             continue
-        if isinstance(value, bool):
-            text = "true" if value else "false"
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             lines.append(f"{indent}{key} {{\n{hcl(value, indent + '    ')}\n{indent}}}")
-            continue
-        elif isinstance(value, int):
-            text = str(value)
-        elif isinstance(value, (list, tuple)):
-            text = "[" + ", ".join(json.dumps(item) for item in value) + "]"
         else:
-            text = json.dumps(str(value))
-        lines.append(f"{indent}{key} = {text}")
+            lines.append(f"{indent}{key} = {literal(value)}")
     return "\n".join(lines)
 
 

@@ -15,11 +15,15 @@ from .certificates import uri_sans
 
 
 class Tunnel:
-    """One tunnel. With `certificate` and `key` (files) it presents an SVID of its own."""
+    """One tunnel. With `certificate` and `key` (files) it presents an SVID of its own.
 
-    def __init__(self, scenario, server, certificate=None, key=None):
-        self.expected = server.id("spire/server")
-        self.port = server.port
+    It leads to the server, unless `expected` names another SPIFFE ID, at a `port` or a Unix socket `to`.
+    """
+
+    def __init__(self, scenario, server, certificate=None, key=None, expected=None, port=None, to=None):
+        self.expected = expected or server.id("spire/server")
+        self.port = port or server.port
+        self.to = to
         Tunnel.count = getattr(Tunnel, "count", 0) + 1
         self.path = scenario.path("tunnels", f"{Tunnel.count}.sock")
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -46,8 +50,13 @@ class Tunnel:
 
     async def _accept(self, reader, writer):
         try:
-            far_reader, far_writer = await asyncio.open_connection(
-                "127.0.0.1", self.port, ssl=self.context, server_hostname="")
+            if self.to:
+                opening = asyncio.open_unix_connection(
+                    self.to, ssl=self.context, server_hostname="")
+            else:
+                opening = asyncio.open_connection(
+                    "127.0.0.1", self.port, ssl=self.context, server_hostname="")
+            far_reader, far_writer = await opening
             leaf = x509.load_der_x509_certificate(
                 far_writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
             if uri_sans(leaf) != [self.expected]:
