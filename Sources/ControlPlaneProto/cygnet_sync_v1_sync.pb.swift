@@ -70,6 +70,15 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     set {message = .resync(newValue)}
   }
 
+  /// Only to a server whose bundle has WIT authorities.
+  public var signWit: Cygnet_Sync_V1_SignWITBatch {
+    get {
+      if case .signWit(let v)? = message {return v}
+      return Cygnet_Sync_V1_SignWITBatch()
+    }
+    set {message = .signWit(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -78,6 +87,8 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     case signJwt(Cygnet_Sync_V1_SignJWT)
     /// Asks for a fresh snapshot, after a digest did not match.
     case resync(Cygnet_Sync_V1_Resync)
+    /// Only to a server whose bundle has WIT authorities.
+    case signWit(Cygnet_Sync_V1_SignWITBatch)
 
   }
 
@@ -158,6 +169,40 @@ public nonisolated struct Cygnet_Sync_V1_SignJWT: Sendable {
   public init() {}
 }
 
+/// Asks for WIT-SVIDs; the keys were made by the agent.
+public nonisolated struct Cygnet_Sync_V1_SignWITBatch: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var requests: [Cygnet_Sync_V1_SignWIT] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Sync_V1_SignWIT: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Chosen by the agent, returned with the result; counted apart from those of X509-SVIDs.
+  public var requestID: UInt64 = 0
+
+  public var entryID: String = String()
+
+  /// SubjectPublicKeyInfo, DER.
+  public var publicKey: Data = Data()
+
+  /// JWS algorithm that proofs will be made with.
+  public var signingAlgorithm: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -205,6 +250,14 @@ public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
     set {message = .heartbeat(newValue)}
   }
 
+  public var witResults: Cygnet_Sync_V1_SignWITResults {
+    get {
+      if case .witResults(let v)? = message {return v}
+      return Cygnet_Sync_V1_SignWITResults()
+    }
+    set {message = .witResults(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -213,6 +266,7 @@ public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
     case x509Results(Cygnet_Sync_V1_SignX509Results)
     case jwtResult(Cygnet_Sync_V1_SignJWTResult)
     case heartbeat(Cygnet_Sync_V1_Heartbeat)
+    case witResults(Cygnet_Sync_V1_SignWITResults)
 
   }
 
@@ -343,6 +397,53 @@ public nonisolated struct Cygnet_Sync_V1_SignJWTResult: Sendable {
   fileprivate var _svid: Spire_Api_Types_JWTSVID? = nil
 }
 
+public nonisolated struct Cygnet_Sync_V1_SignWITResults: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var results: [Cygnet_Sync_V1_SignWITResult] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Sync_V1_SignWITResult: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var requestID: UInt64 = 0
+
+  /// NOT_FOUND when the entry is unknown or not authorised for the agent.
+  public var status: Spire_Api_Types_Status {
+    get {_status ?? Spire_Api_Types_Status()}
+    set {_status = newValue}
+  }
+  /// Returns true if `status` has been explicitly set.
+  public var hasStatus: Bool {self._status != nil}
+  /// Clears the value of `status`. Subsequent reads from it will return its default value.
+  public mutating func clearStatus() {self._status = nil}
+
+  /// Set only when the status code is OK.
+  public var svid: Spire_Api_Types_WITSVID {
+    get {_svid ?? Spire_Api_Types_WITSVID()}
+    set {_svid = newValue}
+  }
+  /// Returns true if `svid` has been explicitly set.
+  public var hasSvid: Bool {self._svid != nil}
+  /// Clears the value of `svid`. Subsequent reads from it will return its default value.
+  public mutating func clearSvid() {self._svid = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _status: Spire_Api_Types_Status? = nil
+  fileprivate var _svid: Spire_Api_Types_WITSVID? = nil
+}
+
 public nonisolated struct Cygnet_Sync_V1_Heartbeat: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -368,7 +469,7 @@ fileprivate nonisolated let _protobuf_package = "cygnet.sync.v1"
 
 nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".AgentMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -428,6 +529,19 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
           self.message = .resync(v)
         }
       }()
+      case 5: try {
+        var v: Cygnet_Sync_V1_SignWITBatch?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .signWit(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .signWit(v)
+        }
+      }()
       default: break
       }
     }
@@ -454,6 +568,10 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
     case .resync?: try {
       guard case .resync(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    }()
+    case .signWit?: try {
+      guard case .signWit(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
     }()
     case nil: break
     }
@@ -631,9 +749,84 @@ nonisolated extension Cygnet_Sync_V1_SignJWT: SwiftProtobuf.Message, SwiftProtob
   }
 }
 
+nonisolated extension Cygnet_Sync_V1_SignWITBatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SignWITBatch"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}requests\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.requests) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.requests.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.requests, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_SignWITBatch, rhs: Cygnet_Sync_V1_SignWITBatch) -> Bool {
+    if lhs.requests != rhs.requests {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_SignWIT: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SignWIT"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{3}entry_id\0\u{3}public_key\0\u{3}signing_algorithm\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.requestID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.entryID) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.publicKey) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.signingAlgorithm) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.requestID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.requestID, fieldNumber: 1)
+    }
+    if !self.entryID.isEmpty {
+      try visitor.visitSingularStringField(value: self.entryID, fieldNumber: 2)
+    }
+    if !self.publicKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.publicKey, fieldNumber: 3)
+    }
+    if !self.signingAlgorithm.isEmpty {
+      try visitor.visitSingularStringField(value: self.signingAlgorithm, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_SignWIT, rhs: Cygnet_Sync_V1_SignWIT) -> Bool {
+    if lhs.requestID != rhs.requestID {return false}
+    if lhs.entryID != rhs.entryID {return false}
+    if lhs.publicKey != rhs.publicKey {return false}
+    if lhs.signingAlgorithm != rhs.signingAlgorithm {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ServerMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0\u{1}bundles\0\u{3}x509_results\0\u{3}jwt_result\0\u{1}heartbeat\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0\u{1}bundles\0\u{3}x509_results\0\u{3}jwt_result\0\u{1}heartbeat\0\u{3}wit_results\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -706,6 +899,19 @@ nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, Swift
           self.message = .heartbeat(v)
         }
       }()
+      case 6: try {
+        var v: Cygnet_Sync_V1_SignWITResults?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .witResults(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .witResults(v)
+        }
+      }()
       default: break
       }
     }
@@ -736,6 +942,10 @@ nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, Swift
     case .heartbeat?: try {
       guard case .heartbeat(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    }()
+    case .witResults?: try {
+      guard case .witResults(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     }()
     case nil: break
     }
@@ -949,6 +1159,80 @@ nonisolated extension Cygnet_Sync_V1_SignJWTResult: SwiftProtobuf.Message, Swift
   }
 
   public static func ==(lhs: Cygnet_Sync_V1_SignJWTResult, rhs: Cygnet_Sync_V1_SignJWTResult) -> Bool {
+    if lhs.requestID != rhs.requestID {return false}
+    if lhs._status != rhs._status {return false}
+    if lhs._svid != rhs._svid {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_SignWITResults: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SignWITResults"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}results\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.results) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.results.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.results, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_SignWITResults, rhs: Cygnet_Sync_V1_SignWITResults) -> Bool {
+    if lhs.results != rhs.results {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_SignWITResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SignWITResult"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}status\0\u{1}svid\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.requestID) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._status) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._svid) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.requestID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.requestID, fieldNumber: 1)
+    }
+    try { if let v = self._status {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._svid {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_SignWITResult, rhs: Cygnet_Sync_V1_SignWITResult) -> Bool {
     if lhs.requestID != rhs.requestID {return false}
     if lhs._status != rhs._status {return false}
     if lhs._svid != rhs._svid {return false}

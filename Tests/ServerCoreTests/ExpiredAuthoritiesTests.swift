@@ -35,4 +35,16 @@ import Testing
         #expect(pruned.x509Authorities == Array(bundle.x509Authorities.suffix(1)))
         #expect(pruned.jwtAuthorities == Array(bundle.jwtAuthorities.suffix(1)))
     }
+
+    @Test func `STB-01: keys of WIT-SVIDs leave the bundle to the last when they have ended`()
+        async throws
+    {
+        let plane = try await TestPlane(authority: .init(issuesWITSVIDs: true))
+        let bundle = try #require(plane.directory.ownBundle)
+        let end = try plane.authorities.witAuthority().notAfter
+        #expect(bundle.witAuthorities.count == 1)
+        #expect(ExpiredAuthorities.prune(bundle, expiredBefore: end) == nil)
+        let pruned = try #require(ExpiredAuthorities.prune(bundle, expiredBefore: end + 1))
+        #expect(pruned.witAuthorities.isEmpty)
+    }
 }

@@ -28,6 +28,7 @@ struct TestServer: Sendable {
     /// Runs `body` against a server of its own.
     static func with(
         adminIDs: Set<SPIFFEID> = [], bundles: [TrustBundle] = [],
+        authority: AuthorityManager.Settings = AuthorityManager.Settings(),
         _ body: @escaping @Sendable (TestServer) async throws -> Void
     ) async throws {
         let folder = NSTemporaryDirectory() + "cygnet-" + UUID().uuidString.prefix(8)
@@ -35,7 +36,8 @@ struct TestServer: Sendable {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let socketPath = folder + "/api.sock"
         // The verifiers on both sides look at the machine's clock.
-        let plane = try await TestPlane(clock: TestClock(Int64(Date().timeIntervalSince1970)))
+        let plane = try await TestPlane(
+            clock: TestClock(Int64(Date().timeIntervalSince1970)), authority: authority)
         for bundle in bundles {
             _ = try await plane.store.updateBundle(bundle.trustDomain) {
                 $0.x509Authorities = bundle.x509Authorities

@@ -74,7 +74,10 @@ struct Outcome: Sendable {
         ["entry", "delete"], ["agent", "show"], ["agent", "list", "-expiresBefore", "today"],
         ["x509", "mint"], ["jwt", "mint", "-spiffeID", "spiffe://a/b"],
         ["token", "generate", "-spiffeID", "x"], ["validate", "-config", "/nonexistent"],
-        ["entry", "show", "-output", "yaml"], ["jwt", "mint", "-ttl", "1d"],
+        ["entry", "show", "-output", "yaml"], ["jwt", "mint", "-ttl", "1d"], ["wit", "mint"],
+        ["wit", "mint", "-spiffeID", "spiffe://a/b", "-signingAlgorithm", "EdDSA"],
+        ["wit", "mint", "-spiffeID", "spiffe://a/b", "-keyType", "ec-p384"],
+        ["wit", "mint", "-spiffeID", "spiffe://a/b", "-signingAlgorithm", "RS256"],
     ])
     func refusesBadFlags(_ arguments: [String]) async {
         let context = CommandContext(environment: [:], output: { _ in }, errorOutput: { _ in })
@@ -82,6 +85,24 @@ struct Outcome: Sendable {
             await ServerCommandLine.main(arguments: arguments, run: { _ in })
         }
         #expect(code == 1)
+    }
+
+    @Test func makesKeysThatFitTheirAlgorithm() throws {
+        for (type, algorithm) in [
+            ("ec-p256", "ES256"), ("ec-p384", "ES384"), ("rsa-2048", "PS256"),
+        ] {
+            let key = try WITMintCommand.key(type: type, algorithm: algorithm)
+            #expect(key.algorithm.rawValue == algorithm)
+        }
+        #expect(throws: CommandError.self) {
+            try WITMintCommand.key(type: "rsa-2048", algorithm: "ES256")
+        }
+        var svid = Spire_Api_Types_WITSVID()
+        svid.token = "a.b.c"
+        #expect(
+            try WITMintCommand.json(privateKey: #"{"d":"x"}"#, svid: svid)
+                == #"{"private_key":"{\"d\":\"x\"}","svid":{"expires_at":"0","hint":"","issued_at":"0","token":"a.b.c"}}"#
+        )
     }
 
     @Test func takesGoSpellings() throws {

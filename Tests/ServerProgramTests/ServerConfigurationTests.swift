@@ -66,7 +66,8 @@ import Testing
     @Test(arguments: [
         ("server { trust_domian = \"x\" }", "did you mean \"trust_domain\"?"),
         ("server { experimental { feature_flag = [] } }", "did you mean \"feature_flags\"?"),
-        ("server { experimental { feature_flags = [\"wit-svid\"] } }", "not supported yet"),
+        ("server { experimental { feature_flags = [\"wit-svd\"] } }", "did you mean \"wit-svid\"?"),
+        ("server { experimental { wit_key_type = \"ed25519\" } }", "\"ec-p256\""),
         ("server { federation { } bind_port = 1 bind_port = 2 }", "appeared before"),
         (
             "server { federation { bundle_endpoint { } } }",

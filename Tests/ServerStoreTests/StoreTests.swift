@@ -234,6 +234,10 @@ private let agentID = "spiffe://acme.test/spire/agent/join_token/t1"
                 $0.jwtAuthorities = [
                     .init(keyID: "k", publicKeyDER: [4], expiresAt: 5, tainted: true)
                 ]
+                $0.witAuthorities = [
+                    .init(keyID: "w", publicKeyDER: [6], expiresAt: 7, tainted: true),
+                    .init(keyID: "v", publicKeyDER: [8], expiresAt: 0),
+                ]
                 $0.refreshHint = 60
             }
             #expect(first.sequenceNumber == 1)
@@ -255,7 +259,8 @@ private let agentID = "spiffe://acme.test/spire/agent/join_token/t1"
             let entries = [("A", AuthorityStatus.active), ("B", .prepared), ("C", .old)].map {
                 slot, status in
                 JournalEntry(
-                    kind: slot == "B" ? .jwt : .x509, slot: slot, authorityID: "id-\(slot)",
+                    kind: slot == "A" ? .wit : slot == "B" ? .jwt : .x509, slot: slot,
+                    authorityID: "id-\(slot)",
                     status: status, issuedAt: 1, notAfter: 2, der: [0, 255])
             }
             try await store.saveJournal(entries)

@@ -45,14 +45,18 @@ public struct ProofKey: Sendable {
 
     /// Reads a private JWK as the Workload API carries it (`wit_svid_key`).
     ///
-    /// - Parameter jwk: A JSON object with `kty`, `alg`, the public members and, for EC, `d`; for RSA `d`,
-    ///   `p` and `q`.
+    /// - Parameters:
+    ///   - jwk: A JSON object with `kty`, the public members and, for EC, `d`; for RSA `d`, `p` and `q`.
+    ///   - algorithm: What proofs are made with when the JWK has no `alg`.
     /// - Throws: ``JOSEError``; `malformedKey` also when private and public members are not of one key.
-    public init(jwk: String) throws(JOSEError) {
+    public init(jwk: String, algorithm: JWSAlgorithm? = nil) throws(JOSEError) {
         guard let members = try JSONValue(parsing: jwk).objectValue else {
             throw JOSEError(.malformedKey, "JWK is no JSON object")
         }
-        let publicMembers = members.filter { ProofKey.publicMembers.contains($0.key) }
+        var publicMembers = members.filter { ProofKey.publicMembers.contains($0.key) }
+        if publicMembers["alg"] == nil, let algorithm {
+            publicMembers["alg"] = .string(algorithm.rawValue)
+        }
         let confirmationKey = try ConfirmationKey(jwk: publicMembers)
         let exponent = try ProofKey.bytes("d", members)
         let kind: Kind

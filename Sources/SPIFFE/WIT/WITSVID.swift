@@ -46,13 +46,14 @@ public struct WITSVID: Sendable {
         self.token = token
     }
 
-    /// Takes a token and its key as a private JWK.
+    /// Takes a token and its key as a private JWK; without `alg` the token says the algorithm.
     ///
     /// - Throws: ``WITSVIDError``; `proofKey` also when the JWK cannot be read.
     public init(token: String, privateJWK: String, hint: String = "") throws(WITSVIDError) {
+        let algorithm = try WITClaims(token).confirmationKey.algorithm
         let proofKey: ProofKey
         do throws(JOSEError) {
-            proofKey = try ProofKey(jwk: privateJWK)
+            proofKey = try ProofKey(jwk: privateJWK, algorithm: algorithm)
         } catch {
             throw WITSVIDError(.proofKey, "its private key cannot be read: \(error.message)")
         }

@@ -24,6 +24,15 @@ package struct JWTAuthority: Sendable {
     package let notAfter: Int64
 }
 
+/// A WIT authority that can sign.
+package struct WITAuthority: Sendable {
+    /// The key ID that stands in the tokens' `kid`.
+    package let id: String
+    package let signer: JWSSigner
+    /// Unix seconds.
+    package let notAfter: Int64
+}
+
 extension KeyType {
     /// The algorithm that certificates are signed with under a key of this type.
     package var signatureAlgorithm: Certificate.SignatureAlgorithm {

@@ -10,21 +10,22 @@ package enum AuthorityStatus: String, Sendable {
 
 /// What the journal keeps of one authority, so that a restart resumes it.
 package struct JournalEntry: Sendable, Hashable {
-    package enum Kind: String, Sendable {
+    package enum Kind: String, Sendable, CaseIterable {
         case x509
         case jwt
+        case wit
     }
 
     package let kind: Kind
     /// `A` or `B`; names the key in the key manager.
     package let slot: String
-    /// X.509: subject key ID in lower-case hex. JWT: the key ID.
+    /// X.509: subject key ID in lower-case hex. JWT and WIT: the key ID.
     package let authorityID: String
     package var status: AuthorityStatus
     /// Unix seconds.
     package let issuedAt: Int64
     package let notAfter: Int64
-    /// The certificate (X.509) or the SubjectPublicKeyInfo (JWT), DER.
+    /// The certificate (X.509) or the SubjectPublicKeyInfo (JWT, WIT), DER.
     package let der: [UInt8]
 
     package init(
@@ -47,6 +48,7 @@ package struct JournalEntry: Sendable, Hashable {
         switch kind {
         case .x509: "x509-CA-\(slot)"
         case .jwt: "JWT-Signer-\(slot)"
+        case .wit: "WIT-Signer-\(slot)"
         }
     }
 }

@@ -17,27 +17,57 @@ package final class AuthorityManager: Sendable {
         package var authorityTTL: Duration
         package var x509KeyType: KeyType
         package var jwtKeyType: KeyType
+        package var witKeyType: KeyType
         package var subject: X509Subject
         package var issuesJWTSVIDs: Bool
+        /// Incubating, hence off.
+        package var issuesWITSVIDs: Bool
 
         package init(
             authorityTTL: Duration = .seconds(86_400), x509KeyType: KeyType = .ecP256,
-            jwtKeyType: KeyType = .ecP256, subject: X509Subject = .authority,
-            issuesJWTSVIDs: Bool = true
+            jwtKeyType: KeyType = .ecP256, witKeyType: KeyType = .ecP256,
+            subject: X509Subject = .authority, issuesJWTSVIDs: Bool = true,
+            issuesWITSVIDs: Bool = false
         ) {
             self.authorityTTL = authorityTTL
             self.x509KeyType = x509KeyType
             self.jwtKeyType = jwtKeyType
+            self.witKeyType = witKeyType
             self.subject = subject
             self.issuesJWTSVIDs = issuesJWTSVIDs
+            self.issuesWITSVIDs = issuesWITSVIDs
         }
     }
 
     private struct State {
         var x509Lifecycle = AuthorityLifecycle([])
         var jwtLifecycle = AuthorityLifecycle([])
+        var witLifecycle = AuthorityLifecycle([])
         var x509: [String: X509Authority] = [:]
         var jwt: [String: JWTAuthority] = [:]
+        var wit: [String: WITAuthority] = [:]
+
+        subscript(kind: JournalEntry.Kind) -> AuthorityLifecycle {
+            get {
+                switch kind {
+                case .x509: self.x509Lifecycle
+                case .jwt: self.jwtLifecycle
+                case .wit: self.witLifecycle
+                }
+            }
+            set {
+                switch kind {
+                case .x509: self.x509Lifecycle = newValue
+                case .jwt: self.jwtLifecycle = newValue
+                case .wit: self.witLifecycle = newValue
+                }
+            }
+        }
+
+        /// Of all kinds, for the journal.
+        var entries: [JournalEntry] {
+            self.x509Lifecycle.entries + self.jwtLifecycle.entries + self.witLifecycle.entries
+        }
     }
 
     private let trustDomain: TrustDomain
@@ -101,6 +131,28 @@ package final class AuthorityManager: Sendable {
         return authority
     }
 
+    /// Whether WIT-SVIDs are issued.
+    package var issuesWITSVIDs: Bool { self.settings.issuesWITSVIDs }
+
+    /// The authority that signs WIT-SVIDs now.
+    ///
+    /// - Throws: ``ServerError`` `unimplemented` when WIT-SVIDs are not enabled, `unavailable` when there is
+    ///   no authority that is still valid.
+    package func witAuthority() throws(ServerError) -> WITAuthority {
+        guard self.settings.issuesWITSVIDs else {
+            throw ServerError(.unimplemented, "WIT-SVIDs are not enabled")
+        }
+        let authority = self.state.withLockedValue { state in
+            state.witLifecycle.current.flatMap { state.wit[$0.authorityID] }
+        }
+        guard let authority, authority.notAfter > self.unixNow else {
+            throw ServerError(
+                .unavailable,
+                "no active WIT authority; the server log says why it could not be made")
+        }
+        return authority
+    }
+
     // MARK: Rotation
 
     /// Resumes the authorities of the journal, and makes what is missing.
@@ -108,35 +160,28 @@ package final class AuthorityManager: Sendable {
     /// - Throws: when the journal or the keys cannot be read, or no authority can be made.
     package func start(ownBundle: TrustBundle?) async throws {
         let entries = try await self.journal.loadJournal()
-        var x509: [JournalEntry] = []
-        var jwt: [JournalEntry] = []
+        var resumed: [JournalEntry.Kind: [JournalEntry]] = [:]
         for entry in entries {
             guard try await self.resume(entry, ownBundle: ownBundle) else { continue }
-            if entry.kind == .x509 { x509.append(entry) } else { jwt.append(entry) }
+            resumed[entry.kind, default: []].append(entry)
         }
-        let lifecycles = (AuthorityLifecycle(x509), AuthorityLifecycle(jwt))
+        let lifecycles = resumed.mapValues { AuthorityLifecycle($0) }
         self.state.withLockedValue { state in
-            state.x509Lifecycle = lifecycles.0
-            state.jwtLifecycle = lifecycles.1
+            for (kind, lifecycle) in lifecycles { state[kind] = lifecycle }
         }
         try await self.rotate()
     }
 
     /// Does what is due now: prepares and activates authorities.
     package func rotate() async throws {
-        // At most prepare and activate for each kind, and once more after an expired pair.
-        for _ in 0..<4 {
-            let now = self.unixNow
-            guard let action = self.state.withLockedValue({ $0.x509Lifecycle.action(at: now) })
-            else { break }
-            try await self.perform(action, .x509)
-        }
-        guard self.settings.issuesJWTSVIDs else { return }
-        for _ in 0..<4 {
-            let now = self.unixNow
-            guard let action = self.state.withLockedValue({ $0.jwtLifecycle.action(at: now) })
-            else { break }
-            try await self.perform(action, .jwt)
+        for kind in self.kinds {
+            // At most prepare and activate, and once more after an expired pair.
+            for _ in 0..<4 {
+                let now = self.unixNow
+                guard let action = self.state.withLockedValue({ $0[kind].action(at: now) })
+                else { break }
+                try await self.perform(action, kind)
+            }
         }
     }
 
@@ -145,9 +190,7 @@ package final class AuthorityManager: Sendable {
         while true {
             let now = self.unixNow
             let due = self.state.withLockedValue { state in
-                let x509 = state.x509Lifecycle.secondsUntilDue(at: now)
-                return self.settings.issuesJWTSVIDs
-                    ? min(x509, state.jwtLifecycle.secondsUntilDue(at: now)) : x509
+                self.kinds.map { state[$0].secondsUntilDue(at: now) }.min() ?? 3_600
             }
             // An hour at most, so that a clock set forward is noticed.
             try await Task.sleep(for: .seconds(min(due, 3_600)))
@@ -161,21 +204,34 @@ package final class AuthorityManager: Sendable {
         }
     }
 
+    /// The kinds that are made and rotated here.
+    private var kinds: [JournalEntry.Kind] {
+        JournalEntry.Kind.allCases.filter { kind in
+            switch kind {
+            case .x509: true
+            case .jwt: self.settings.issuesJWTSVIDs
+            case .wit: self.settings.issuesWITSVIDs
+            }
+        }
+    }
+
     private func perform(_ action: AuthorityLifecycle.Action, _ kind: JournalEntry.Kind)
         async throws
     {
         switch action {
         case .prepare(let slot):
-            let entry = try await (kind == .x509 ? self.prepareX509(slot) : self.prepareJWT(slot))
+            let entry: JournalEntry
+            switch kind {
+            case .x509: entry = try await self.prepareX509(slot)
+            case .jwt: entry = try await self.prepareJWT(slot)
+            case .wit: entry = try await self.prepareWIT(slot)
+            }
             try await self.commit(kind) { $0.prepared(entry) }
             self.logger.info(
                 "prepared authority", metadata: Self.metadata(entry))
         case .activate:
             try await self.commit(kind) { $0.activated() }
-            let current = self.state.withLockedValue { state in
-                kind == .x509 ? state.x509Lifecycle.current : state.jwtLifecycle.current
-            }
-            if let current {
+            if let current = self.state.withLockedValue({ $0[kind].current }) {
                 self.logger.info("activated authority", metadata: Self.metadata(current))
             }
         }
@@ -185,14 +241,11 @@ package final class AuthorityManager: Sendable {
     private func commit(
         _ kind: JournalEntry.Kind, _ change: (inout AuthorityLifecycle) -> Void
     ) async throws {
-        var (x509, jwt) = self.state.withLockedValue { ($0.x509Lifecycle, $0.jwtLifecycle) }
-        if kind == .x509 { change(&x509) } else { change(&jwt) }
-        try await self.journal.saveJournal(x509.entries + jwt.entries)
-        let lifecycles = (x509, jwt)
-        self.state.withLockedValue { state in
-            state.x509Lifecycle = lifecycles.0
-            state.jwtLifecycle = lifecycles.1
-        }
+        var changed = self.state.withLockedValue { $0 }
+        change(&changed[kind])
+        try await self.journal.saveJournal(changed.entries)
+        let lifecycle = changed[kind]
+        self.state.withLockedValue { $0[kind] = lifecycle }
     }
 
     private func prepareX509(_ slot: String) async throws -> JournalEntry {
@@ -241,6 +294,26 @@ package final class AuthorityManager: Sendable {
         return entry
     }
 
+    private func prepareWIT(_ slot: String) async throws -> JournalEntry {
+        let key = try await self.keyManager.generateKey(
+            id: JournalEntry.keyID(.wit, slot: slot), type: self.settings.witKeyType)
+        let now = self.unixNow
+        let notAfter = now + self.settings.authorityTTL.components.seconds
+        let keyID = Self.randomKeyID()
+        let authority = try Self.witAuthority(key, keyID: keyID, notAfter: notAfter)
+        let entry = JournalEntry(
+            kind: .wit, slot: slot, authorityID: keyID, status: .prepared, issuedAt: now,
+            notAfter: notAfter, der: key.publicKeyDER)
+        try await self.record(
+            .witAuthority, entry, serial: keyID, sha256: Array(SHA256.hash(data: key.publicKeyDER)))
+        _ = try await self.bundles.updateBundle(self.trustDomain) { bundle in
+            bundle.witAuthorities.append(
+                .init(keyID: keyID, publicKeyDER: entry.der, expiresAt: notAfter))
+        }
+        self.state.withLockedValue { $0.wit[keyID] = authority }
+        return entry
+    }
+
     private func record(
         _ kind: IssuanceRecord.Kind, _ entry: JournalEntry, serial: String, sha256: [UInt8]
     ) async throws {
@@ -282,6 +355,15 @@ package final class AuthorityManager: Sendable {
                 signer: try JWSSigner(privateKey: key.privateKey, keyID: entry.authorityID),
                 notAfter: entry.notAfter)
             self.state.withLockedValue { $0.jwt[authority.id] = authority }
+        case .wit:
+            guard
+                ownBundle?.witAuthorities.contains(where: { $0.keyID == entry.authorityID })
+                    == true,
+                key.publicKeyDER == entry.der
+            else { return entry.status == .old }
+            let authority = try Self.witAuthority(
+                key, keyID: entry.authorityID, notAfter: entry.notAfter)
+            self.state.withLockedValue { $0.wit[authority.id] = authority }
         }
         if entry.status == .active {
             self.logger.info("resumed authority", metadata: Self.metadata(entry))
@@ -300,6 +382,15 @@ package final class AuthorityManager: Sendable {
             key: key,
             subjectKeyIdentifier: identifier, signatureAlgorithm: key.type.signatureAlgorithm,
             notAfter: Int64(certificate.notValidAfter.timeIntervalSince1970))
+    }
+
+    private static func witAuthority(
+        _ key: ManagedKey, keyID: String, notAfter: Int64
+    ) throws -> WITAuthority {
+        WITAuthority(
+            id: keyID,
+            signer: try JWSSigner(privateKey: key.privateKey, keyID: keyID, type: "wit+jwt"),
+            notAfter: notAfter)
     }
 
     private static func randomKeyID() -> String {

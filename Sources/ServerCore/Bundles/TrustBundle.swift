@@ -29,9 +29,28 @@ package struct TrustBundle: Sendable, Hashable {
         }
     }
 
+    package struct WITAuthorityKey: Sendable, Hashable {
+        package var keyID: String
+        /// SubjectPublicKeyInfo, DER.
+        package var publicKeyDER: [UInt8]
+        /// Unix seconds; 0 means never.
+        package var expiresAt: Int64
+        package var tainted: Bool
+
+        package init(keyID: String, publicKeyDER: [UInt8], expiresAt: Int64, tainted: Bool = false)
+        {
+            self.keyID = keyID
+            self.publicKeyDER = publicKeyDER
+            self.expiresAt = expiresAt
+            self.tainted = tainted
+        }
+    }
+
     package let trustDomain: TrustDomain
     package var x509Authorities: [X509AuthorityCertificate] = []
     package var jwtAuthorities: [JWTAuthorityKey] = []
+    /// Key IDs differ from those of the JWT authorities too.
+    package var witAuthorities: [WITAuthorityKey] = []
     /// Seconds; 0 means none.
     package var refreshHint: Int64 = 0
     /// One more with every change.

@@ -81,18 +81,23 @@ package struct Issuer: Sendable {
         /// Seconds.
         package var defaultX509TTL: Int32
         package var defaultJWTTTL: Int32
+        package var defaultWITTTL: Int32
         package var agentTTL: Int32
-        /// The `iss` claim, if any.
+        /// The `iss` claim of JWT-SVIDs, if any.
         package var jwtIssuer: String?
+        /// The `iss` claim of WIT-SVIDs, if any.
+        package var witIssuer: String?
 
         package init(
             defaultX509TTL: Int32 = 3_600, defaultJWTTTL: Int32 = 300, agentTTL: Int32 = 3_600,
-            jwtIssuer: String? = nil
+            jwtIssuer: String? = nil, defaultWITTTL: Int32 = 3_600, witIssuer: String? = nil
         ) {
             self.defaultX509TTL = defaultX509TTL
             self.defaultJWTTTL = defaultJWTTTL
+            self.defaultWITTTL = defaultWITTTL
             self.agentTTL = agentTTL
             self.jwtIssuer = jwtIssuer
+            self.witIssuer = witIssuer
         }
     }
 
@@ -189,7 +194,69 @@ package struct Issuer: Sendable {
             spiffeID: issuance.spiffeID, token: token, issuedAt: now, expiresAt: expiresAt)
     }
 
+    /// Whether WIT-SVIDs are issued at all.
+    var issuesWITSVIDs: Bool { self.authorities.issuesWITSVIDs }
+
+    /// Issues WIT-SVIDs together: signed one after the other, recorded with one append.
+    ///
+    /// - Returns: one result per issuance, in order. An issuance that is refused does not stop the others.
+    /// - Throws: ``ServerError`` `unimplemented` when WIT-SVIDs are not enabled, `unavailable` when there is no
+    ///   authority or the records cannot be made durable; then nothing is released.
+    package func issue(
+        _ issuances: [WITIssuance], requestedBy: String
+    ) async throws -> [Result<IssuedWITSVID, ServerError>] {
+        let authority = try self.authorities.witAuthority()
+        let now = Int64(self.now().timeIntervalSince1970)
+        var records: [IssuanceRecord] = []
+        var results: [Result<IssuedWITSVID, ServerError>] = []
+        for issuance in issuances {
+            do throws(ServerError) {
+                let (svid, record) = try self.sign(
+                    issuance, by: authority, at: now, requestedBy: requestedBy)
+                records.append(record)
+                results.append(.success(svid))
+            } catch {
+                results.append(.failure(error))
+            }
+        }
+        if !records.isEmpty { try await self.recorder.append(records) }
+        return results
+    }
+
+    /// Issues one WIT-SVID.
+    ///
+    /// - Throws: ``ServerError``; nothing was released then.
+    package func issue(_ issuance: WITIssuance, requestedBy: String) async throws -> IssuedWITSVID {
+        guard let result = try await self.issue([issuance], requestedBy: requestedBy).first else {
+            throw ServerError(.internal, "issuance gave no result")
+        }
+        return try result.get()
+    }
+
     // MARK: Inside
+
+    private func sign(
+        _ issuance: WITIssuance, by authority: WITAuthority, at now: Int64, requestedBy: String
+    ) throws(ServerError) -> (IssuedWITSVID, IssuanceRecord) {
+        try self.lint(issuance.spiffeID)
+        let ttl = issuance.ttl > 0 ? issuance.ttl : self.settings.defaultWITTTL
+        let expiresAt = min(now + Int64(ttl), authority.notAfter)
+        let claims = Self.claims(
+            of: issuance, issuedAt: now, expiresAt: expiresAt, issuer: self.settings.witIssuer)
+        let token: String
+        do throws(JOSEError) { token = try authority.signer.sign(claims: claims) } catch {
+            throw ServerError(.internal, "cannot sign WIT-SVID: \(error)")
+        }
+        let record = IssuanceRecord(
+            kind: .witSVID, spiffeID: issuance.spiffeID, serial: "", authorityID: authority.id,
+            sha256: Self.sha256(Array(token.utf8)), expiresAt: expiresAt, reason: issuance.reason,
+            requestedBy: requestedBy)
+        return (
+            IssuedWITSVID(
+                spiffeID: issuance.spiffeID, token: token, issuedAt: now, expiresAt: expiresAt),
+            record
+        )
+    }
 
     private func sign(
         _ issuance: X509Issuance, by authority: X509Authority, at now: Int64, requestedBy: String

@@ -5,13 +5,16 @@ package struct IssuanceRecord: Sendable {
     package enum Kind: String, Sendable {
         case x509SVID = "x509-svid"
         case jwtSVID = "jwt-svid"
+        case witSVID = "wit-svid"
         case x509Authority = "x509-authority"
         case jwtAuthority = "jwt-authority"
+        case witAuthority = "wit-authority"
     }
 
     package let kind: Kind
     package let spiffeID: SPIFFEID
-    /// Serial number in lower-case hex (X.509), `jti` or empty (JWT), key ID (JWT authority).
+    /// Serial number in lower-case hex (X.509), `jti` or empty (JWT), empty (WIT), key ID (JWT or WIT
+    /// authority).
     package let serial: String
     /// ID of the authority that signed.
     package let authorityID: String

@@ -59,7 +59,16 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
     func mintWITSVID(
         request: Spire_Api_Server_Svid_V1_MintWITSVIDRequest, context: ServerContext
     ) async throws -> Spire_Api_Server_Svid_V1_MintWITSVIDResponse {
-        throw ServerError(.unimplemented, "WIT-SVIDs are not enabled")
+        try self.issuer.requireWITSVIDs()
+        let ttl = try Self.ttl(request.ttl)
+        let id = try Wire.id(request.id, field: "SPIFFE ID", isSet: request.hasID)
+        try EntryValidation.checkWorkloadID(id, in: self.issuer.trustDomain)
+        let key = try ConfirmationKey(
+            publicKeyDER: [UInt8](request.publicKey), algorithm: request.signingAlgorithm)
+        let svid = try await self.issuer.issue(
+            WITIssuance(spiffeID: id, confirmationKey: key, ttl: ttl, reason: "mint"),
+            requestedBy: try context.call.caller.caller.name)
+        return .with { $0.svid = Wire.message(svid) }
     }
 
     // MARK: Agents
@@ -118,7 +127,39 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
     func batchNewWITSVID(
         request: Spire_Api_Server_Svid_V1_BatchNewWITSVIDRequest, context: ServerContext
     ) async throws -> Spire_Api_Server_Svid_V1_BatchNewWITSVIDResponse {
-        throw ServerError(.unimplemented, "WIT-SVIDs are not enabled")
+        try self.issuer.requireWITSVIDs()
+        let call = try context.call
+        let agent = try call.requireAgent()
+        guard !request.params.isEmpty else {
+            throw ServerError(.invalidArgument, "missing parameters")
+        }
+        try await self.limits.waitToSign(request.params.count, address: call.remoteIPAddress)
+        let wanted = request.params.map { params in
+            Result { () throws(ServerError) -> WITIssuance in
+                guard !params.entryID.isEmpty else {
+                    throw ServerError(.invalidArgument, "missing entry ID")
+                }
+                return try self.directory.witIssuance(
+                    entryID: params.entryID, agent: agent,
+                    key: try ConfirmationKey(
+                        publicKeyDER: [UInt8](params.publicKey), algorithm: params.signingAlgorithm
+                    ))
+            }
+        }
+        let results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
+        return .with {
+            $0.results = results.map { result in
+                .with {
+                    switch result {
+                    case .success(let svid):
+                        $0.status = itemOK
+                        $0.svid = Wire.message(svid)
+                    case .failure(let error):
+                        $0.status = error.itemStatus
+                    }
+                }
+            }
+        }
     }
 
     func newDownstreamX509CA(
@@ -168,6 +209,14 @@ extension Directory {
             includesJTI: entry.jwtSVIDIncludeJTI, reason: "entry:" + entry.id)
     }
 
+    func witIssuance(
+        entryID: String, agent: SPIFFEID, key: ConfirmationKey
+    ) throws(ServerError) -> WITIssuance {
+        let entry = try self.requireEntry(entryID, agent: agent)
+        return WITIssuance(
+            spiffeID: entry.spiffeID, confirmationKey: key, reason: "entry:" + entry.id)
+    }
+
     private func requireEntry(_ id: String, agent: SPIFFEID) throws(ServerError) -> Entry {
         guard let entry = self.authorizedEntry(id: id, agent: agent) else {
             throw ServerError(.notFound, "entry not found or not authorized")
@@ -181,6 +230,21 @@ extension Issuer {
     func issueEach(
         _ wanted: [Result<X509Issuance, ServerError>], requestedBy: String
     ) async throws -> [Result<IssuedX509SVID, ServerError>] {
+        var issued = try await self.issue(
+            wanted.compactMap { try? $0.get() }, requestedBy: requestedBy)[...]
+        return wanted.map { result in
+            result.flatMap { _ in
+                issued.popFirst() ?? .failure(ServerError(.internal, "issuance gave no result"))
+            }
+        }
+    }
+}
+
+extension Issuer {
+    /// Issues what could be resolved and passes on the errors of the rest, in order.
+    func issueEach(
+        _ wanted: [Result<WITIssuance, ServerError>], requestedBy: String
+    ) async throws -> [Result<IssuedWITSVID, ServerError>] {
         var issued = try await self.issue(
             wanted.compactMap { try? $0.get() }, requestedBy: requestedBy)[...]
         return wanted.map { result in

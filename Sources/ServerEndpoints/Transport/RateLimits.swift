@@ -34,6 +34,7 @@ package final class RateLimits: Sendable {
             "spire.api.server.agent.v1.Agent/PostStatus": "status",
             "spire.api.server.svid.v1.SVID/NewJWTSVID": "sign",
             "spire.api.server.svid.v1.SVID/BatchNewX509SVID": "sign-items",
+            "spire.api.server.svid.v1.SVID/BatchNewWITSVID": "sign-items",
         ]
     }
 

@@ -93,6 +93,16 @@ extension Wire {
                     }
                 }
             }
+            if mask?.witAuthorities ?? true {
+                $0.witAuthorities = bundle.witAuthorities.map { authority in
+                    .with {
+                        $0.publicKey = Data(authority.publicKeyDER)
+                        $0.keyID = authority.keyID
+                        $0.expiresAt = authority.expiresAt
+                        $0.tainted = authority.tainted
+                    }
+                }
+            }
             if mask?.refreshHint ?? true { $0.refreshHint = bundle.refreshHint }
             if mask?.sequenceNumber ?? true { $0.sequenceNumber = bundle.sequenceNumber }
         }

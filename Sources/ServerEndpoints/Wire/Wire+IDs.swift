@@ -120,4 +120,13 @@ enum Wire {
             $0.hint = hint
         }
     }
+
+    static func message(_ svid: IssuedWITSVID) -> Spire_Api_Types_WITSVID {
+        .with {
+            $0.token = svid.token
+            $0.id = self.message(svid.spiffeID)
+            $0.expiresAt = svid.expiresAt
+            $0.issuedAt = svid.issuedAt
+        }
+    }
 }

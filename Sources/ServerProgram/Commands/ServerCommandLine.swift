@@ -44,7 +44,7 @@ package enum ServerCommandLine {
             subcommands: [
                 RunCommand.self, ValidateCommand.self, HealthcheckCommand.self, TokenCommand.self,
                 EntryCommand.self, AgentCommand.self, BundleCommand.self, X509Command.self,
-                JWTCommand.self,
+                JWTCommand.self, WITCommand.self,
             ],
             helpNames: .goHelp)
     }

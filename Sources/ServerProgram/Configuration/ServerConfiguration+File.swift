@@ -87,6 +87,9 @@ extension ServerConfiguration {
         self.caSubject = file.caSubject ?? self.caSubject
         self.disableJWTSVIDs = file.disableJWTSVIDs ?? false
         self.jwtIssuer = file.jwtIssuer
+        self.issuesWITSVIDs = file.featureFlags.contains(FeatureFlags.witSVID)
+        self.witKeyType = file.witKeyType ?? self.caKeyType
+        self.witIssuer = file.witIssuer
         self.auditLogEnabled = file.auditLogEnabled ?? false
         let log = try LogConfiguration(
             file: file.log, level: flags.logLevel, format: flags.logFormat, path: flags.logFile,
@@ -102,7 +105,23 @@ extension ServerConfiguration {
         self.healthChecks = file.healthChecks
         self.ratelimitAttestation = file.ratelimitAttestation ?? true
         self.ratelimitSigning = file.ratelimitSigning ?? true
-        self.advice = file.notes + self.adviceOnTrustDomain + self.adviceOnLifetimes
+        self.advice =
+            file.notes + self.adviceOnTrustDomain + self.adviceOnLifetimes + self.adviceOnWITSVIDs
+    }
+
+    /// What an operator who switches an incubating part on should know.
+    private var adviceOnWITSVIDs: [String] {
+        guard self.issuesWITSVIDs else {
+            return self.witIssuer == nil
+                ? [] : ["wit_issuer has no effect: feature flag wit-svid is not set"]
+        }
+        var advice = ["WIT-SVIDs are on; their standard is incubating and may change"]
+        if self.witIssuer?.hasPrefix("https://") == true {
+            advice.append(
+                "wit_issuer is an https address; a WIT-SVID must not be taken for an OpenID Connect token, so "
+                    + "nothing may serve discovery there")
+        }
+        return advice
     }
 
     /// The grammar of SPIFFE IDs has no rules for labels, but Go's certificate parser has.

@@ -51,7 +51,7 @@ package struct ServerConfiguration: Sendable, Hashable {
     package var defaultX509SVIDTTL: Duration = .seconds(3600)
     /// Lifetime of JWT-SVIDs whose entry names none.
     package var defaultJWTSVIDTTL: Duration = .seconds(300)
-    /// Lifetime of X.509 CAs and JWT keys.
+    /// Lifetime of X.509 CAs, JWT keys and WIT keys.
     package var caTTL: Duration = .seconds(24 * 3600)
     /// One of ``keyTypes``.
     package var caKeyType = "ec-p256"
@@ -63,6 +63,12 @@ package struct ServerConfiguration: Sendable, Hashable {
     package var disableJWTSVIDs = false
     /// The `iss` claim of JWT-SVIDs, or nil for none.
     package var jwtIssuer: String?
+    /// Whether WIT-SVIDs are issued; incubating, hence off.
+    package var issuesWITSVIDs = false
+    /// One of ``keyTypes``.
+    package var witKeyType = "ec-p256"
+    /// The `iss` claim of WIT-SVIDs, or nil for none.
+    package var witIssuer: String?
     /// Whether each API call is recorded in the log.
     package var auditLogEnabled = false
     /// Lines below are dropped.
@@ -94,7 +100,7 @@ package struct ServerConfiguration: Sendable, Hashable {
 
     /// The default path of the local API's socket.
     package static let defaultSocketPath = "/tmp/spire-server/private/api.sock"
-    /// Key types that `ca_key_type` and `jwt_key_type` accept.
+    /// Key types that `ca_key_type`, `jwt_key_type` and `wit_key_type` accept.
     package static let keyTypes = ["rsa-2048", "rsa-4096", "ec-p256", "ec-p384"]
 
     /// Makes a configuration of defaults around what has none.

@@ -23,6 +23,9 @@ struct ServerFileConfiguration: Sendable, Hashable {
     var caSubject: CASubjectConfiguration?
     var disableJWTSVIDs: Bool?
     var jwtIssuer: String?
+    var featureFlags: [String] = []
+    var witKeyType: String?
+    var witIssuer: String?
     var auditLogEnabled: Bool?
     var log = LogFileConfiguration()
     var keyManager: ServerKeyManagerConfiguration?
@@ -128,8 +131,11 @@ struct ServerFileConfiguration: Sendable, Hashable {
             because: "changes are followed as they happen, nothing is reloaded")
         try experimental.unsupported(
             "agent_spiffe_id_as_selector", "auth_opa_policy_engine", "require_pq_kem",
-            "wit_key_type",
-            "wit_issuer", "feature_flags", "named_pipe_name", unless: \.asksForNothing)
+            "named_pipe_name", unless: \.asksForNothing)
+        self.featureFlags = try FeatureFlags.read(from: &experimental)
+        self.witKeyType = try experimental.choice(
+            "wit_key_type", among: ServerConfiguration.keyTypes)
+        self.witIssuer = try experimental.string("wit_issuer").flatMap { $0.isEmpty ? nil : $0 }
         try experimental.finish()
         self.notes += experimental.notes
     }

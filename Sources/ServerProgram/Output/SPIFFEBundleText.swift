@@ -20,6 +20,12 @@ enum SPIFFEBundleText {
                         expiresAt: key.expiresAt > 0
                             ? Date(timeIntervalSince1970: TimeInterval(key.expiresAt)) : nil)
                 },
+                witAuthorities: bundle.witAuthorities.map { key in
+                    WITAuthorityKey(
+                        keyID: key.keyID, publicKeyDER: [UInt8](key.publicKey),
+                        expiresAt: key.expiresAt > 0
+                            ? Date(timeIntervalSince1970: TimeInterval(key.expiresAt)) : nil)
+                },
                 refreshHint: .seconds(
                     bundle.refreshHint > 0 ? bundle.refreshHint : Self.refreshHint),
                 sequenceNumber: bundle.sequenceNumber)

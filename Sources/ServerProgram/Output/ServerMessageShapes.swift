@@ -11,10 +11,15 @@ protocol ShapedMessage: SwiftProtobuf.Message {
 extension CommandContext {
     /// Prints a message on one line of JSON.
     func printJSON<Message: ShapedMessage>(_ message: Message) throws {
+        self.print(try Self.json(message))
+    }
+
+    /// A message as one line of JSON.
+    static func json<Message: ShapedMessage>(_ message: Message) throws -> String {
         var options = JSONEncodingOptions()
         options.preserveProtoFieldNames = true
         let json = try message.jsonString(options: options)
-        self.print(try Message.shape.complete(json: Array(json.utf8)))
+        return try Message.shape.complete(json: Array(json.utf8))
     }
 }
 
@@ -112,6 +117,13 @@ extension Spire_Api_Server_Svid_V1_MintJWTSVIDResponse: ShapedMessage {
                 "token": .text, "id": .message(Shapes.spiffeID), "expires_at": .bigNumber,
                 "issued_at": .bigNumber, "hint": .text,
             ]))
+    ])
+}
+
+extension Spire_Api_Types_WITSVID: ShapedMessage {
+    static let shape = MessageShape([
+        "token": .text, "id": .message(Shapes.spiffeID), "expires_at": .bigNumber,
+        "issued_at": .bigNumber, "hint": .text,
     ])
 }
 

@@ -200,11 +200,13 @@ package final class ServerProcess: Sendable {
             authorityTTL: configuration.caTTL,
             x509KeyType: KeyType(rawValue: configuration.caKeyType) ?? .ecP256,
             jwtKeyType: KeyType(rawValue: configuration.jwtKeyType) ?? .ecP256,
+            witKeyType: KeyType(rawValue: configuration.witKeyType) ?? .ecP256,
             subject: X509Subject(
                 country: configuration.caSubject.country,
                 organization: configuration.caSubject.organization,
                 commonName: configuration.caSubject.commonName),
-            issuesJWTSVIDs: !configuration.disableJWTSVIDs)
+            issuesJWTSVIDs: !configuration.disableJWTSVIDs,
+            issuesWITSVIDs: configuration.issuesWITSVIDs)
     }
 
     private var issuerSettings: Issuer.Settings {
@@ -213,6 +215,6 @@ package final class ServerProcess: Sendable {
         return Issuer.Settings(
             defaultX509TTL: x509TTL, defaultJWTTTL: seconds(self.configuration.defaultJWTSVIDTTL),
             agentTTL: self.configuration.agentTTL.map(seconds) ?? x509TTL,
-            jwtIssuer: self.configuration.jwtIssuer)
+            jwtIssuer: self.configuration.jwtIssuer, witIssuer: self.configuration.witIssuer)
     }
 }

@@ -68,11 +68,14 @@ struct Upkeep: Sendable {
             pruned.x509Authorities.map(\.der))
         let goneKeys = Set(bundle.jwtAuthorities.map(\.keyID))
             .subtracting(pruned.jwtAuthorities.map(\.keyID))
+        let goneWITKeys = Set(bundle.witAuthorities.map(\.keyID))
+            .subtracting(pruned.witAuthorities.map(\.keyID))
         _ = try await self.bundles.updateBundle(bundle.trustDomain) { stored in
             stored.x509Authorities.removeAll { gone.contains($0.der) }
             stored.jwtAuthorities.removeAll { goneKeys.contains($0.keyID) }
+            stored.witAuthorities.removeAll { goneWITKeys.contains($0.keyID) }
         }
-        return gone.count + goneKeys.count
+        return gone.count + goneKeys.count + goneWITKeys.count
     }
 
     /// Compares the digests of memory and store, and loads everything anew when they differ.

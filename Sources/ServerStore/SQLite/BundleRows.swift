@@ -36,6 +36,18 @@ enum BundleRows {
                 .init(keyID: row[0], publicKeyDER: [UInt8](key), expiresAt: row[2], tainted: row[3])
             )
         }
+        let wit = try Row.fetchCursor(
+            db,
+            sql: """
+                SELECT key_id, public_key, expires_at, tainted FROM bundle_wit_authorities
+                WHERE trust_domain = ? ORDER BY position
+                """, arguments: [trustDomain.name])
+        while let row = try wit.next() {
+            let key: Data = row[1]
+            bundle.witAuthorities.append(
+                .init(keyID: row[0], publicKeyDER: [UInt8](key), expiresAt: row[2], tainted: row[3])
+            )
+        }
         return bundle
     }
 
@@ -58,6 +70,14 @@ enum BundleRows {
                     name, position, authority.keyID, Data(authority.publicKeyDER),
                     authority.expiresAt,
                     authority.tainted,
+                ])
+        }
+        for (position, authority) in bundle.witAuthorities.enumerated() {
+            try db.execute(
+                sql: "INSERT INTO bundle_wit_authorities VALUES (?, ?, ?, ?, ?, ?)",
+                arguments: [
+                    name, position, authority.keyID, Data(authority.publicKeyDER),
+                    authority.expiresAt, authority.tainted,
                 ])
         }
     }

@@ -93,6 +93,20 @@ enum Schema {
                     );
                     """)
         }
+        migrator.registerMigration("WIT authorities of bundles") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE bundle_wit_authorities (
+                        trust_domain TEXT NOT NULL REFERENCES bundles ON DELETE CASCADE,
+                        position INTEGER NOT NULL,
+                        key_id TEXT NOT NULL,
+                        public_key BLOB NOT NULL,
+                        expires_at INTEGER NOT NULL,
+                        tainted INTEGER NOT NULL,
+                        PRIMARY KEY (trust_domain, position)
+                    );
+                    """)
+        }
         return migrator
     }
 }

@@ -310,6 +310,10 @@ struct WITSVIDTests {
         #expect(svid.id.path == "/x" && svid.hint == "internal" && svid.keyID == "w1")
         #expect(svid.issuedAt == self.now)
         #expect(!"\(svid)\(String(reflecting: svid))".contains(token))
+        var members = try JSONValue(parsing: try self.proofKey.privateJWK()).objectValue ?? [:]
+        members["alg"] = nil
+        let plain = String(decoding: JSONValue.object(members).serialized(), as: UTF8.self)
+        #expect(try WITSVID(token: token, privateJWK: plain).proofKey.algorithm == .es256)
         let other = try ProofKey(generatingFor: .es256)
         for jwk in [try other.privateJWK(), "", "{}", "[]"] {
             #expect {
