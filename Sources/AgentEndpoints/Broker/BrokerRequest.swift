@@ -1,5 +1,6 @@
 import AgentCore
 import Foundation
+import GRPCCore
 import SPIFFE
 import SwiftProtobuf
 import WorkloadAPIProto

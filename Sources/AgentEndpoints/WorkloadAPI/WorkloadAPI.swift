@@ -2,6 +2,7 @@ package import AgentCore
 import Foundation
 package import Logging
 import NIOConcurrencyHelpers
+import PluginAPI
 package import SPIFFE
 import SwiftProtobuf
 import WorkloadAPIProto
