@@ -3,6 +3,7 @@ import ControlPlaneProto
 import NIOConcurrencyHelpers
 import ServiceRuntime
 import SwiftProtobuf
+import SPIFFE
 import Testing
 
 @testable import ServerProgram
