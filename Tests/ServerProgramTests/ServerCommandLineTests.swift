@@ -1,9 +1,9 @@
 import ArgumentParser
 import ControlPlaneProto
 import NIOConcurrencyHelpers
+import SPIFFE
 import ServiceRuntime
 import SwiftProtobuf
-import SPIFFE
 import Testing
 
 @testable import ServerProgram

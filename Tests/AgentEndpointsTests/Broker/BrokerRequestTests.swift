@@ -1,4 +1,5 @@
 import Foundation
+import GRPCCore
 import SwiftProtobuf
 import Testing
 import WorkloadAPIProto

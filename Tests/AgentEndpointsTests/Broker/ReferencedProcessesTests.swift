@@ -1,4 +1,5 @@
 import Foundation
+import GRPCCore
 import NIOConcurrencyHelpers
 import SPIFFEGRPC
 import Testing
