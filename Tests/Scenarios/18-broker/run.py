@@ -8,7 +8,7 @@ import subprocess
 
 import grpc
 import jwt
-from broker import HEADER, PID_TYPE, Broker, Identity, messages, raw_reference, reference, refusal, sleeper
+from broker_client import HEADER, PID_TYPE, Broker, Identity, messages, raw_reference, reference, refusal, sleeper
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from harness import Agent, Server, Skip, Workload, free_port, main, own_selectors, wait_until
