@@ -30,6 +30,7 @@ def body(s):
         {"id": server.id("remote"),
          "allowed_reference_types": [{"type_url": "*", "allow_over_tcp": True}],
          "workload_selectors": web.selectors},
+        {"id": server.id("brief"), "allowed_reference_types": [{"type_url": PID_TYPE}]},
         {"id": server.id("idle"),
          "allowed_reference_types": [{"type_url": "type.googleapis.com/acme.Foo"}]},
     ]
@@ -54,6 +55,7 @@ def body(s):
     policies(s, server, agent, here, there, idle, mesh, socket_path, port, processes)
     ends(s, server, agent, here, web, db, processes)
     number_reuse(s, server, agent, here, web)
+    expiry(s, server, agent, socket_path, processes["web"].pid)
     many(s, here, web)
 
 
@@ -430,6 +432,22 @@ def number_reuse(s, server, agent, here, web):
         # The successor is the test's own user's, whose entries are those of the brokers.
         found = here.ids(wanted) if own_selectors()[0].startswith("unix:uid:") else None
         assert found is None or server.id("web") not in found, found
+
+
+def expiry(s, server, agent, socket_path, pid):
+    server.create_entry("brief", agent.id, own_selectors(), "-hint", "brief", "-x509SVIDTTL", "12")
+    brief = Identity(s, agent, "brief")
+    broker = Broker(s, server, agent, brief, to=socket_path)
+
+    with s.check("a broker's access ends with its X509-SVID: open calls with UNAUTHENTICATED"):
+        watch = broker.watch(pid)
+        assert ids(watch.next()) == [server.id("web")]
+        assert watch.wait_end(30) == grpc.StatusCode.UNAUTHENTICATED, watch.end
+
+    with s.check("BEP-05: an X509-SVID that has expired is hung up on, a fresh one of the same ID is let in"):
+        assert refusal(lambda: broker.ids(pid)).code == grpc.StatusCode.UNAVAILABLE
+        fresh = Broker(s, server, agent, Identity(s, agent, "brief"), to=socket_path)
+        assert fresh.ids(pid) == [server.id("web")]
 
 
 def many(s, here, web):
