@@ -149,6 +149,7 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
             workload = try ReferencedWorkload(try self.shared.processes.process(pid))
         }
         try self.follow(workload)
+        if self.isOver { return }
         self.endWith(caller)
         try self.serve(request.wish, to: workload, policy)
     }
