@@ -251,10 +251,8 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
                         LogKeys.spiffeID: .array(
                             view.identities.map { "\($0.svid.spiffeID)" }),
                     ])
-            }
-        ) {
-            announcements.add(bound)
-        }
+            },
+            announce: { announcements.add(bound) })
         self.stream = stream
         self.push()
         stream.settle()
