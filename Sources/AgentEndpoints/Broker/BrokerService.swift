@@ -248,7 +248,7 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
                     "handed a workload's identities to its broker",
                     metadata: [
                         LogKeys.brokerID: "\(policy.id)", LogKeys.pid: "\(workload.pid)",
-                        LogKeys.spiffeID: .array(
+                        LogKeys.spiffeIDs: .array(
                             view.identities.map { "\($0.svid.spiffeID)" }),
                     ])
             },
