@@ -20,6 +20,7 @@ package enum LogKeys {
     package static let selectors = "selectors"
     package static let serialNumber = "serial_number"
     package static let spiffeID = "spiffe_id"
+    package static let spiffeIDs = "spiffe_ids"
     package static let uid = "uid"
 }
 

@@ -107,16 +107,16 @@ struct WorkloadReferenceTests {
         let client = try BrokerClient(
             address: try BrokerAddress("tcp://broker.acme.test:8443"), svid: NoSVID(),
             bundles: X509BundleSet(), server: .oneOf([]))
-        let pid = await code(client, try .process(1))
-        #expect(pid == .referenceNotLocal)
+        let process = try WorkloadReference.process(1)
+        #expect(await self.code(client, process) == .referenceNotLocal)
         let object = try KubernetesObject(plural: "pods", group: "core", uid: Self.uid)
         // Gets as far as the broker's own identity, of which there is none.
-        let other = await code(client, try .kubernetes(object))
-        #expect(other == .noCredentials)
+        let pod = try WorkloadReference.kubernetes(object)
+        #expect(await self.code(client, pod) == .noCredentials)
         let local = try BrokerClient(
             address: try BrokerAddress("tcp://127.0.0.1:8443"), svid: NoSVID(),
             bundles: X509BundleSet(), server: .oneOf([]))
-        #expect(await code(local, try .process(1)) == .noCredentials)
+        #expect(await self.code(local, process) == .noCredentials)
     }
 
     @Test("BRK-07: a process that is gone is not asked for, whoever has its number now")
@@ -124,8 +124,10 @@ struct WorkloadReferenceTests {
         let client = try BrokerClient(
             address: try BrokerAddress("unix:///nowhere"), svid: NoSVID(),
             bundles: X509BundleSet(), server: .oneOf([]))
-        #expect(await code(client, try .process(1, isAlive: { false })) == .workloadNotFound)
-        #expect(await code(client, try .process(1, isAlive: { true })) == .noCredentials)
+        let gone = try WorkloadReference.process(1, isAlive: { false })
+        let there = try WorkloadReference.process(1, isAlive: { true })
+        #expect(await self.code(client, gone) == .workloadNotFound)
+        #expect(await self.code(client, there) == .noCredentials)
     }
 
     private func code(

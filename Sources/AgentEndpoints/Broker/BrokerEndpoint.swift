@@ -29,12 +29,12 @@ final class BrokerEndpoint: Sendable {
         self.settings = settings
         self.api = api
         self.logger = logger
+        // Both listeners share what is known about processes.
+        let service = BrokerService(api: api, brokers: settings.brokers, logger: logger)
         let mutual = MTLSServerConfiguration(
             svid: svid, bundles: bundles, authorizer: .oneOf(settings.brokers.map(\.id)),
             applicationProtocols: ["h2"])
         let refused = RefusedHandshakes(logger)
-        // Both listeners share what is known about processes.
-        let service = BrokerService(api: api, brokers: settings.brokers, logger: logger)
         self.local = settings.socketPath.map { path in
             Self.server(
                 .tlsOnUnixSocket(
@@ -66,7 +66,7 @@ final class BrokerEndpoint: Sendable {
                     // Some streams for each workload of a node.
                     maxConcurrentStreams: 10_000, maxRequestBytes: 64 * 1024,
                     maxBufferedBytes: 256 * 1024, streamWindow: 64 * 1024,
-                    maxConnectionsPerUser: 256, maxConnections: 1_024),
+                    maxConnectionsPerUser: 128, maxConnections: 256),
                 services: [service]),
             services: [ReflectionV1(service: reflection), ReflectionV1Alpha(service: reflection)],
             interceptors: [BrokerInterceptor()])

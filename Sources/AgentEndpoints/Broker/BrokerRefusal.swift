@@ -40,6 +40,8 @@ struct BrokerRefusal: Error, Hashable, Sendable {
     static let callerNotListed = BrokerRefusal(
         .permissionDenied, nil, "caller is not one of the agent's brokers")
     static let unknownMethod = BrokerRefusal(.unimplemented, nil, "no such method")
+    static let tooManyCalls = BrokerRefusal(
+        .unavailable, nil, "brokers have too many calls open at this agent")
     static let malformed = BrokerRefusal(.invalidArgument, nil, "request cannot be parsed")
 
     // MARK: About the reference

@@ -2,6 +2,7 @@ import AgentCore
 import Foundation
 import GRPCCore
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOHPACK
 import SPIFFE
@@ -18,17 +19,32 @@ struct BrokerService: EventLoopService {
 
     /// What all calls work with.
     final class Shared: Sendable {
+        /// Calls that may be open at once: some for each process of a large node.
+        private static let maximumCalls = 20_000
+
         let api: WorkloadAPI
         let policies: [SPIFFEID: BrokerPolicy]
         let processes = ReferencedProcesses()
         let announcements = AnnouncementsByLoop()
         let logger: Logger
+        private let openCalls = NIOLockedValueBox(0)
 
         init(api: WorkloadAPI, brokers: [BrokerPolicy], logger: Logger) {
             self.api = api
             self.policies = Dictionary(brokers.map { ($0.id, $0) }) { first, _ in first }
             self.logger = logger
         }
+
+        /// One more call; false when there are too many. Who hears true says ``leave()`` at the end.
+        func enter() -> Bool {
+            self.openCalls.withLockedValue { count in
+                if count >= Self.maximumCalls { return false }
+                count += 1
+                return true
+            }
+        }
+
+        func leave() { self.openCalls.withLockedValue { $0 -= 1 } }
     }
 
     init(api: WorkloadAPI, brokers: [BrokerPolicy], logger: Logger) {
@@ -69,6 +85,7 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
     private let shared: BrokerService.Shared
     private var hasBegun = false
     private var isOver = false
+    private var hasEntered = false
     private var workload: ReferencedWorkload?
     private var endKey: UInt64?
     private var stream: WorkloadStream?
@@ -124,12 +141,15 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
         guard policy.allows(request.reference.typeURL, isOnUnixSocket: isOnUnixSocket) else {
             throw .typeDenied(isOnUnixSocket: isOnUnixSocket)
         }
+        self.hasEntered = self.shared.enter()
+        if !self.hasEntered { throw .tooManyCalls }
         let workload: ReferencedWorkload
         switch request.reference {
         case .pid(let pid):
             workload = try ReferencedWorkload(try self.shared.processes.process(pid))
         }
         try self.follow(workload)
+        if self.isOver { return }
         self.endWith(caller)
         try self.serve(request.wish, to: workload, policy)
     }
@@ -228,13 +248,11 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
                     "handed a workload's identities to its broker",
                     metadata: [
                         LogKeys.brokerID: "\(policy.id)", LogKeys.pid: "\(workload.pid)",
-                        LogKeys.spiffeID: .array(
+                        LogKeys.spiffeIDs: .array(
                             view.identities.map { "\($0.svid.spiffeID)" }),
                     ])
-            }
-        ) {
-            announcements.add(bound)
-        }
+            },
+            announce: { announcements.add(bound) })
         self.stream = stream
         self.push()
         stream.settle()
@@ -280,6 +298,8 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
     }
 
     private func release() {
+        if self.hasEntered { self.shared.leave() }
+        self.hasEntered = false
         self.stream?.close()
         self.stream = nil
         self.task?.cancel()

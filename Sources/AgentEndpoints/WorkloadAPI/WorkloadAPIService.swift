@@ -118,10 +118,8 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
         let bound = NIOLoopBound(self as any Announced, eventLoop: self.call.eventLoop)
         let announcements = self.announcements.announcements(of: self.call.eventLoop)
         let stream = WorkloadStream(
-            kind, process, attested, isFresh: isFresh, api: self.api
-        ) {
-            announcements.add(bound)
-        }
+            kind, process, attested, isFresh: isFresh, api: self.api,
+            announce: { announcements.add(bound) })
         self.stream = stream
         self.push()
         stream.settle()

@@ -154,32 +154,32 @@ final class BrokerConnections: Sendable {
             case .ipv6(let host, let port): .ipv6(address: host, port: port)
             case .name(let host, let port): .dns(host: host, port: port)
             }
+        let configure = { (tls: inout HTTP2ClientTransport.Posix.TransportSecurity.TLS) in
+            // The server is known by its SPIFFE ID alone.
+            tls.serverCertificateVerification = .noHostnameVerification
+            tls.trustRoots = .certificates([])
+            tls.customVerificationCallback = { certificates, promise in
+                let verified = promise.futureResult.eventLoop.makePromise(
+                    of: NIOSSLVerificationResult.self)
+                let verify = verifier.callback(
+                    onVerified: { _ in refused.withLockedValue { $0 = nil } },
+                    onRefused: { error in refused.withLockedValue { $0 = "\(error)" } })
+                verify(certificates, verified)
+                verified.futureResult.whenComplete { result in
+                    switch result {
+                    case .success(.certificateVerified):
+                        promise.succeed(.certificateVerified(VerificationMetadata(nil)))
+                    case .success(.failed): promise.succeed(.failed)
+                    case .failure(let error): promise.fail(error)
+                    }
+                }
+            }
+        }
         let transport = try HTTP2ClientTransport.Posix(
             target: target,
             transportSecurity: .mTLS(
                 certificateChain: svid.certificateChainDER.map { .bytes($0, format: .der) },
-                privateKey: .bytes(svid.privateKeyDER, format: .der)
-            ) { tls in
-                // The server is known by its SPIFFE ID alone.
-                tls.serverCertificateVerification = .noHostnameVerification
-                tls.trustRoots = .certificates([])
-                tls.customVerificationCallback = { certificates, promise in
-                    let verified = promise.futureResult.eventLoop.makePromise(
-                        of: NIOSSLVerificationResult.self)
-                    let verify = verifier.callback(
-                        onVerified: { _ in refused.withLockedValue { $0 = nil } },
-                        onRefused: { error in refused.withLockedValue { $0 = "\(error)" } })
-                    verify(certificates, verified)
-                    verified.futureResult.whenComplete { result in
-                        switch result {
-                        case .success(.certificateVerified):
-                            promise.succeed(.certificateVerified(VerificationMetadata(nil)))
-                        case .success(.failed): promise.succeed(.failed)
-                        case .failure(let error): promise.fail(error)
-                        }
-                    }
-                }
-            },
+                privateKey: .bytes(svid.privateKeyDER, format: .der), configure: configure),
             config: .defaults {
                 $0.backoff.initial = self.configuration.firstBackOff
                 $0.backoff.max = self.configuration.longestBackOff

@@ -15,7 +15,7 @@ private let brokerHeader: Metadata = ["broker.spiffe.io": "true"]
 
 /// The Broker Endpoint with the SDK's client: each is the other's judge, and the stock client of the scenario that of
 /// both.
-@Suite("Broker API over TLS", .timeLimit(.minutes(1)))
+@Suite("Broker API over TLS", .timeLimit(.minutes(3)))
 struct BrokerAPITests {
     private func request(_ pid: Int32) throws -> Spiffe_Broker_SubscribeToX509SVIDRequest {
         let reference = try SPIFFEBroker.WorkloadReference.process(pid).message

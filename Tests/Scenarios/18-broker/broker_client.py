@@ -3,7 +3,6 @@ import os
 import subprocess
 
 import grpc
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from google.protobuf import any_pb2
 from harness import protos, wait_until
@@ -184,7 +183,3 @@ def sleeper(s, workload):
     program = os.path.realpath(workload.interpreter)
     wait_until("the workload runs", lambda: os.readlink(f"/proc/{process.pid}/exe") == program)
     return process
-
-
-def serial(message):
-    return x509.load_der_x509_certificate(message).serial_number
