@@ -27,25 +27,31 @@ final class ByPID: WorkloadAttestor {
     }
 }
 
-/// A child that sleeps until the test is done with it.
+/// A child that sleeps until the test is done with it. Not Foundation's `Process`: its wait spins in a run loop on
+/// the thread of the test, and children that start at the same time keep each other's end from being seen.
 final class Child {
-    private let process = Process()
+    let pid: pid_t
+    private var hasEnded = false
 
     init(_ executable: String = "/bin/sleep", _ arguments: [String] = ["600"]) throws {
-        self.process.executableURL = URL(fileURLWithPath: executable)
-        self.process.arguments = arguments
-        try self.process.run()
+        var pid: pid_t = 0
+        var words: [UnsafeMutablePointer<CChar>?] = ([executable] + arguments).map { strdup($0) }
+        defer { for word in words { free(word) } }
+        words.append(nil)
+        let result = posix_spawn(&pid, executable, nil, nil, words, environ)
+        guard result == 0 else { throw POSIXError(POSIXErrorCode(rawValue: result) ?? .EINVAL) }
+        self.pid = pid
     }
 
     deinit { self.end() }
 
-    var pid: Int32 { self.process.processIdentifier }
-
-    /// Kills it and waits for its end.
+    /// Kills it and takes its exit code, after which its number may be used again.
     func end() {
-        if !self.process.isRunning { return }
-        self.process.terminate()
-        self.process.waitUntilExit()
+        if self.hasEnded { return }
+        self.hasEnded = true
+        kill(self.pid, SIGKILL)
+        var status: CInt = 0
+        while waitpid(self.pid, &status, 0) < 0 && errno == EINTR {}
     }
 }
 
