@@ -31,11 +31,13 @@ final class WorkloadStream {
     /// Subscribes. The owner must call ``close()`` when done.
     ///
     /// - Parameters:
+    ///   - spiffeID: Of WIT-SVIDs only those for this ID; nil for all.
     ///   - isFresh: Whether `attested` was compared with the process just now, not before a wait.
     ///   - announce: Called on any thread when ``next()`` will have something; must not wait.
     init(
-        _ kind: SVIDCache.Kind, _ process: PeerProcess, _ attested: AttestedWorkload, isFresh: Bool,
-        api: WorkloadAPI, announce: @escaping @Sendable () -> Void
+        _ kind: SVIDCache.Kind, _ process: PeerProcess, _ attested: AttestedWorkload,
+        spiffeID: SPIFFEID?, isFresh: Bool, api: WorkloadAPI,
+        announce: @escaping @Sendable () -> Void
     ) {
         self.kind = kind
         self.process = process
@@ -44,7 +46,9 @@ final class WorkloadStream {
         self.isFresh = isFresh
         self.api = api
         let mailbox = self.mailbox
-        let (id, first) = api.identities.subscribe(kind, attested.selectors) { delivery in
+        let (id, first) = api.identities.subscribe(
+            kind, attested.selectors, spiffeID: spiffeID
+        ) { delivery in
             let isNew = mailbox.withLockedValue { mailbox in
                 mailbox.delivery = delivery
                 defer { mailbox.isAnnounced = true }
@@ -77,10 +81,14 @@ final class WorkloadStream {
         case .x509(let view):
             message = try self.api.messages.x509(view)
             if self.last == nil { self.api.served(view, self.process) }
+        case .wit(let view):
+            message = try self.api.messages.wit(view)
         case .bundles(let view):
-            message =
-                self.kind == .x509Bundles
-                ? try self.api.messages.x509Bundles(view) : try self.api.messages.jwtBundles(view)
+            switch self.kind {
+            case .x509Bundles: message = try self.api.messages.x509Bundles(view)
+            case .witBundles: message = try self.api.messages.witBundles(view)
+            default: message = try self.api.messages.jwtBundles(view)
+            }
         }
         if message == self.last { return nil }
         // The socket may have outlived the process that was attested, or the process the program:

@@ -96,7 +96,11 @@ extension AgentConfiguration {
         self.logSourceLocation = log.sourceLocation
         self.healthChecks = file.healthChecks
         self.syncInterval = file.syncInterval ?? self.syncInterval
+        self.offersWITSVIDs = file.featureFlags.contains(FeatureFlags.witSVID)
         self.advice = file.notes
+        if self.offersWITSVIDs {
+            self.advice.append("WIT-SVIDs are on; their standard is incubating and may change")
+        }
         try self.mergeBootstrap(file, flags)
     }
 

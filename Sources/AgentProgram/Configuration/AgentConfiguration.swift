@@ -83,6 +83,8 @@ package struct AgentConfiguration: Sendable, Hashable {
     package var healthChecks = HealthCheckConfiguration()
     /// How often entries are fetched from a server that cannot push.
     package var syncInterval: Duration = .seconds(5)
+    /// Whether the WIT profile of the Workload API is offered; incubating, hence off.
+    package var offersWITSVIDs = false
     /// Advice for the operator, to be logged as warnings at start.
     package var advice: [String] = []
 

@@ -30,6 +30,7 @@ struct AgentFileConfiguration: Sendable, Hashable {
     var unixAttestor: UnixAttestorConfiguration?
     var healthChecks = HealthCheckConfiguration()
     var syncInterval: Duration?
+    var featureFlags: [String] = []
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
 
@@ -103,8 +104,9 @@ struct AgentFileConfiguration: Sendable, Hashable {
             "use_sync_authorized_entries",
             because: "the way to fetch entries is chosen by what the server has")
         try experimental.unsupported(
-            "require_pq_kem", "jwt_svid_cache_hit_timeout", "ratelimit", "broker", "feature_flags",
+            "require_pq_kem", "jwt_svid_cache_hit_timeout", "ratelimit", "broker",
             "named_pipe_name", "admin_named_pipe_name", unless: \.asksForNothing)
+        self.featureFlags = try FeatureFlags.read(from: &experimental)
         try experimental.finish()
         self.notes += experimental.notes
     }

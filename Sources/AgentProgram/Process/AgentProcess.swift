@@ -40,6 +40,7 @@ package struct AgentProcess: Sendable {
         settings.maximumJWTSVIDs = configuration.jwtSVIDCacheMaxSize
         settings.allowsUnauthenticatedVerifiers = configuration.allowUnauthenticatedVerifiers
         settings.allowedForeignJWTClaims = Set(configuration.allowedForeignJWTClaims)
+        settings.offersWITSVIDs = configuration.offersWITSVIDs
         settings.agentVersion = ProgramVersion.current
         self.healthChecks = configuration.healthChecks
         self.logger = logger
