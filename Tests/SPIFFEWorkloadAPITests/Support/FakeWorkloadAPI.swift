@@ -15,6 +15,8 @@ struct FakeWorkloadAPI: SpiffeWorkloadAPI.SimpleServiceProtocol {
     var jwtBundles: [String: Data] = [:]
     var tokens: [WorkloadAPIProto.JWTSVID] = []
     var validated = ValidateJWTSVIDResponse()
+    /// Nil: the WIT profile is not offered.
+    var wit: (svids: [WorkloadAPIProto.WITSVID], bundles: [String: String])?
     let record = CallRecord()
 
     func fetchX509SVID(
@@ -55,11 +57,27 @@ struct FakeWorkloadAPI: SpiffeWorkloadAPI.SimpleServiceProtocol {
 
     func fetchWITSVID(
         request: WITSVIDRequest, response: RPCWriter<WITSVIDResponse>, context: ServerContext
-    ) async throws { throw RPCError(code: .unimplemented, message: "no WIT profile") }
+    ) async throws {
+        guard let wit = self.wit else {
+            throw RPCError(code: .unimplemented, message: "no WIT profile")
+        }
+        var message = WITSVIDResponse()
+        message.svids = wit.svids
+        try await response.write(message)
+        try await Self.hold()
+    }
 
     func fetchWITBundles(
         request: WITBundlesRequest, response: RPCWriter<WITBundlesResponse>, context: ServerContext
-    ) async throws { throw RPCError(code: .unimplemented, message: "no WIT profile") }
+    ) async throws {
+        guard let wit = self.wit else {
+            throw RPCError(code: .unimplemented, message: "no WIT profile")
+        }
+        var message = WITBundlesResponse()
+        message.bundles = wit.bundles
+        try await response.write(message)
+        try await Self.hold()
+    }
 
     /// Keeps a stream open until the server ends.
     static func hold() async throws { try await Task.sleep(for: .seconds(3600)) }
