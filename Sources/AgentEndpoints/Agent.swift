@@ -73,7 +73,8 @@ package final class Agent: Sendable {
         self.api = WorkloadAPI(
             settings: WorkloadAPI.Settings(
                 trustDomain: configuration.trustDomain,
-                allowedForeignJWTClaims: configuration.allowedForeignJWTClaims),
+                allowedForeignJWTClaims: configuration.allowedForeignJWTClaims,
+                offersWITSVIDs: configuration.offersWITSVIDs),
             identities: self.identities,
             attestation: WorkloadAttestation(attestors: attestors, logger: logger),
             logger: logger, events: events)

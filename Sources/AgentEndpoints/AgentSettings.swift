@@ -35,6 +35,8 @@ package struct AgentSettings: Sendable {
     package var signsAhead = false
     package var allowsUnauthenticatedVerifiers = false
     package var allowedForeignJWTClaims: Set<String> = []
+    /// Whether the WIT profile of the Workload API is offered; incubating, hence off.
+    package var offersWITSVIDs = false
     /// Whether the Workload API is served at all.
     package var servesWorkloadAPI = true
     /// The Broker Endpoint; nil for none.

@@ -51,11 +51,23 @@ import Testing
         ("insecure_bootstrap = true\nrebootstrap_mode = \"auto\"", "not supported yet"),
         ("insecure_bootstrap = true\nexperimental { sync_intervall = \"5s\" }", "did you mean"),
         ("insecure_bootstrap = true\nsds { default_svid_name = \"x\" }", "not supported yet"),
+        (
+            "insecure_bootstrap = true\nexperimental { feature_flags = [\"wit-svd\"] }",
+            "did you mean \"wit-svid\"?"
+        ),
         ("insecure_bootstrap = true\nadmin_socket_path = \"/a\"", "not supported yet"),
     ])
     func refuses(_ agent: String, _ part: String) {
         let error = #expect(throws: ConfigurationError.self) { try self.load(agent) }
         #expect(error?.message.contains(part) == true, "\(error as Any)")
+    }
+
+    @Test func offersWITSVIDsOnlyWhenAsked() throws {
+        let off = try self.load("insecure_bootstrap = true")
+        #expect(!off.offersWITSVIDs)
+        let on = try self.load(
+            "insecure_bootstrap = true\nexperimental { feature_flags = [\"wit-svid\"] }")
+        #expect(on.offersWITSVIDs && !on.advice.isEmpty)
     }
 
     @Test func neverRepeatsTheJoinToken() {

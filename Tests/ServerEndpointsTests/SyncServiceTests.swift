@@ -70,6 +70,14 @@ private final class SyncStream {
         }
     }
 
+    func witResults() async throws -> [Cygnet_Sync_V1_SignWITResult] {
+        try await self.next {
+            $0.message.flatMap {
+                if case .witResults(let results) = $0 { results.results } else { nil }
+            }
+        }
+    }
+
     func jwtResult() async throws -> Cygnet_Sync_V1_SignJWTResult {
         try await self.next {
             $0.message.flatMap { if case .jwtResult(let result) = $0 { result } else { nil } }
@@ -199,6 +207,46 @@ private final class SyncStream {
                 stream.send { $0.resync = .init() }
                 let snapshot = try await stream.entries()
                 #expect(snapshot.snapshot && snapshot.upserted.count == 2)
+            }
+        }
+    }
+
+    @Test func `WIT-SVIDs are signed over the stream, and only for authorised entries`()
+        async throws
+    {
+        for isEnabled in [true, false] {
+            try await TestServer.with(authority: .init(issuesWITSVIDs: isEnabled)) { server in
+                let agent = try await server.attest("t1")
+                let other = try await server.attest("t2")
+                _ = try await server.plane.store.createEntries([
+                    .test("own", "/own", parent: agent.id.path),
+                    .test("foreign", "/f", parent: other.id.path),
+                ])
+                let key = try ProofKey(generatingFor: .es256)
+                let der = Data(key.confirmationKey.publicKey.publicKeyDER)
+                try await Self.connect(server, agent) { stream in
+                    let bundle = try await stream.bundles().upserted.first
+                    #expect(bundle?.witAuthorities.count == (isEnabled ? 1 : 0))
+                    stream.send { message in
+                        message.signWit.requests = ["own", "foreign", "none", "own"].enumerated()
+                            .map { index, entry in
+                                .with {
+                                    $0.requestID = UInt64(index)
+                                    $0.entryID = entry
+                                    $0.publicKey = index == 3 ? Data([1]) : der
+                                    $0.signingAlgorithm = "ES256"
+                                }
+                            }
+                    }
+                    let results = try await stream.witResults()
+                    #expect(results.map(\.requestID) == [0, 1, 2, 3])
+                    let codes: [Int32] = isEnabled ? [0, 5, 5, 3] : [12, 12, 12, 12]
+                    #expect(results.map(\.status.code) == codes)
+                    guard isEnabled else { return }
+                    let svid = try WITSVID(token: results[0].svid.token, proofKey: key)
+                    #expect(svid.id.path == "/own")
+                    stream.close()
+                }
             }
         }
     }

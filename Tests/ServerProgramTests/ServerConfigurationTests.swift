@@ -50,6 +50,21 @@ import Testing
         #expect(configuration.caKeyType == "rsa-2048" && configuration.jwtKeyType == "rsa-2048")
     }
 
+    @Test func issuesWITSVIDsOnlyWhenAsked() throws {
+        let off = try self.load(Self.minimal)
+        #expect(!off.issuesWITSVIDs)
+        let text = Self.minimal.replacing(
+            "server {",
+            with: """
+                server { ca_key_type = "ec-p384"
+                experimental { feature_flags = ["wit-svid"] wit_issuer = "https://acme.test" }
+                """, maxReplacements: 1)
+        let on = try self.load(text)
+        #expect(on.issuesWITSVIDs && on.witKeyType == "ec-p384")
+        #expect(on.advice.contains { $0.contains("incubating") })
+        #expect(on.advice.contains { $0.contains("OpenID Connect") }, "WIT-22")
+    }
+
     @Test func prefersFlagsOverTheFile() throws {
         var flags = ServerFlags()
         flags.trustDomain = "other.org"

@@ -39,20 +39,39 @@ package struct AgentBundle: Hashable, Sendable {
         }
     }
 
+    /// Members as those of ``JWTAuthority``.
+    package struct WITAuthority: Hashable, Sendable {
+        package var keyID: String
+        package var publicKeyDER: [UInt8]
+        package var expiresAt: Date?
+        package var isTainted: Bool
+
+        package init(
+            keyID: String, publicKeyDER: [UInt8], expiresAt: Date? = nil, isTainted: Bool = false
+        ) {
+            self.keyID = keyID
+            self.publicKeyDER = publicKeyDER
+            self.expiresAt = expiresAt
+            self.isTainted = isTainted
+        }
+    }
+
     package var trustDomain: TrustDomain
     package var x509Authorities: [X509Authority]
     package var jwtAuthorities: [JWTAuthority]
+    package var witAuthorities: [WITAuthority]
     package var refreshHint: Duration?
     package var sequenceNumber: UInt64
 
     package init(
         trustDomain: TrustDomain, x509Authorities: [X509Authority],
-        jwtAuthorities: [JWTAuthority] = [], refreshHint: Duration? = nil,
-        sequenceNumber: UInt64 = 0
+        jwtAuthorities: [JWTAuthority] = [], witAuthorities: [WITAuthority] = [],
+        refreshHint: Duration? = nil, sequenceNumber: UInt64 = 0
     ) {
         self.trustDomain = trustDomain
         self.x509Authorities = x509Authorities
         self.jwtAuthorities = jwtAuthorities
+        self.witAuthorities = witAuthorities
         self.refreshHint = refreshHint
         self.sequenceNumber = sequenceNumber
     }
@@ -91,17 +110,24 @@ package struct BundleSet: Sendable {
     struct Difference: Sendable {
         var x509Changed: Set<TrustDomain> = []
         var jwtChanged: Set<TrustDomain> = []
+        var witChanged: Set<TrustDomain> = []
         /// Key IDs of authorities of our own trust domain that were tainted just now.
         var newlyTaintedX509: Set<[UInt8]> = []
         /// Key IDs of our own JWT authorities that no token may rest on any more.
         var withdrawnJWT: Set<String> = []
-        var isEmpty: Bool { self.x509Changed.isEmpty && self.jwtChanged.isEmpty }
+        /// The same of our own WIT authorities.
+        var withdrawnWIT: Set<String> = []
+        /// All trust domains with a change.
+        var changed: Set<TrustDomain> {
+            self.x509Changed.union(self.jwtChanged).union(self.witChanged)
+        }
     }
 
     struct Held: Sendable {
         var bundle: AgentBundle
         var x509Version: UInt64
         var jwtVersion: UInt64
+        var witVersion: UInt64
         var taintedKeyIDs: Set<[UInt8]>
     }
 
@@ -133,6 +159,7 @@ package struct BundleSet: Sendable {
             if self.held.removeValue(forKey: trustDomain) != nil {
                 difference.x509Changed.insert(trustDomain)
                 difference.jwtChanged.insert(trustDomain)
+                difference.witChanged.insert(trustDomain)
             }
         }
         for bundle in change.upserted {
@@ -143,7 +170,7 @@ package struct BundleSet: Sendable {
             let jwtChanged = old?.bundle.jwtAuthorities != bundle.jwtAuthorities
             var new = Held(
                 bundle: bundle, x509Version: old?.x509Version ?? 0,
-                jwtVersion: old?.jwtVersion ?? 0,
+                jwtVersion: old?.jwtVersion ?? 0, witVersion: old?.witVersion ?? 0,
                 taintedKeyIDs: old?.taintedKeyIDs ?? [])
             if x509Changed {
                 new.x509Version = self.nextVersion
@@ -164,6 +191,17 @@ package struct BundleSet: Sendable {
                         bundle.jwtAuthorities.lazy.filter { !$0.isTainted }.map(\.keyID))
                     difference.withdrawnJWT = Set(
                         old.bundle.jwtAuthorities.lazy.map(\.keyID).filter { !usable.contains($0) })
+                }
+            }
+            if old?.bundle.witAuthorities != bundle.witAuthorities {
+                new.witVersion = self.nextVersion
+                self.nextVersion += 1
+                difference.witChanged.insert(bundle.trustDomain)
+                if isOwn, let old {
+                    let usable = Set(
+                        bundle.witAuthorities.lazy.filter { !$0.isTainted }.map(\.keyID))
+                    difference.withdrawnWIT = Set(
+                        old.bundle.witAuthorities.lazy.map(\.keyID).filter { !usable.contains($0) })
                 }
             }
             self.held[bundle.trustDomain] = new

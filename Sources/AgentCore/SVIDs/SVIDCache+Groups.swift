@@ -12,7 +12,7 @@ extension SVIDCache {
     struct Group: Sendable {
         struct Subscriber: Sendable {
             let kind: Kind
-            /// What it was sent last, to send only what differs.
+            /// What it was sent last, to send only what differs; of WIT-SVIDs `WITState` knows.
             var x509Key: X509View.Key?
             var bundleVersions: [UInt64]?
             var isServed: Bool { self.x509Key != nil || self.bundleVersions != nil }
@@ -30,6 +30,7 @@ extension SVIDCache {
         var view: X509View?
         var x509Bundles: BundleView?
         var jwtBundles: BundleView?
+        var witBundles: BundleView?
         var lastUse: UInt64 = 0
 
         func isWaiting(_ id: SubscriberID) -> Bool {
@@ -45,13 +46,22 @@ extension SVIDCache {
     /// - Parameters:
     ///   - id: Never used before.
     ///   - selectors: All attested facts about the workload.
+    ///   - spiffeID: Of WIT-SVIDs only those for this ID; nil for all.
     package mutating func subscribe(
-        _ id: SubscriberID, kind: Kind, selectors: Set<Selector>, now: Date
+        _ id: SubscriberID, kind: Kind, selectors: Set<Selector>, spiffeID: SPIFFEID? = nil,
+        now: Date
     ) -> Effects {
         var effects = Effects()
         if let refusal = self.suspension ?? (self.isSynchronised ? nil : .notReady) {
             effects.deliveries.append((id, .end(refusal)))
             return effects
+        }
+        if kind == .witSVIDs || kind == .witBundles {
+            guard self.offersWITSVIDs else {
+                effects.deliveries.append((id, .end(.noWITSVIDs)))
+                return effects
+            }
+            if kind == .witSVIDs { self.wit.streams[id] = WITState.Stream(spiffeID: spiffeID) }
         }
         let groupID = self.group(for: selectors)
         self.useCounter += 1
@@ -78,7 +88,7 @@ extension SVIDCache {
                 ? self.settings.firstAnswerTimeout : self.settings.disconnectedAnswerTimeout
             self.deadlines.add(.giveUp(id), at: now.addingTimeInterval(wait))
         }
-        effects.wantsSigning = self.signing.hasWork
+        effects.wantsSigning = self.hasWork
         return effects
     }
 
@@ -86,6 +96,7 @@ extension SVIDCache {
     package mutating func unsubscribe(_ id: SubscriberID) {
         guard let groupID = self.subscribers.removeValue(forKey: id) else { return }
         self.groups[groupID]?.subscribers[id] = nil
+        self.wit.streams[id] = nil
         self.releaseIfIdle(groupID)
     }
 
@@ -192,11 +203,12 @@ extension SVIDCache {
         self.releaseView(id)
         self.groups[id]?.x509Bundles = nil
         self.groups[id]?.jwtBundles = nil
+        self.groups[id]?.witBundles = nil
         self.settle(id, now, &effects)
     }
 
     /// Keeps a few groups that nobody listens in, because short calls come again and again.
-    private mutating func releaseIfIdle(_ id: Int) {
+    mutating func releaseIfIdle(_ id: Int) {
         guard let group = self.groups[id], group.subscribers.isEmpty else { return }
         self.idleGroupCount += 1
         if group.entries.isEmpty || self.settings.maximumIdleGroups == 0 { return self.drop(id) }
@@ -229,11 +241,14 @@ extension SVIDCache {
         guard let group = self.groups[id] else { return }
         if group.entries.isEmpty { return self.refuse(id, group, &effects) }
         var hasX509 = false
+        var hasWIT = false
         for (subscriber, state) in group.subscribers {
             switch state.kind {
             case .x509SVIDs:
                 hasX509 = true
-            case .x509Bundles, .jwtBundles:
+            case .witSVIDs:
+                hasWIT = true
+            case .x509Bundles, .jwtBundles, .witBundles:
                 let view = self.bundleView(id, state.kind)
                 if state.bundleVersions == view.versions { continue }
                 self.groups[id]?.subscribers[subscriber]?.bundleVersions = view.versions
@@ -241,6 +256,7 @@ extension SVIDCache {
             }
         }
         if hasX509 { self.settleX509(id, now, &effects) }
+        if hasWIT { self.settleWIT(id, now, &effects) }
     }
 
     private mutating func settleX509(_ id: Int, _ now: Date, _ effects: inout Effects) {
@@ -296,7 +312,7 @@ extension SVIDCache {
     /// Nothing matches any more, or nothing ever did.
     private mutating func refuse(_ id: Int, _ group: Group, _ effects: inout Effects) {
         for (subscriber, state) in group.subscribers {
-            if state.kind != .x509SVIDs, self.settings.allowsUnauthenticatedVerifiers {
+            if state.kind.isBundles, self.settings.allowsUnauthenticatedVerifiers {
                 let view = self.bundleView(id, state.kind)
                 if state.bundleVersions == view.versions { continue }
                 self.groups[id]?.subscribers[subscriber]?.bundleVersions = view.versions
@@ -305,6 +321,7 @@ extension SVIDCache {
             }
             self.groups[id]?.subscribers[subscriber] = nil
             self.subscribers[subscriber] = nil
+            self.wit.streams[subscriber] = nil
             effects.deliveries.append((subscriber, .end(.noIdentity)))
         }
         self.releaseIfIdle(id)
@@ -328,6 +345,9 @@ extension SVIDCache {
         guard let id = self.subscribers[subscriber], let group = self.groups[id],
             group.isWaiting(subscriber)
         else { return }
+        if group.subscribers[subscriber]?.kind == .witSVIDs {
+            return self.giveUpWIT(subscriber, id, now, &effects)
+        }
         let ready = group.entries.compactMap { entry in
             self.records[entry.id].flatMap {
                 $0.svid.expiresAt > now ? (entry: entry, record: $0) : nil
@@ -379,18 +399,28 @@ extension SVIDCache {
     }
 
     private mutating func bundleView(_ id: Int, _ kind: Kind) -> BundleView {
-        let isX509 = kind == .x509Bundles
-        let group = self.groups[id]
-        if let view = isX509 ? group?.x509Bundles : group?.jwtBundles { return view }
-        let domains = [self.trustDomain] + (group?.federated.sorted() ?? [])
+        let known =
+            switch kind {
+            case .x509Bundles: self.groups[id]?.x509Bundles
+            case .witBundles: self.groups[id]?.witBundles
+            default: self.groups[id]?.jwtBundles
+            }
+        if let known { return known }
+        let domains = [self.trustDomain] + (self.groups[id]?.federated.sorted() ?? [])
         let held = domains.compactMap { self.bundles.entry($0) }
         let view = BundleView(
             bundles: held.map(\.bundle),
-            versions: held.map { isX509 ? $0.x509Version : $0.jwtVersion })
-        if isX509 {
-            self.groups[id]?.x509Bundles = view
-        } else {
-            self.groups[id]?.jwtBundles = view
+            versions: held.map {
+                switch kind {
+                case .x509Bundles: $0.x509Version
+                case .witBundles: $0.witVersion
+                default: $0.jwtVersion
+                }
+            })
+        switch kind {
+        case .x509Bundles: self.groups[id]?.x509Bundles = view
+        case .witBundles: self.groups[id]?.witBundles = view
+        default: self.groups[id]?.jwtBundles = view
         }
         return view
     }

@@ -43,7 +43,7 @@ extension SVIDCache {
         for id in self.groupsByEntry[entry.id] ?? [] { self.groupChanged(id, now, &effects) }
         if outdated { self.signing.request(entry.id, urgent: false, now: now) }
         self.evict()
-        effects.wantsSigning = self.signing.hasWork
+        effects.wantsSigning = self.hasWork
         return effects
     }
 
@@ -55,7 +55,7 @@ extension SVIDCache {
         else { return effects }
         self.deadlines.add(.retry(entryID: entry.id), at: retryAt)
         for id in self.groupsByEntry[entry.id] ?? [] { self.groupChanged(id, now, &effects) }
-        effects.wantsSigning = self.signing.hasWork
+        effects.wantsSigning = self.hasWork
         return effects
     }
 
@@ -81,9 +81,20 @@ extension SVIDCache {
             case .signing(let requestID):
                 let failure = self.signingFailed(requestID, now: now)
                 effects.deliveries += failure.deliveries
+            case .rotateWIT(let entryID, let number):
+                self.rotateWIT(entryID, number, now)
+            case .expireWIT(let entryID, let number):
+                guard self.wit.records[entryID]?.number == number else { continue }
+                self.wit.records[entryID] = nil
+                self.settleWIT(ofEntry: entryID, now, &effects)
+            case .retryWIT(let entryID):
+                self.settleWIT(ofEntry: entryID, now, &effects)
+            case .signingWIT(let requestID):
+                let failure = self.witSigningFailed(requestID, now: now)
+                effects.deliveries += failure.deliveries
             }
         }
-        effects.wantsSigning = self.signing.hasWork
+        effects.wantsSigning = self.hasWork
         return effects
     }
 

@@ -39,13 +39,19 @@ package struct SVIDCache: Sendable {
     }
 
     /// What a stream of a workload asks for.
-    package enum Kind: Hashable, Sendable { case x509SVIDs, x509Bundles, jwtBundles }
+    package enum Kind: Hashable, Sendable {
+        case x509SVIDs, x509Bundles, jwtBundles, witSVIDs, witBundles
+
+        /// Whether callers without an identity may be let in.
+        var isBundles: Bool { self != .x509SVIDs && self != .witSVIDs }
+    }
 
     package typealias SubscriberID = UInt64
 
     /// What a stream is told.
     package enum Delivery: Sendable {
         case x509(X509View)
+        case wit(WITView)
         case bundles(BundleView)
         /// The last thing it hears.
         case end(WorkloadRefusal)
@@ -87,6 +93,10 @@ package struct SVIDCache: Sendable {
         case retry(entryID: String)
         case giveUp(SubscriberID)
         case signing(requestID: UInt64)
+        case rotateWIT(entryID: String, number: UInt64)
+        case expireWIT(entryID: String, number: UInt64)
+        case retryWIT(entryID: String)
+        case signingWIT(requestID: UInt64)
     }
 
     package let trustDomain: TrustDomain
@@ -102,6 +112,8 @@ package struct SVIDCache: Sendable {
     var hasEntries = false
     var records: [String: Record] = [:]
     package internal(set) var signing = SigningQueue()
+    /// What WIT-SVIDs add; empty where nobody asks for them.
+    var wit = WITState()
     var groups: [Int: Group] = [:]
     var groupIDs: [Set<Selector>: Int] = [:]
     var groupsBySelector: [Selector: Set<Int>] = [:]
@@ -130,6 +142,8 @@ package struct SVIDCache: Sendable {
     package var nextDeadline: Date? { self.deadlines.next }
     package var x509SVIDCount: Int { self.records.count }
     package var subscriberCount: Int { self.subscribers.count }
+    /// Whether something waits to be asked of the server.
+    var hasWork: Bool { self.signing.hasWork || self.wit.signing.hasWork }
 
     // MARK: From the server
 
@@ -143,6 +157,7 @@ package struct SVIDCache: Sendable {
         for entry in difference.removed {
             self.records[entry.id] = nil
             self.signing.forget(entry.id)
+            self.wit.forget(entry.id)
             effects.changedEntryIDs.append(entry.id)
             affected.formUnion(self.groupsByEntry[entry.id] ?? [])
         }
@@ -156,13 +171,14 @@ package struct SVIDCache: Sendable {
         }
         for id in affected { self.rematch(id, now, &effects) }
         for (_, new) in difference.upserted { self.signAhead(new, now) }
-        effects.wantsSigning = self.signing.hasWork
+        effects.wantsSigning = self.hasWork
         if let digest = change.digest, digest != self.entries.digest { effects.needsResync = true }
         return effects
     }
 
     private mutating func entryChanged(from old: AuthorizedEntry, to new: AuthorizedEntry) {
         if new.isNewVersion(of: old) { self.signing.entryChanged(new.id) }
+        self.wit.entryChanged(from: old, to: new)
         guard var record = self.records[new.id] else { return }
         if record.svid.spiffeID != new.spiffeID || new.isStored {
             self.records[new.id] = nil
@@ -191,6 +207,7 @@ package struct SVIDCache: Sendable {
     /// The server told us about bundles.
     package mutating func apply(_ change: BundleChange, now: Date) -> Effects {
         var effects = Effects()
+        let offeredWITSVIDs = self.offersWITSVIDs
         let difference = self.bundles.apply(change)
         self.noteSynchronised()
         effects.ownBundleChanged = difference.x509Changed.contains(self.trustDomain)
@@ -204,13 +221,18 @@ package struct SVIDCache: Sendable {
                 self.signing.request(id, urgent: self.groupsByEntry[id] != nil, now: now)
             }
         }
-        let changed = difference.x509Changed.union(difference.jwtChanged)
-        if changed.isEmpty { return effects }
+        self.replaceWIT(signedBy: difference.withdrawnWIT, now)
+        let changed = difference.changed
+        if changed.isEmpty {
+            effects.wantsSigning = self.hasWork
+            return effects
+        }
         let isOwn = changed.contains(self.trustDomain)
         for (id, group) in self.groups where isOwn || !group.federated.isDisjoint(with: changed) {
             self.groupChanged(id, now, &effects)
         }
-        effects.wantsSigning = self.signing.hasWork
+        if offeredWITSVIDs, !self.offersWITSVIDs { self.endWIT(&effects) }
+        effects.wantsSigning = self.hasWork
         return effects
     }
 
@@ -226,7 +248,7 @@ package struct SVIDCache: Sendable {
         self.isConnected = true
         self.suspension = nil
         var effects = Effects()
-        effects.wantsSigning = self.signing.hasWork
+        effects.wantsSigning = self.hasWork
         return effects
     }
 
@@ -235,6 +257,7 @@ package struct SVIDCache: Sendable {
         if !self.isConnected { return }
         self.isConnected = false
         self.signing.connectionLost()
+        self.wit.signing.connectionLost()
         let giveUpAt = now.addingTimeInterval(self.settings.disconnectedAnswerTimeout)
         for group in self.groups.values {
             for subscriber in group.subscribers.keys where group.isWaiting(subscriber) {
@@ -255,6 +278,8 @@ package struct SVIDCache: Sendable {
         self.nextGroupID = old.nextGroupID
         self.signing = old.signing
         self.signing.removeAll()
+        self.wit.signing = old.wit.signing
+        self.wit.signing.removeAll()
         self.bundles = old.bundles
         self.isConnected = old.isConnected
         self.suspension = refusal

@@ -40,7 +40,7 @@ extension WorkloadIdentities: SyncSession {
 
     package func takeRequests(limit: Int) -> [SessionRequest] {
         var requests: [SessionRequest] = []
-        let jobs = self.mutate { state in
+        let (jobs, witJobs) = self.mutate { state in
             if state.wantsResync {
                 state.wantsResync = false
                 requests.append(.resync)
@@ -50,11 +50,24 @@ extension WorkloadIdentities: SyncSession {
                 requests.append(.jwt(requestID: id, entryID: entry.id, audience: audience))
             }
             state.jwtQueue = []
+            let now = self.now()
             return (
-                state.cache.takeSigningBatch(limit: limit, now: self.now()), SVIDCache.Effects()
+                (
+                    state.cache.takeSigningBatch(limit: limit, now: now),
+                    state.cache.takeWITSigningBatch(limit: limit, now: now)
+                ), SVIDCache.Effects()
             )
         }
-        if jobs.isEmpty { return requests }
+        let batch = self.keys(for: jobs)
+        if !batch.isEmpty { requests.append(.x509(batch)) }
+        let witBatch = self.keys(forWIT: witJobs)
+        if !witBatch.isEmpty { requests.append(.wit(witBatch)) }
+        return requests
+    }
+
+    /// Makes a key for each job and keeps it until the answer comes.
+    private func keys(for jobs: [SigningQueue.Job]) -> [SessionRequest.X509] {
+        if jobs.isEmpty { return [] }
         var batch: [SessionRequest.X509] = []
         var failed: [UInt64] = []
         for job in jobs {
@@ -76,8 +89,34 @@ extension WorkloadIdentities: SyncSession {
         for id in failed {
             self.mutate { state in ((), state.cache.signingFailed(id, now: self.now())) }
         }
-        if !batch.isEmpty { requests.append(.x509(batch)) }
-        return requests
+        return batch
+    }
+
+    /// The same for WIT-SVIDs. Every validator can check ES256 proofs.
+    private func keys(forWIT jobs: [SigningQueue.Job]) -> [SessionRequest.WIT] {
+        if jobs.isEmpty { return [] }
+        var batch: [SessionRequest.WIT] = []
+        var failed: [UInt64] = []
+        for job in jobs {
+            do {
+                batch.append(
+                    SessionRequest.WIT(
+                        requestID: job.requestID, entryID: job.entry.id,
+                        key: try ProofKey(generatingFor: .es256)))
+            } catch {
+                self.logger.error(
+                    "cannot generate a workload's key", metadata: [LogKeys.error: "\(error)"])
+                failed.append(job.requestID)
+            }
+        }
+        self.mutate { state in
+            for request in batch { state.witKeys[request.requestID] = request.key }
+            return ((), SVIDCache.Effects())
+        }
+        for id in failed {
+            self.mutate { state in ((), state.cache.witSigningFailed(id, now: self.now())) }
+        }
+        return batch
     }
 
     package func receive(_ event: ServerEvent) {
@@ -95,6 +134,8 @@ extension WorkloadIdentities: SyncSession {
             self.receiveX509(requestID, result)
         case .jwt(let requestID, let result):
             self.receiveJWT(requestID, result)
+        case .wit(let requestID, let result):
+            self.receiveWIT(requestID, result)
         case .heartbeat(let digest, let serverTime):
             self.receiveHeartbeat(digest, serverTime)
         }
@@ -164,6 +205,33 @@ extension WorkloadIdentities: SyncSession {
                     LogKeys.spiffeID: "\(entry.spiffeID)", LogKeys.entryID: "\(entry.id)",
                     LogKeys.error: "\(refusal)",
                 ])
+        }
+    }
+
+    private func receiveWIT(_ requestID: UInt64, _ result: Result<String, IssuanceRefusal>) {
+        let (entry, key) = self.state.withLockedValue { state in
+            (
+                state.cache.entry(forWITRequest: requestID),
+                state.witKeys.removeValue(forKey: requestID)
+            )
+        }
+        guard let entry, let key else { return }
+        let metadata: Logger.Metadata = [
+            LogKeys.spiffeID: "\(entry.spiffeID)", LogKeys.entryID: "\(entry.id)",
+        ]
+        do {
+            let now = self.now()
+            let svid = try IssuedWITSVID(
+                token: try result.get(), key: key, expectedID: entry.spiffeID, receivedAt: now)
+            self.mutate { state in ((), state.cache.witSigned(requestID, svid, now: now)) }
+            self.logger.debug("received WIT-SVID", metadata: metadata)
+        } catch {
+            self.mutate { state in
+                ((), state.cache.witSigningFailed(requestID, now: self.now()))
+            }
+            self.logger.warning(
+                "no WIT-SVID from the server",
+                metadata: metadata.merging([LogKeys.error: "\(error)"]) { $1 })
         }
     }
 

@@ -39,6 +39,7 @@ package final class WorkloadIdentities: Sendable {
         var nextSubscriber: SVIDCache.SubscriberID = 1
         /// Keys of requests under way.
         var keys: [UInt64: WorkloadKey] = [:]
+        var witKeys: [UInt64: ProofKey] = [:]
         var jwtQueue: [UInt64] = []
         var jwtWaiters: [UInt64: [(JWTWaiter, fallback: IssuedJWTSVID?)]] = [:]
         var jwtDeadlines = DeadlineQueue<UInt64>()
@@ -79,15 +80,18 @@ package final class WorkloadIdentities: Sendable {
     /// Opens a stream. What can be said at once is returned; all else goes to `sink`.
     ///
     /// The caller must call ``unsubscribe(_:)`` in all cases.
+    ///
+    /// - Parameter spiffeID: Of WIT-SVIDs only those for this ID; nil for all.
     package func subscribe(
-        _ kind: SVIDCache.Kind, _ selectors: Set<Selector>, sink: @escaping Sink
+        _ kind: SVIDCache.Kind, _ selectors: Set<Selector>, spiffeID: SPIFFEID? = nil,
+        sink: @escaping Sink
     ) -> (id: SVIDCache.SubscriberID, first: SVIDCache.Delivery?) {
         self.mutate { state in
             let id = state.nextSubscriber
             state.nextSubscriber += 1
             if state.isStopped { return ((id, .end(.shuttingDown)), SVIDCache.Effects()) }
             var effects = state.cache.subscribe(
-                id, kind: kind, selectors: selectors, now: self.now())
+                id, kind: kind, selectors: selectors, spiffeID: spiffeID, now: self.now())
             let own = effects.deliveries.lastIndex { $0.to == id }
             let first = own.map { effects.deliveries.remove(at: $0).1 }
             if case .end? = first { return ((id, first), effects) }
@@ -239,6 +243,7 @@ package final class WorkloadIdentities: Sendable {
             let now = self.now()
             state.cache.disconnected(now: now)
             state.keys = [:]
+            state.witKeys = [:]
             state.work?.finish()
             state.work = nil
             // Calls for tokens get a moment for a new connection, then what there is.

@@ -32,5 +32,7 @@ package struct WorkloadRefusal: Error, Hashable, Sendable, CustomStringConvertib
         .unavailable, "workload attestation failed")
     package static let notIssuedYet = WorkloadRefusal(
         .unavailable, "identity could not be issued now")
+    /// The server has no authority for WIT-SVIDs.
+    package static let noWITSVIDs = WorkloadRefusal(.unimplemented, "method is not offered")
     package static let shuttingDown = WorkloadRefusal(.unavailable, "agent is shutting down")
 }

@@ -38,6 +38,32 @@ package final class X509View: Sendable {
     }
 }
 
+/// The WIT-SVIDs that a stream is told, as of one moment, in order.
+package final class WITView: Sendable {
+    /// Equal keys mean equal content.
+    struct Key: Hashable, Sendable {
+        /// Numbers of the SVIDs, in order.
+        var identities: [UInt64]
+        /// The identities' hints as bytes.
+        var hints: [[UInt8]]
+    }
+
+    package struct Identity: Sendable {
+        package let svid: IssuedWITSVID
+        package let entry: AuthorizedEntry
+    }
+
+    let key: Key
+    /// At least one; the first is the default identity.
+    package let identities: [Identity]
+    package let encoded = EncodedForm()
+
+    init(key: Key, identities: [Identity]) {
+        self.key = key
+        self.identities = identities
+    }
+}
+
 /// The bundles a workload may verify others with, as of one moment; our own trust domain's comes
 /// first.
 package final class BundleView: Sendable {

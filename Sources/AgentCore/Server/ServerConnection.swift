@@ -71,6 +71,8 @@ package enum ServerEvent: Sendable {
     case bundles(BundleChange)
     case x509(requestID: UInt64, Result<[[UInt8]], IssuanceRefusal>)
     case jwt(requestID: UInt64, Result<IssuedJWTSVID, IssuanceRefusal>)
+    /// A token as the server sent it.
+    case wit(requestID: UInt64, Result<String, IssuanceRefusal>)
     case heartbeat(digest: EntryDigest?, serverTime: Date?)
 }
 
@@ -102,7 +104,21 @@ package enum SessionRequest: Sendable {
         }
     }
 
+    package struct WIT: Sendable {
+        /// Counted apart from those of X509-SVIDs.
+        package let requestID: UInt64
+        package let entryID: String
+        package let key: ProofKey
+
+        package init(requestID: UInt64, entryID: String, key: ProofKey) {
+            self.requestID = requestID
+            self.entryID = entryID
+            self.key = key
+        }
+    }
+
     case x509([X509])
+    case wit([WIT])
     case jwt(requestID: UInt64, entryID: String, audience: [String])
     /// The entries no longer agree: send all of them.
     case resync

@@ -161,6 +161,7 @@ struct PollSession {
                 group.addTask {
                     switch request {
                     case .x509(let batch): try await self.sign(batch, session)
+                    case .wit(let batch): try await self.sign(batch, session)
                     case .jwt(let requestID, let entryID, let audience):
                         try await self.sign(requestID, entryID, audience, session)
                     case .resync: try await self.synchronise(session)
@@ -192,6 +193,42 @@ struct PollSession {
         for request in batch.dropFirst(response.results.count) {
             let refusal = IssuanceRefusal(code: 13, message: "the server did not answer")
             session.receive(.x509(requestID: request.requestID, .failure(refusal)))
+        }
+    }
+
+    private func sign(_ batch: [SessionRequest.WIT], _ session: any SyncSession) async throws {
+        let svids = Spire_Api_Server_Svid_V1_SVID.Client(wrapping: self.client)
+        var answered = 0
+        do {
+            let response = try await svids.batchNewWITSVID(
+                .with {
+                    $0.params = batch.map { request in
+                        .with {
+                            let key = request.key.confirmationKey
+                            $0.entryID = request.entryID
+                            $0.publicKey = Data(key.publicKey.publicKeyDER)
+                            $0.signingAlgorithm = key.algorithm.rawValue
+                        }
+                    }
+                }, options: self.options)
+            for (request, result) in zip(batch, response.results) {
+                session.receive(
+                    .wit(
+                        requestID: request.requestID,
+                        WireParsing.witToken(result.status, result.svid, isSet: result.hasSvid)))
+            }
+            answered = response.results.count
+        } catch let error as RPCError
+            where error.code != .unavailable && error.code != .permissionDenied
+        {
+            // Incubating: a server that refuses it is a good server for all else.
+            self.logger.warning(
+                "the server does not issue WIT-SVIDs", metadata: [LogKeys.error: "\(error.message)"]
+            )
+        }
+        for request in batch.dropFirst(answered) {
+            let refusal = IssuanceRefusal(code: 13, message: "the server did not answer")
+            session.receive(.wit(requestID: request.requestID, .failure(refusal)))
         }
     }
 

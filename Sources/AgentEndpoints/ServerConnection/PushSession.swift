@@ -88,6 +88,18 @@ struct PushSession {
                                     }
                                 }
                             }
+                        case .wit(let batch):
+                            message.signWit = .with {
+                                $0.requests = batch.map { one in
+                                    .with {
+                                        let key = one.key.confirmationKey
+                                        $0.requestID = one.requestID
+                                        $0.entryID = one.entryID
+                                        $0.publicKey = Data(key.publicKey.publicKeyDER)
+                                        $0.signingAlgorithm = key.algorithm.rawValue
+                                    }
+                                }
+                            }
                         case .jwt(let requestID, let entryID, let audience):
                             message.signJwt = .with {
                                 $0.requestID = requestID
@@ -139,6 +151,14 @@ struct PushSession {
                         .x509(
                             requestID: result.requestID,
                             WireParsing.chain(result.status, result.svid, isSet: result.hasSvid)))
+                }
+            case .witResults(let results):
+                for result in results.results {
+                    self.session.receive(
+                        .wit(
+                            requestID: result.requestID,
+                            WireParsing.witToken(result.status, result.svid, isSet: result.hasSvid))
+                    )
                 }
             case .jwtResult(let result):
                 self.session.receive(

@@ -54,6 +54,13 @@ enum WireParsing {
         }
     }
 
+    static func witToken(
+        _ status: Spire_Api_Types_Status, _ svid: Spire_Api_Types_WITSVID, isSet: Bool
+    ) -> Result<String, IssuanceRefusal> {
+        guard status.code == 0, isSet else { return .failure(self.refusal(status)) }
+        return .success(svid.token)
+    }
+
     private static func refusal(_ status: Spire_Api_Types_Status) -> IssuanceRefusal {
         IssuanceRefusal(
             code: status.code == 0 ? 13 : Int(status.code),
@@ -104,6 +111,13 @@ extension AgentBundle {
             },
             jwtAuthorities: message.jwtAuthorities.map {
                 JWTAuthority(
+                    keyID: $0.keyID, publicKeyDER: [UInt8]($0.publicKey),
+                    expiresAt: $0.expiresAt == 0
+                        ? nil : Date(timeIntervalSince1970: Double($0.expiresAt)),
+                    isTainted: $0.tainted)
+            },
+            witAuthorities: message.witAuthorities.map {
+                WITAuthority(
                     keyID: $0.keyID, publicKeyDER: [UInt8]($0.publicKey),
                     expiresAt: $0.expiresAt == 0
                         ? nil : Date(timeIntervalSince1970: Double($0.expiresAt)),

@@ -49,14 +49,17 @@ enum WorkloadRequest: Sendable {
         if audience.isEmpty {
             throw WorkloadRefusal(.invalidArgument, "audience must be specified")
         }
-        var spiffeID: SPIFFEID?
-        if !text.isEmpty {
-            do { spiffeID = try SPIFFEID(text) } catch {
-                throw WorkloadRefusal(
-                    .invalidArgument, "invalid requested SPIFFE ID: \(error.message)")
-            }
+        self = .fetchJWTSVID(
+            audience: audience, spiffeID: try WorkloadRequest.id(text))
+    }
+
+    /// The ID that a request names; nil for all.
+    static func id(_ text: String) throws(WorkloadRefusal) -> SPIFFEID? {
+        if text.isEmpty { return nil }
+        do throws(SPIFFEIDError) { return try SPIFFEID(text) } catch {
+            throw WorkloadRefusal(
+                .invalidArgument, "invalid requested SPIFFE ID: \(error.message)")
         }
-        self = .fetchJWTSVID(audience: audience, spiffeID: spiffeID)
     }
 
     private init(validateJWTSVID bytes: [UInt8]) throws(WorkloadRefusal) {
@@ -83,14 +86,20 @@ package final class WorkloadAPI: Sendable {
         /// Claims kept when a foreign trust domain's token is validated, beside `sub`, `aud` and
         /// `exp`.
         package var allowedForeignJWTClaims: Set<String>
+        /// Whether the WIT profile is offered; incubating, hence off.
+        package var offersWITSVIDs: Bool
 
-        package init(trustDomain: TrustDomain, allowedForeignJWTClaims: Set<String> = []) {
+        package init(
+            trustDomain: TrustDomain, allowedForeignJWTClaims: Set<String> = [],
+            offersWITSVIDs: Bool = false
+        ) {
             self.trustDomain = trustDomain
             self.allowedForeignJWTClaims = allowedForeignJWTClaims
+            self.offersWITSVIDs = offersWITSVIDs
         }
     }
 
-    private let settings: Settings
+    let settings: Settings
     let identities: WorkloadIdentities
     let attestation: WorkloadAttestation
     let messages: WorkloadMessages
@@ -108,6 +117,22 @@ package final class WorkloadAPI: Sendable {
         self.events = events
         self.messages = WorkloadMessages(jwtBundles: self.jwtBundles)
         self.refusals = RefusalLog(identities: identities, logger: logger, events: events)
+    }
+
+    /// What a stream of WIT-SVIDs is asked for: one identity, or all.
+    ///
+    /// - Throws: ``WorkloadRefusal`` when the profile is not offered or the message is malformed.
+    func requestedWITSVID(_ bytes: [UInt8]) throws(WorkloadRefusal) -> SPIFFEID? {
+        try self.requireWITSVIDs()
+        guard let request = try? WITSVIDRequest(serializedBytes: bytes) else {
+            throw WorkloadAPI.malformed
+        }
+        return try WorkloadRequest.id(request.spiffeID)
+    }
+
+    /// - Throws: ``WorkloadRefusal`` when the WIT profile is not offered.
+    func requireWITSVIDs() throws(WorkloadRefusal) {
+        if !self.settings.offersWITSVIDs { throw WorkloadAPI.unimplemented }
     }
 
     /// A stream has its first message.

@@ -2,6 +2,7 @@ import AgentCore
 import GRPCCore
 import NIOCore
 package import NIOHPACK
+import SPIFFE
 package import SPIFFEGRPC
 
 /// The Workload API on the event loops of its connections (SPIFFE Workload Endpoint §3): what is at hand
@@ -92,7 +93,12 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
             case .fetchJWTBundles: try self.open(.jwtBundles, process)
             case .fetchJWTSVID, .validateJWTSVID:
                 try self.answer(WorkloadRequest(self.method, request), process)
-            case .fetchWITSVID, .fetchWITBundles: throw WorkloadAPI.unimplemented
+            case .fetchWITSVID:
+                let spiffeID = try self.api.requestedWITSVID(request)
+                try self.open(.witSVIDs, process, spiffeID: spiffeID)
+            case .fetchWITBundles:
+                try self.api.requireWITSVIDs()
+                try self.open(.witBundles, process)
             }
         } catch {
             self.end(Status(error))
@@ -100,25 +106,26 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
     }
 
     private func open(
-        _ kind: SVIDCache.Kind, _ process: PeerProcess
+        _ kind: SVIDCache.Kind, _ process: PeerProcess, spiffeID: SPIFFEID? = nil
     ) throws(WorkloadRefusal) {
         if let known = try self.api.attestation.known(process) {
-            return self.open(kind, process, known, isFresh: true)
+            return self.open(kind, process, known, spiffeID: spiffeID, isFresh: true)
         }
         self.later { [api] () async throws(WorkloadRefusal) in
             try await api.attestation.attest(process)
         } then: { handler, attested in
-            handler.open(kind, process, attested, isFresh: false)
+            handler.open(kind, process, attested, spiffeID: spiffeID, isFresh: false)
         }
     }
 
     private func open(
-        _ kind: SVIDCache.Kind, _ process: PeerProcess, _ attested: AttestedWorkload, isFresh: Bool
+        _ kind: SVIDCache.Kind, _ process: PeerProcess, _ attested: AttestedWorkload,
+        spiffeID: SPIFFEID?, isFresh: Bool
     ) {
         let bound = NIOLoopBound(self as any Announced, eventLoop: self.call.eventLoop)
         let announcements = self.announcements.announcements(of: self.call.eventLoop)
         let stream = WorkloadStream(
-            kind, process, attested, isFresh: isFresh, api: self.api,
+            kind, process, attested, spiffeID: spiffeID, isFresh: isFresh, api: self.api,
             announce: { announcements.add(bound) })
         self.stream = stream
         self.push()

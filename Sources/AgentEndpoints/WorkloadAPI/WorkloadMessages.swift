@@ -11,6 +11,9 @@ import WorkloadAPIProto
 /// share the bytes.
 struct WorkloadMessages: Sendable {
     let jwtBundles: JWTBundleCache
+    private let witBundleTexts = WITBundleTexts()
+
+    init(jwtBundles: JWTBundleCache) { self.jwtBundles = jwtBundles }
 
     func x509(_ view: X509View) throws(WorkloadRefusal) -> ByteBuffer {
         try self.once(view.encoded) {
@@ -40,6 +43,29 @@ struct WorkloadMessages: Sendable {
         try self.once(view.encoded) {
             JWTBundlesResponse.with {
                 $0.bundles = Self.byID(view.bundles) { Data(self.jwtBundles.bundle($0).jwks()) }
+            }
+        }
+    }
+
+    func wit(_ view: WITView) throws(WorkloadRefusal) -> ByteBuffer {
+        try self.once(view.encoded) {
+            WITSVIDResponse.with {
+                $0.svids = view.identities.map { identity in
+                    .with {
+                        $0.spiffeID = identity.svid.spiffeID.string
+                        $0.witSvid = identity.svid.token
+                        $0.witSvidKey = identity.svid.privateJWK
+                        $0.hint = identity.entry.hint
+                    }
+                }
+            }
+        }
+    }
+
+    func witBundles(_ view: BundleView) throws(WorkloadRefusal) -> ByteBuffer {
+        try self.once(view.encoded) {
+            WITBundlesResponse.with {
+                $0.bundles = Self.byID(view.bundles) { self.witBundleTexts.text($0) }
             }
         }
     }
@@ -96,9 +122,9 @@ struct WorkloadMessages: Sendable {
     }
 
     /// Bundle maps are keyed by the trust domain's SPIFFE ID.
-    private static func byID(
-        _ bundles: [AgentBundle], _ value: (AgentBundle) -> Data
-    ) -> [String: Data] {
+    private static func byID<Value>(
+        _ bundles: [AgentBundle], _ value: (AgentBundle) -> Value
+    ) -> [String: Value] {
         Dictionary(bundles.map { ($0.trustDomain.id.string, value($0)) }) { first, _ in first }
     }
 }
@@ -128,6 +154,34 @@ final class JWTBundleCache: Sendable {
             $0[bundle.trustDomain] = Known(authorities: bundle.jwtAuthorities, bundle: parsed)
         }
         return parsed
+    }
+}
+
+/// The WIT half of bundles as documents, made once for as long as it does not change.
+final class WITBundleTexts: Sendable {
+    private struct Known {
+        let authorities: [AgentBundle.WITAuthority]
+        let text: String
+    }
+
+    private let known = NIOLockedValueBox<[TrustDomain: Known]>([:])
+
+    /// A JWK Set with the keys that can be read; the others are left out.
+    func text(_ bundle: AgentBundle) -> String {
+        if let known = self.known.withLockedValue({ $0[bundle.trustDomain] }),
+            known.authorities == bundle.witAuthorities
+        {
+            return known.text
+        }
+        var keys: [String: JWTVerificationKey] = [:]
+        for authority in bundle.witAuthorities {
+            keys[authority.keyID] = try? JWTVerificationKey(publicKeyDER: authority.publicKeyDER)
+        }
+        let text = WITBundle(trustDomain: bundle.trustDomain, authorities: keys).jwks()
+        self.known.withLockedValue {
+            $0[bundle.trustDomain] = Known(authorities: bundle.witAuthorities, text: text)
+        }
+        return text
     }
 }
 

@@ -32,12 +32,14 @@ final class WorkloadStream {
     /// Subscribes. The owner must call ``close()`` when done.
     ///
     /// - Parameters:
+    ///   - spiffeID: Of WIT-SVIDs only those for this ID; nil for all.
     ///   - isFresh: Whether `attested` was compared with the process just now, not before a wait.
     ///   - served: Told of the first message of a stream of X509-SVIDs.
     ///   - announce: Called on any thread when ``next()`` will have something; must not wait.
     init(
         _ kind: SVIDCache.Kind, _ process: any WorkloadProcess, _ attested: AttestedWorkload,
-        isFresh: Bool, api: WorkloadAPI, served: ((X509View) -> Void)? = nil,
+        spiffeID: SPIFFEID? = nil, isFresh: Bool, api: WorkloadAPI,
+        served: ((X509View) -> Void)? = nil,
         announce: @escaping @Sendable () -> Void
     ) {
         self.kind = kind
@@ -48,7 +50,9 @@ final class WorkloadStream {
         self.api = api
         self.served = served
         let mailbox = self.mailbox
-        let (id, first) = api.identities.subscribe(kind, attested.selectors) { delivery in
+        let (id, first) = api.identities.subscribe(
+            kind, attested.selectors, spiffeID: spiffeID
+        ) { delivery in
             let isNew = mailbox.withLockedValue { mailbox in
                 mailbox.delivery = delivery
                 defer { mailbox.isAnnounced = true }
@@ -84,10 +88,14 @@ final class WorkloadStream {
                 self.api.served(view, self.process)
                 self.served?(view)
             }
+        case .wit(let view):
+            message = try self.api.messages.wit(view)
         case .bundles(let view):
-            message =
-                self.kind == .x509Bundles
-                ? try self.api.messages.x509Bundles(view) : try self.api.messages.jwtBundles(view)
+            switch self.kind {
+            case .x509Bundles: message = try self.api.messages.x509Bundles(view)
+            case .witBundles: message = try self.api.messages.witBundles(view)
+            default: message = try self.api.messages.jwtBundles(view)
+            }
         }
         if message == self.last { return nil }
         // The socket may have outlived the process that was attested, or the process the program:

@@ -99,7 +99,11 @@ extension AgentConfiguration {
         self.syncInterval = file.syncInterval ?? self.syncInterval
         self.broker = file.broker?.settings
         try self.broker?.checkDirectory(against: self.socketPath)
+        self.offersWITSVIDs = file.featureFlags.contains(FeatureFlags.witSVID)
         self.advice = file.notes
+        if self.offersWITSVIDs {
+            self.advice.append("WIT-SVIDs are on; their standard is incubating and may change")
+        }
         try self.mergeBootstrap(file, flags)
     }
 

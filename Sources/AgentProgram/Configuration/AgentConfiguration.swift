@@ -86,6 +86,8 @@ package struct AgentConfiguration: Sendable, Hashable {
     package var syncInterval: Duration = .seconds(5)
     /// The Broker Endpoint; nil for none.
     package var broker: BrokerSettings?
+    /// Whether the WIT profile of the Workload API is offered; incubating, hence off.
+    package var offersWITSVIDs = false
     /// Advice for the operator, to be logged as warnings at start.
     package var advice: [String] = []
 

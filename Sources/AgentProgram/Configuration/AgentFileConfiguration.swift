@@ -31,6 +31,7 @@ struct AgentFileConfiguration: Sendable, Hashable {
     var healthChecks = HealthCheckConfiguration()
     var syncInterval: Duration?
     var broker: BrokerFileConfiguration?
+    var featureFlags: [String] = []
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
 
@@ -104,11 +105,12 @@ struct AgentFileConfiguration: Sendable, Hashable {
             "use_sync_authorized_entries",
             because: "the way to fetch entries is chosen by what the server has")
         try experimental.unsupported(
-            "require_pq_kem", "jwt_svid_cache_hit_timeout", "ratelimit", "feature_flags",
-            "named_pipe_name", "admin_named_pipe_name", unless: \.asksForNothing)
+            "require_pq_kem", "jwt_svid_cache_hit_timeout", "ratelimit", "named_pipe_name",
+            "admin_named_pipe_name", unless: \.asksForNothing)
         if let broker = try experimental.section("broker") {
             self.broker = try BrokerFileConfiguration(broker)
         }
+        self.featureFlags = try FeatureFlags.read(from: &experimental)
         try experimental.finish()
         self.notes += experimental.notes + (self.broker?.notes ?? [])
     }

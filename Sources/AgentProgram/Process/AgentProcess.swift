@@ -41,6 +41,7 @@ package struct AgentProcess: Sendable {
         settings.allowsUnauthenticatedVerifiers = configuration.allowUnauthenticatedVerifiers
         settings.allowedForeignJWTClaims = Set(configuration.allowedForeignJWTClaims)
         settings.broker = configuration.broker
+        settings.offersWITSVIDs = configuration.offersWITSVIDs
         settings.agentVersion = ProgramVersion.current
         self.healthChecks = configuration.healthChecks
         self.logger = logger

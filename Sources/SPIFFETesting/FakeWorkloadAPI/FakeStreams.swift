@@ -17,13 +17,17 @@ final class FakeStreams<Message: Sendable>: Sendable {
     }
 
     private struct State {
-        var current: Result<Message, RPCError> = .failure(
-            FakeWorkloadAPI.Failure.noIdentity.rpcError)
+        var current: Result<Message, RPCError>
         var streams: [Int: AsyncStream<Event>.Continuation] = [:]
         var next = 0
     }
 
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
+
+    /// - Parameter failure: What streams hear until something is set.
+    init(_ failure: FakeWorkloadAPI.Failure = .noIdentity) {
+        self.state = NIOLockedValueBox(State(current: .failure(failure.rpcError)))
+    }
 
     /// Sets what new streams begin with, and tells the open ones.
     func set(_ outcome: Result<Message, RPCError>) {

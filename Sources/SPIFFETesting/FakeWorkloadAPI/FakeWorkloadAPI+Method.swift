@@ -18,6 +18,10 @@ extension FakeWorkloadAPI {
         public static let fetchJWTBundles = Method("FetchJWTBundles")
         /// The check of a token.
         public static let validateJWTSVID = Method("ValidateJWTSVID")
+        /// The stream of WIT-SVIDs; not served.
+        public static let fetchWITSVID = Method("FetchWITSVID")
+        /// The stream of WIT bundles; not served.
+        public static let fetchWITBundles = Method("FetchWITBundles")
     }
 
     /// How a call can fail.

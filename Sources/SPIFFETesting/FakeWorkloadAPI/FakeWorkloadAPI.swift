@@ -31,6 +31,9 @@ public final class FakeWorkloadAPI: Sendable {
     let x509 = FakeStreams<X509SVIDResponse>()
     let x509Bundles = FakeStreams<X509BundlesResponse>()
     let jwtBundles = FakeStreams<JWTBundlesResponse>()
+    // The WIT profile is optional: not supported until a test sends something.
+    let wit = FakeStreams<WITSVIDResponse>(.notSupported)
+    let witBundles = FakeStreams<WITBundlesResponse>(.notSupported)
     let state = NIOLockedValueBox(FakeState())
 
     /// - Parameter socketPath: Must be free; nil takes a new one in the folder for temporary files.
@@ -156,6 +159,8 @@ public final class FakeWorkloadAPI: Sendable {
         case .fetchX509SVID: self.x509.interrupt(event)
         case .fetchX509Bundles: self.x509Bundles.interrupt(event)
         case .fetchJWTBundles: self.jwtBundles.interrupt(event)
+        case .fetchWITSVID: self.wit.interrupt(event)
+        case .fetchWITBundles: self.witBundles.interrupt(event)
         default: break
         }
     }
@@ -191,6 +196,12 @@ public final class FakeWorkloadAPI: Sendable {
 
     /// Likewise for JWT bundles.
     package func send(_ message: JWTBundlesResponse) { self.jwtBundles.set(.success(message)) }
+
+    /// Likewise for WIT-SVIDs.
+    package func send(_ message: WITSVIDResponse) { self.wit.set(.success(message)) }
+
+    /// Likewise for WIT bundles.
+    package func send(_ message: WITBundlesResponse) { self.witBundles.set(.success(message)) }
 
     /// Answers requests for tokens and for their validation with these messages, whatever was asked.
     package func answer(

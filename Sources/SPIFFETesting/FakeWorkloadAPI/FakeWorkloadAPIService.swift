@@ -99,17 +99,19 @@ struct FakeWorkloadAPIService: SpiffeWorkloadAPI.ServiceProtocol {
         }
     }
 
-    // MARK: Not served
+    // MARK: WIT profile
 
     func fetchWITSVID(
         request: ServerRequest<WITSVIDRequest>, context: ServerContext
     ) async throws -> StreamingServerResponse<WITSVIDResponse> {
-        throw FakeWorkloadAPI.Failure.notSupported.rpcError
+        try await self.begin(.fetchWITSVID, request.metadata)
+        return StreamingServerResponse { try await self.stream(self.api.wit, $0) }
     }
 
     func fetchWITBundles(
         request: ServerRequest<WITBundlesRequest>, context: ServerContext
     ) async throws -> StreamingServerResponse<WITBundlesResponse> {
-        throw FakeWorkloadAPI.Failure.notSupported.rpcError
+        try await self.begin(.fetchWITBundles, request.metadata)
+        return StreamingServerResponse { try await self.stream(self.api.witBundles, $0) }
     }
 }

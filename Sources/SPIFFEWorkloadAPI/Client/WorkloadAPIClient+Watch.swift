@@ -63,9 +63,9 @@ extension WorkloadAPIClient {
     }
 
     /// Runs with what is done for one message; reports the error when the message is bad.
-    private typealias Received = @Sendable (() throws(WorkloadAPIError) -> Void) -> Void
+    typealias Received = @Sendable (() throws(WorkloadAPIError) -> Void) -> Void
 
-    private func watch(
+    func watch(
         _ method: String, _ onError: @escaping @Sendable (WorkloadAPIError) -> Void,
         _ stream: (API, CallOptions, @escaping Received) async throws -> Void
     ) async throws(WorkloadAPIError) {

@@ -1,6 +1,7 @@
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import Logging
+import NIOConcurrencyHelpers
 public import SPIFFE
 import SwiftProtobuf
 import WorkloadAPIProto
@@ -18,6 +19,8 @@ public final class WorkloadAPIClient: Sendable {
     public let address: WorkloadAPIAddress
     let configuration: WorkloadAPIConfiguration
     private let grpc: GRPCClient<HTTP2ClientTransport.Posix>
+    /// Set once the server has said that it does not offer the WIT profile.
+    let witRefusal = NIOLockedValueBox<WorkloadAPIError?>(nil)
 
     /// Makes a client; does not connect.
     ///
@@ -223,7 +226,7 @@ public final class WorkloadAPIClient: Sendable {
         WorkloadAPIError(error, calling: method, at: self.address)
     }
 
-    private func call<Message: Sendable>(
+    func call<Message: Sendable>(
         _ method: String, _ body: (API, CallOptions) async throws -> Message
     ) async throws(WorkloadAPIError) -> Message {
         do {
@@ -234,7 +237,7 @@ public final class WorkloadAPIClient: Sendable {
     }
 
     /// The first message of a stream; the call ends with it.
-    private static func first<Message: Sendable>(
+    static func first<Message: Sendable>(
         _ response: StreamingClientResponse<Message>
     ) async throws -> Message {
         for try await message in response.messages { return message }

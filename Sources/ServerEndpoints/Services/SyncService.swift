@@ -147,6 +147,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         switch message.message {
         case .signX509(let batch): try await self.signX509(batch, agent: agent, outbox, call)
         case .signJwt(let wanted): try await self.signJWT(wanted, agent: agent, outbox, call)
+        case .signWit(let batch): try await self.signWIT(batch, agent: agent, outbox, call)
         case .resync: self.directory.resync(session)
         case .hello: throw ServerError(.invalidArgument, "hello may be sent only once")
         case nil:
@@ -184,6 +185,53 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         try await outbox.write(
             .with {
                 $0.x509Results = .with {
+                    $0.results = zip(batch.requests, results).map { request, result in
+                        .with {
+                            $0.requestID = request.requestID
+                            switch result {
+                            case .success(let svid):
+                                $0.status = itemOK
+                                $0.svid = Wire.message(svid)
+                            case .failure(let error):
+                                $0.status = error.itemStatus
+                            }
+                        }
+                    }
+                }
+            })
+    }
+
+    private func signWIT(
+        _ batch: Cygnet_Sync_V1_SignWITBatch, agent: SPIFFEID, _ outbox: SyncOutbox,
+        _ call: CallContext
+    ) async throws {
+        guard batch.requests.count <= Self.maxBatch else {
+            throw ServerError(
+                .invalidArgument,
+                "batch of \(batch.requests.count); at most \(Self.maxBatch) are accepted")
+        }
+        try await self.limits.waitInParts(batch.requests.count, address: call.remoteIPAddress)
+        let wanted = batch.requests.map { request in
+            Result { () throws(ServerError) -> WITIssuance in
+                try self.directory.witIssuance(
+                    entryID: request.entryID, agent: agent,
+                    key: try ConfirmationKey(
+                        publicKeyDER: [UInt8](request.publicKey),
+                        algorithm: request.signingAlgorithm))
+            }
+        }
+        let results: [Result<IssuedWITSVID, ServerError>]
+        do {
+            results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
+        } catch let error as ServerError {
+            self.logger.error(
+                "issuance refused",
+                metadata: [LogKeys.agentID: "\(agent)", LogKeys.error: "\(error.message)"])
+            results = wanted.map { _ in .failure(error) }
+        }
+        try await outbox.write(
+            .with {
+                $0.witResults = .with {
                     $0.results = zip(batch.requests, results).map { request, result in
                         .with {
                             $0.requestID = request.requestID

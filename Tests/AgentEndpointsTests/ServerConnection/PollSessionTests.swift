@@ -19,6 +19,7 @@ private struct OldServer: RegistrableRPCService {
     /// Entries per message.
     var pageSize = 500
     var knowsSync = true
+    var knowsWIT = true
     let entries: NIOLockedValueBox<[Spire_Api_Types_Entry]>
     let asked = NIOLockedValueBox<[[String]]>([])
 
@@ -87,6 +88,23 @@ private struct OldServer: RegistrableRPCService {
                         } else {
                             $0.status = .with { $0.message = "OK" }
                             $0.svid = .with { $0.certChain = [one.csr] }
+                        }
+                    }
+                }
+            }
+        }
+        self.answer(Spire_Api_Server_Svid_V1_SVID.Method.BatchNewWITSVID.descriptor, &router) {
+            (request: Spire_Api_Server_Svid_V1_BatchNewWITSVIDRequest)
+                -> Spire_Api_Server_Svid_V1_BatchNewWITSVIDResponse in
+            guard self.knowsWIT else {
+                throw RPCError(code: .unimplemented, message: "no WIT-SVIDs")
+            }
+            return Spire_Api_Server_Svid_V1_BatchNewWITSVIDResponse.with {
+                $0.results = request.params.map { one in
+                    .with {
+                        $0.status = .with { $0.code = one.entryID == "denied" ? 5 : 0 }
+                        if one.entryID != "denied" {
+                            $0.svid = .with { $0.token = one.signingAlgorithm }
                         }
                     }
                 }
@@ -231,6 +249,9 @@ private final class RecordingSession: SyncSession {
             case .jwt(let id, .success): state.events.append("jwt \(id)")
             case .jwt(let id, .failure(let refusal)):
                 state.events.append("jwt \(id) \(refusal.code)")
+            case .wit(let id, .success(let token)): state.events.append("wit \(id) \(token)")
+            case .wit(let id, .failure(let refusal)):
+                state.events.append("wit \(id) \(refusal.code)")
             case .heartbeat: break
             }
         }
@@ -329,5 +350,25 @@ struct PollSessionTests {
         try await self.poll(OldServer(["a"]), session) { $0.events.count == 3 }
         #expect(
             Set(session.state.withLockedValue { $0.events }) == ["x509 1 1", "x509 2 5", "jwt 3 5"])
+    }
+
+    @Test("WIT-SVIDs are asked for in a batch; a server without them is a good server for all else")
+    func witSigning() async throws {
+        for knowsWIT in [true, false] {
+            let session = RecordingSession(requests: [
+                .wit([
+                    .init(requestID: 1, entryID: "a", key: try ProofKey(generatingFor: .es256)),
+                    .init(
+                        requestID: 2, entryID: "denied", key: try ProofKey(generatingFor: .es256)),
+                ]), .jwt(requestID: 3, entryID: "a", audience: ["x"]),
+            ])
+            var server = OldServer(["a"])
+            server.knowsWIT = knowsWIT
+            try await self.poll(server, session) { $0.events.count == 3 }
+            let want: Set<String> =
+                knowsWIT
+                ? ["wit 1 ES256", "wit 2 5", "jwt 3 5"] : ["wit 1 13", "wit 2 13", "jwt 3 5"]
+            #expect(Set(session.state.withLockedValue { $0.events }) == want)
+        }
     }
 }

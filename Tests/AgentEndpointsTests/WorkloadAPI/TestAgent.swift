@@ -22,14 +22,18 @@ final class TestAgent: Sendable {
     let identities: WorkloadIdentities
     let rootKey = P256.Signing.PrivateKey()
     let jwtKey = P256.Signing.PrivateKey()
+    let witKey = P256.Signing.PrivateKey()
+    private let offersWITSVIDs: Bool
     let rootDER: [UInt8]
     private let root: Certificate
     let api: WorkloadAPI
 
     init(
         allowsUnauthenticatedVerifiers: Bool = false, foreignClaims: Set<String> = [],
-        attestor: (any WorkloadAttestor)? = nil
+        attestor: (any WorkloadAttestor)? = nil,
+        offersWITSVIDs: Bool = false
     ) throws {
+        self.offersWITSVIDs = offersWITSVIDs
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         self.trustDomain = try TrustDomain("acme.test")
         var settings = WorkloadIdentities.Settings()
@@ -38,7 +42,8 @@ final class TestAgent: Sendable {
             trustDomain: self.trustDomain, settings: settings, logger: logger)
         self.api = WorkloadAPI(
             settings: WorkloadAPI.Settings(
-                trustDomain: self.trustDomain, allowedForeignJWTClaims: foreignClaims),
+                trustDomain: self.trustDomain, allowedForeignJWTClaims: foreignClaims,
+                offersWITSVIDs: offersWITSVIDs),
             identities: self.identities,
             attestation: WorkloadAttestation(
                 attestors: [attestor ?? OwnUser()], logger: logger), logger: logger
@@ -101,7 +106,12 @@ final class TestAgent: Sendable {
             jwtAuthorities: [
                 AgentBundle.JWTAuthority(
                     keyID: "k1", publicKeyDER: Array(self.jwtKey.publicKey.derRepresentation))
-            ])
+            ],
+            witAuthorities: self.offersWITSVIDs
+                ? [
+                    AgentBundle.WITAuthority(
+                        keyID: "w1", publicKeyDER: Array(self.witKey.publicKey.derRepresentation))
+                ] : [])
     }
 
     static func entry(
@@ -130,6 +140,12 @@ final class TestAgent: Sendable {
                     let result = Result { try self.token(entryID, audience) }
                         .mapError { IssuanceRefusal(code: 13, message: "\($0)") }
                     self.identities.receive(.jwt(requestID: id, result))
+                case .wit(let batch):
+                    for one in batch {
+                        let result = Result { try self.witToken(one) }
+                            .mapError { IssuanceRefusal(code: 13, message: "\($0)") }
+                        self.identities.receive(.wit(requestID: one.requestID, result))
+                    }
                 case .resync:
                     break
                 }
@@ -179,6 +195,18 @@ final class TestAgent: Sendable {
             spiffeID: try SPIFFEID("spiffe://acme.test/" + entryID),
             token: try signer.sign(claims: claims.serialized()), issuedAt: now,
             expiresAt: now.addingTimeInterval(300), keyID: "k1")
+    }
+
+    private func witToken(_ request: SessionRequest.WIT) throws -> String {
+        let now = Int64(Date().timeIntervalSince1970)
+        let signer = try JWSSigner(
+            privateKey: Certificate.PrivateKey(self.witKey), keyID: "w1", type: "wit+jwt")
+        let claims: JSONValue = [
+            "sub": .string("spiffe://acme.test/" + request.entryID), "iat": .int(now),
+            "exp": .int(now + 3600),
+            "cnf": ["jwk": .object(request.key.confirmationKey.jwk)],
+        ]
+        return try signer.sign(claims: claims.serialized())
     }
 
     private static func der(_ certificate: Certificate) throws -> [UInt8] {

@@ -100,7 +100,7 @@ struct WorkloadAPITests {
         }
     }
 
-    @Test("WAPI-03: the WIT methods are unimplemented")
+    @Test("WAPI-03, STB-01: the WIT methods are unimplemented unless they are switched on")
     func wit() async throws {
         let agent = try TestAgent()
         agent.synchronise([try TestAgent.entry("a")])

@@ -1,0 +1,105 @@
+public import SPIFFE
+
+/// The WIT-SVIDs of this process, with their keys, and the bundles to verify those of others, always fresh.
+///
+/// Incubating. Holds two streams while ``run()`` runs; rules of withdrawal as ``X509Source``. Present an
+/// identity with `WorkloadProofSigner`; check others' with `WorkloadProofVerifier` and this as the source of
+/// bundles.
+public final class WITSource: WITBundleSource, Sendable {
+    private let client: WorkloadAPIClient
+    private let ownsClient: Bool
+    private let svids = LatestValue<[WITSVID]>(withdrawn: [])
+    private let latestBundles = LatestValue<WITBundleSet>(withdrawn: WITBundleSet())
+
+    /// Makes a source with a connection of its own; does not connect.
+    ///
+    /// - Parameter address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
+    /// - Throws: ``WorkloadAPIError`` `noAddress` or `invalidAddress`.
+    public init(
+        address: WorkloadAPIAddress? = nil,
+        configuration: WorkloadAPIConfiguration = WorkloadAPIConfiguration()
+    ) throws(WorkloadAPIError) {
+        self.client = try WorkloadAPIClient(address: address, configuration: configuration)
+        self.ownsClient = true
+    }
+
+    /// Makes a source that shares a connection; the caller runs the client.
+    public init(client: WorkloadAPIClient) {
+        self.client = client
+        self.ownsClient = false
+    }
+
+    /// Keeps SVIDs and bundles fresh until the task is cancelled; then returns. May be called once.
+    ///
+    /// - Throws: ``WorkloadAPIError`` for which waiting does not help, as ``X509Source/run()``;
+    ///   `notSupported` when the server has no WIT profile.
+    public func run() async throws {
+        try self.svids.begin()
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                defer { group.cancelAll() }
+                if self.ownsClient { group.addTask { try await self.client.run() } }
+                group.addTask {
+                    try await self.client.watchWITSVIDs(
+                        onUpdate: { self.svids.update($0) },
+                        onError: { WITSource.failed($0, self.svids) })
+                }
+                group.addTask {
+                    try await self.client.watchWITBundles(
+                        onUpdate: { self.latestBundles.update($0) },
+                        onError: { WITSource.failed($0, self.latestBundles) })
+                }
+                // Each lasts until it is cancelled or fails for good, and then so does the whole.
+                try await group.next()
+            }
+            self.end(WorkloadAPIError(.stopped, "the WIT source has ended"))
+        } catch {
+            let reason =
+                error as? WorkloadAPIError
+                ?? WorkloadAPIError(.failed, "the WIT source has ended", cause: error)
+            self.end(reason)
+            throw reason
+        }
+    }
+
+    private func end(_ error: WorkloadAPIError) {
+        self.svids.end(error)
+        self.latestBundles.end(error)
+    }
+
+    private static func failed<Value: Sendable>(
+        _ error: WorkloadAPIError, _ latest: LatestValue<Value>
+    ) {
+        if error.code == .noIdentity { latest.withdraw(error) } else { latest.report(error) }
+    }
+
+    /// Returns as soon as SVIDs and bundles are there; rules as ``X509Source/ready(within:)``, the limit
+    /// for each.
+    public func ready(within limit: Duration? = nil) async throws {
+        try await self.svids.ready(within: limit)
+        try await self.latestBundles.ready(within: limit)
+    }
+
+    /// The identities of this moment; the first is the default.
+    ///
+    /// - Throws: ``WorkloadAPIError`` with the reason why there are none.
+    public func witSVIDs() throws(WorkloadAPIError) -> [WITSVID] { try self.svids.current() }
+
+    /// The bundle of exactly this trust domain; nil when there is none, then no token of it is trusted.
+    public func witBundle(for trustDomain: TrustDomain) -> WITBundle? {
+        try? self.latestBundles.current().witBundle(for: trustDomain)
+    }
+
+    /// The bundles of this moment.
+    ///
+    /// - Throws: ``WorkloadAPIError`` with the reason why there are none.
+    public func bundles() throws(WorkloadAPIError) -> WITBundleSet {
+        try self.latestBundles.current()
+    }
+
+    /// The identities from now on; rules as ``X509Source/updates``.
+    public var updates: AsyncStream<[WITSVID]> { self.svids.follow { $0 } }
+
+    /// The bundles from now on.
+    public var bundleUpdates: AsyncStream<WITBundleSet> { self.latestBundles.follow { $0 } }
+}
