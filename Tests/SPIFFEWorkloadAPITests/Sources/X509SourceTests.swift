@@ -154,10 +154,14 @@ import WorkloadAPIProto
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
             group.addTask { try await source.run() }
-            let error = try await #require(throws: WorkloadAPIError.self) {
-                try await source.ready(within: .seconds(2))
+            // On a busy machine the first attempt may take longer than one wait.
+            var code = WorkloadAPIError.Code.deadlineExceeded
+            while code == .deadlineExceeded {
+                code = try await #require(throws: WorkloadAPIError.self) {
+                    try await source.ready(within: .seconds(2))
+                }.code
             }
-            #expect(error.code == .unavailable)
+            #expect(code == .unavailable)
             try await fake.serving { try await source.ready(within: patience) }
         }
     }
@@ -166,14 +170,17 @@ import WorkloadAPIProto
     func noIdentityInTime() async throws {
         let fake = try FakeWorkloadAPI()
         try await fake.serving {
-            let error = try await #require(throws: WorkloadAPIError.self) {
-                try await withX509Source(
-                    address: fake.address, readyWithin: .seconds(5), configuration: quick
-                ) { _ in Issue.record("the body ran without identity") }
+            // On a busy machine two attempts may take longer than one wait.
+            while fake.callCount(of: .fetchX509SVID) < 2 {
+                let error = try await #require(throws: WorkloadAPIError.self) {
+                    try await withX509Source(
+                        address: fake.address, readyWithin: .seconds(5), configuration: quick
+                    ) { _ in Issue.record("the body ran without identity") }
+                }
+                #expect([.noIdentity, .deadlineExceeded].contains(error.code))
+                if fake.callCount(of: .fetchX509SVID) > 1 { #expect(error.code == .noIdentity) }
             }
-            #expect(error.code == .noIdentity)
         }
-        #expect(fake.callCount(of: .fetchX509SVID) > 1)
     }
 
     @Test(
