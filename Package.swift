@@ -354,6 +354,14 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        .executableTarget(
+            name: "sdk-peer",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "SPIFFEGRPC", grpcCore, grpcTransport,
+                nioCore,
+            ],
+            path: "Tests/SDKPeer", swiftSettings: settings),
+
         // MARK: Examples
         .target(
             name: "SmartCityMessages",
