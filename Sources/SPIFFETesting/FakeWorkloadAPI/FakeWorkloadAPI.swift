@@ -49,7 +49,7 @@ public final class FakeWorkloadAPI: Sendable {
     /// Serves as long as the body runs; may be called again afterwards, as an agent that was restarted.
     ///
     /// - Throws: What the body throws, or why the socket cannot be bound.
-    public func serving<Result: Sendable>(
+    public nonisolated(nonsending) func serving<Result: Sendable>(
         _ body: () async throws -> Result
     ) async throws -> Result {
         let server = GRPCServer(
@@ -74,6 +74,7 @@ public final class FakeWorkloadAPI: Sendable {
     /// Each call issues new X509-SVIDs, so calling it again is a rotation.
     ///
     /// - Parameters:
+    ///   - authority: Who issues them.
     ///   - paths: The paths of the caller's SPIFFE IDs; the first is the default identity.
     ///   - federated: Whom it may believe beside its own trust domain.
     /// - Throws: `SPIFFEIDError` for a path.
