@@ -6,6 +6,8 @@
 #   make release  cygnet-server and cygnet-agent as they are to be installed, in .build/release
 #   make fuzz     what libFuzzer thinks up, against the HTTP/2 connection
 #   make check    imports, format, generated code, documentation
+#   make docs     the SDK's reference, in .build/docs
+#   make five-minutes   follows the five-minute article in an empty package
 #
 # CYGNET_STRICT=1 turns warnings into errors (CI does); CYGNET_LONG=1 runs the long scenarios in full.
 
@@ -21,10 +23,10 @@ RELEASE_BIN := .build/release
 # say TEXT: a heading that stands out between the lines of the tools.
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help setup build demo run-demo test unit scenarios bench release fuzz check generate format clean
+.PHONY: help setup build demo run-demo test unit scenarios bench release fuzz check docs five-minutes generate format clean
 
 help:
-	@sed -n '2,9p' Makefile | sed 's/^# \{0,1\}//'
+	@sed -n '2,11p' Makefile | sed 's/^# \{0,1\}//'
 
 setup:
 	@dev/setup
@@ -75,11 +77,20 @@ fuzz:
 	$(call say,fuzzing the HTTP/2 connection for $(or $(FOR),60) s)
 	@dev/fuzz $(or $(FOR),60)
 
-# All four run, so that one round shows every finding.
+docs:
+	@dev/setup build
+	@dev/docs
+
+five-minutes: build
+	@dev/setup test
+	$(call say,the five-minute article in an empty package. The first time takes about five minutes)
+	@dev/check-five-minutes
+
+# All five run, so that one round shows every finding.
 check:
 	@dev/setup build generate
 	@failed=(); \
-	for step in "check-imports" "format check" "check-docs" "check-generated"; do \
+	for step in "check-imports" "format check" "check-docs" "check-generated" "docs"; do \
 	    printf '\n\033[1m==> dev/%s\033[0m\n' "$$step"; \
 	    dev/$$step || failed+=("$$step"); \
 	done; \

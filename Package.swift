@@ -362,6 +362,23 @@ let package = Package(
             ],
             path: "Tests/SDKPeer", swiftSettings: settings),
 
+        // MARK: Code of the documentation
+        .target(
+            name: "DocumentationExamples",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEHTTP",
+                "SPIFFEHummingbird", "SPIFFETesting", grpcCore, grpcTransport, hummingbird, nioCore,
+                nioPosix, nioHTTP1, nioSSL,
+            ],
+            path: "Examples/Documentation", swiftSettings: settings),
+        .executableTarget(
+            name: "greeter", dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFEWorkloadAPI"],
+            path: "Examples/FiveMinutes", swiftSettings: settings),
+        .testTarget(
+            name: "DocumentationTests",
+            dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFETesting", "SPIFFEWorkloadAPI"],
+            swiftSettings: settings),
+
         // MARK: Examples
         .target(
             name: "SmartCityMessages",
