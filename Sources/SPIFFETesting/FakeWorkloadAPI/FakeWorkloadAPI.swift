@@ -171,8 +171,9 @@ public final class FakeWorkloadAPI: Sendable {
     /// Returns as soon as there were this many calls of a method, or the task is cancelled.
     public func waitForCalls(of method: Method, atLeast count: Int) async {
         let (arrivals, arrived) = AsyncStream.makeStream(of: Void.self)
-        self.state.withLockedValue { $0.watchers.append(arrived) }
-        defer { arrived.finish() }
+        let key = UUID()
+        self.state.withLockedValue { $0.watchers[key] = arrived }
+        defer { self.state.withLockedValue { $0.watchers[key] = nil } }
         if self.callCount(of: method) >= count { return }
         for await _ in arrivals where self.callCount(of: method) >= count { return }
     }
