@@ -7,6 +7,8 @@
 #   make fuzz         what libFuzzer thinks up, against the HTTP/2 connection
 #   make check        imports, format, generated code, documentation, conformance table
 #   make conformance  all tests, then docs/conformance.md with their results
+#   make docs         the SDK's reference, in .build/docs
+#   make five-minutes follows the five-minute article in an empty package
 #
 # CYGNET_STRICT=1 turns warnings into errors (CI does); CYGNET_LONG=1 runs the long scenarios in full.
 
@@ -23,10 +25,10 @@ RELEASE_BIN := .build/release
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .PHONY: help setup build demo run-demo test unit scenarios conformance bench release fuzz check generate \
-    format clean
+    docs five-minutes format clean
 
 help:
-	@sed -n '3,10p' Makefile | sed 's/^# \{0,1\}//'
+	@sed -n '3,12p' Makefile | sed 's/^# \{0,1\}//'
 
 setup:
 	@dev/setup
@@ -89,11 +91,20 @@ fuzz:
 	$(call say,fuzzing the HTTP/2 connection for $(or $(FOR),60) s)
 	@dev/fuzz $(or $(FOR),60)
 
+docs:
+	@dev/setup build
+	@dev/docs
+
+five-minutes: build
+	@dev/setup test
+	$(call say,the five-minute article in an empty package. The first time takes about five minutes)
+	@dev/check-five-minutes
+
 # All run, so that one round shows every finding.
 check:
 	@dev/setup build generate
 	@failed=(); \
-	for step in "check-imports" "format check" "check-docs" "check-generated" "conformance --check"; do \
+	for step in "check-imports" "format check" "check-docs" "check-generated" "conformance --check" "docs"; do \
 	    printf '\n\033[1m==> dev/%s\033[0m\n' "$$step"; \
 	    dev/$$step || failed+=("$$step"); \
 	done; \

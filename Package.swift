@@ -373,6 +373,30 @@ let package = Package(
                 nioConcurrency, nioSSL, x509, asn1, crypto,
             ],
             swiftSettings: settings),
+        .executableTarget(
+            name: "sdk-peer",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "SPIFFEGRPC", grpcCore, grpcTransport,
+                nioCore,
+            ],
+            path: "Tests/SDKPeer", swiftSettings: settings),
+
+        // MARK: Code of the documentation
+        .target(
+            name: "DocumentationExamples",
+            dependencies: [
+                "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEHTTP",
+                "SPIFFEHummingbird", "SPIFFETesting", grpcCore, grpcTransport, hummingbird, nioCore,
+                nioPosix, nioHTTP1, nioSSL,
+            ],
+            path: "Examples/Documentation", swiftSettings: settings),
+        .executableTarget(
+            name: "greeter", dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFEWorkloadAPI"],
+            path: "Examples/FiveMinutes", swiftSettings: settings),
+        .testTarget(
+            name: "DocumentationTests",
+            dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFETesting", "SPIFFEWorkloadAPI"],
+            swiftSettings: settings),
 
         // MARK: Examples
         .target(

@@ -38,8 +38,10 @@ public struct Authorizer: Sendable, CustomStringConvertible {
 
     /// SPIFFE IDs of the trust domain whose path matches.
     ///
-    /// - Parameter pattern: A path in which `*` stands for one whole segment, and `**` at the end for one
-    ///   or more: `/ns/*/sa/web`, `/agent/**`.
+    /// - Parameters:
+    ///   - pattern: A path in which `*` stands for one whole segment, and `**` at the end for one or more:
+    ///     `/ns/*/sa/web`, `/agent/**`.
+    ///   - trustDomain: Whose SPIFFE IDs; those of others never match.
     /// - Throws: ``AuthorizationError`` `pattern` for anything else.
     public static func path(
         _ pattern: String, in trustDomain: TrustDomain

@@ -5,7 +5,9 @@ public struct JWTBundle: Sendable, Equatable {
     /// The keys by their key ID (`kid`).
     public let authorities: [String: JWTVerificationKey]
 
-    /// - Parameter authorities: By key ID. None is allowed: nothing is trusted then.
+    /// - Parameters:
+    ///   - trustDomain: The trust domain whose tokens the keys vouch for.
+    ///   - authorities: By key ID. None is allowed: nothing is trusted then.
     public init(trustDomain: TrustDomain, authorities: [String: JWTVerificationKey]) {
         self.trustDomain = trustDomain
         self.authorities = authorities
@@ -16,7 +18,10 @@ public struct JWTBundle: Sendable, Equatable {
     ///
     /// Entries of other use, without `kid` or with a key that fits no algorithm are left out.
     ///
-    /// - Parameter onIgnoredKey: Told why an entry was left out, for a log.
+    /// - Parameters:
+    ///   - trustDomain: The trust domain whose tokens the keys vouch for; told by whoever fetched them.
+    ///   - jwks: The document; the caller bounds its size.
+    ///   - onIgnoredKey: Told why an entry was left out, for a log.
     /// - Throws: ``BundleError`` `malformed` or `noKeys`.
     public init(
         trustDomain: TrustDomain, jwks: [UInt8], onIgnoredKey: (String) -> Void = { _ in }

@@ -123,6 +123,7 @@ public struct SPIFFEBundle: Sendable, Equatable {
     /// A hint that is no whole number counts as none. Names that occur twice fail the document.
     ///
     /// - Parameters:
+    ///   - trustDomain: Whose bundle it is; told by whoever fetched it.
     ///   - json: The document; the caller bounds its size.
     ///   - onIgnoredKey: Told why a key was left out, for a log.
     /// - Throws: ``BundleError`` `malformed`, `noKeys` or `sequence`.

@@ -31,7 +31,9 @@ public struct SPIFFEID: Hashable, Sendable, Comparable, CustomStringConvertible 
 
     /// Makes a SPIFFE ID from a trust domain and a path.
     ///
-    /// - Parameter path: Empty, or starting with a slash, such as `/ns/default`.
+    /// - Parameters:
+    ///   - trustDomain: The trust domain.
+    ///   - path: Empty, or starting with a slash, such as `/ns/default`.
     /// - Throws: ``SPIFFEIDError`` with the first rule that the path breaks.
     public init(trustDomain: TrustDomain, path: String) throws(SPIFFEIDError) {
         if let first = path.utf8.first, first != UInt8(ascii: "/") {

@@ -1,7 +1,7 @@
 /// A JSON value whose numbers keep what was written.
 ///
 /// Integers that fit 64 bits stay exact; every other number is a double. Reading is strict: see
-/// ``init(parsing:)``. Writing is deterministic: see ``serialized()``.
+/// ``init(parsing:)-([UInt8])``. Writing is deterministic: see ``serialized()``.
 public enum JSONValue: Hashable, Sendable {
     /// `null`.
     case null

@@ -31,7 +31,10 @@ public struct JWTSVID: Sendable, Equatable {
     /// looked at. A token may be used many times.
     ///
     /// - Parameters:
+    ///   - token: What the peer presented.
     ///   - audience: The validator's own name, compared byte by byte. Empty is refused.
+    ///   - bundles: Whose tokens are believed.
+    ///   - now: The time to validate at, UTC.
     ///   - leeway: How far clocks may differ, for `exp` and `nbf`.
     /// - Throws: ``JWTSVIDError`` with the first rule broken.
     /// - SeeAlso: JWT-SVID §2–4.

@@ -6,6 +6,7 @@ extension X509SVID {
     /// - Parameters:
     ///   - certificatesPEM: `CERTIFICATE` blocks, the leaf first; other blocks are passed over.
     ///   - privateKeyPEM: One `PRIVATE KEY` block (PKCS#8, unencrypted); may be the same text.
+    ///   - hint: What the operator says the identity is for; empty when nothing.
     /// - Throws: ``X509SVIDError`` with the first rule broken.
     public init(
         certificatesPEM: String, privateKeyPEM: String, hint: String = ""
@@ -31,8 +32,10 @@ extension X509SVID {
 extension X509Bundle {
     /// Reads authorities from PEM.
     ///
-    /// - Parameter pem: `CERTIFICATE` blocks; other blocks are passed over. None is allowed: nothing is
-    ///   trusted then.
+    /// - Parameters:
+    ///   - trustDomain: The trust domain whose SVIDs the authorities vouch for.
+    ///   - pem: `CERTIFICATE` blocks; other blocks are passed over. None is allowed: nothing is trusted
+    ///     then.
     /// - Throws: ``X509SVIDError`` `malformedCertificate`.
     public init(trustDomain: TrustDomain, pem: String) throws(X509SVIDError) {
         try self.init(trustDomain: trustDomain, authoritiesDER: try PEMBlocks.certificates(pem))

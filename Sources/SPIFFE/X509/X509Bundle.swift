@@ -14,7 +14,9 @@ public struct X509Bundle: Sendable, Equatable {
     /// The same, prepared for verification.
     let anchors: [SigningCertificate]
 
-    /// - Parameter authoritiesDER: One DER certificate each. None is allowed: nothing is trusted then.
+    /// - Parameters:
+    ///   - trustDomain: The trust domain whose SVIDs the authorities vouch for.
+    ///   - authoritiesDER: One DER certificate each. None is allowed: nothing is trusted then.
     /// - Throws: ``X509SVIDError`` `malformedCertificate` when one cannot be read.
     public init(trustDomain: TrustDomain, authoritiesDER: [[UInt8]]) throws(X509SVIDError) {
         var anchors: [SigningCertificate] = []

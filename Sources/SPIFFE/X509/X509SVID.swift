@@ -25,6 +25,7 @@ public struct X509SVID: Sendable, Equatable {
     /// - Parameters:
     ///   - certificateChainDER: Certificates in DER one after the other, the leaf first.
     ///   - privateKeyPKCS8DER: Unencrypted PKCS#8; SEC1 and PKCS#1 are refused.
+    ///   - hint: What the operator says the identity is for; empty when nothing.
     /// - Throws: ``X509SVIDError`` with the first rule broken.
     public init(
         certificateChainDER: [UInt8], privateKeyPKCS8DER: [UInt8], hint: String = ""

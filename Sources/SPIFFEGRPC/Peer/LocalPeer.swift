@@ -9,7 +9,7 @@ import NIOConcurrencyHelpers
 
 /// The process at the other end of a Unix socket, as the kernel names it.
 ///
-/// Made once per connection, at accept. Copies share one ``PeerProcessHandle``, so a connection
+/// Made once per connection, at accept. Copies share one handle, so a connection
 /// costs one descriptor beside its socket.
 public struct LocalPeer: Sendable {
     /// The number of the process that called `connect`, in our PID namespace.

@@ -49,7 +49,13 @@ public final class SPIFFEServerTransport: ServerTransport {
         /// on the event loop of their connection. All others run on the shared pool of threads.
         package var eventLoopMethods: Set<String>
 
-        /// - Parameter maxBufferedBytes: Nil is twice `maxRequestBytes`.
+        /// - Parameters:
+        ///   - maxConcurrentStreams: See the property of this name, as for all of them.
+        ///   - maxRequestBytes: In bytes.
+        ///   - maxBufferedBytes: Nil is twice `maxRequestBytes`.
+        ///   - streamWindow: In bytes.
+        ///   - maxConnectionAge: Nil means that connections may last for ever.
+        ///   - maxGraceTime: Nil means that calls may.
         public init(
             maxConcurrentStreams: Int = 1_000, maxRequestBytes: Int = 4 * 1024 * 1024,
             maxBufferedBytes: Int? = nil, streamWindow: Int = 256 * 1024,

@@ -30,6 +30,7 @@ public final class SPIFFEHTTPClient: Sendable {
     /// - Parameters:
     ///   - tls: Who this client is, and which servers it means to talk to.
     ///   - tokens: Puts a JWT-SVID on each request that has no `authorization` header.
+    ///   - limits: What the client may use and how long it waits.
     ///   - group: Where connections live; of the Posix kind.
     public init(
         tls: MTLSClientConfiguration, tokens: JWTSVIDInjector? = nil, limits: Limits = Limits(),

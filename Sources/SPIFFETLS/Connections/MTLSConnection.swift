@@ -22,6 +22,22 @@ public struct MTLSConnection: Sendable {
         try await self.outbound.write(ByteBuffer(string: text))
     }
 
+    /// Reads all that the peer sends until it has nothing more to say, as UTF-8; what is none is replaced.
+    ///
+    /// - Parameter limit: In bytes.
+    /// - Throws: ``MTLSConnectionError`` `tooLong` beyond the limit, or when the connection breaks: a peer that hangs up
+    ///   without TLS's farewell has perhaps said less than it meant to.
+    public func readText(atMost limit: Int = 1024 * 1024) async throws -> String {
+        var bytes = ByteBuffer()
+        for try await var piece in self.inbound {
+            guard bytes.readableBytes + piece.readableBytes <= limit else {
+                throw MTLSConnectionError(.tooLong, "the peer sent more than \(limit) bytes")
+            }
+            bytes.writeBuffer(&piece)
+        }
+        return String(buffer: bytes)
+    }
+
     /// Connects to a server, makes sure that it is the one meant, and closes the connection after the body.
     ///
     /// ```swift
@@ -36,10 +52,13 @@ public struct MTLSConnection: Sendable {
     ///
     /// - Parameters:
     ///   - host: A name or an IP address; says where the server is and nothing about who it is.
+    ///   - port: The TCP port.
+    ///   - configuration: Who this client is, and which servers it means to talk to.
     ///   - timeout: How long connecting may take, and again the handshake.
     ///   - group: Where the connection lives; of the Posix kind.
+    ///   - body: What uses the connection.
     /// - Throws: ``MTLSConnectionError``, what connecting throws, or what the body throws.
-    public static func connect<Result: Sendable>(
+    public nonisolated(nonsending) static func connect<Result: Sendable>(
         host: String, port: Int, configuration: MTLSClientConfiguration,
         timeout: Duration = .seconds(10),
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
@@ -76,12 +95,12 @@ public struct MTLSConnection: Sendable {
     }
 }
 
-/// Why a connection did not come about.
+/// Why a connection did not come about, or could not be used.
 public struct MTLSConnectionError: Error, Sendable, CustomStringConvertible {
     /// What went wrong.
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Value: String, Hashable, Sendable {
-            case noIdentity, refusedPeer, handshake, noCertificate
+            case noIdentity, refusedPeer, handshake, noCertificate, tooLong
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -94,6 +113,8 @@ public struct MTLSConnectionError: Error, Sendable, CustomStringConvertible {
         public static let handshake = Code(.handshake)
         /// The peer has no certificate, which the configuration allows and this use does not.
         public static let noCertificate = Code(.noCertificate)
+        /// The peer sent more than it was allowed to.
+        public static let tooLong = Code(.tooLong)
 
         public var description: String { self.value.rawValue }
     }

@@ -46,7 +46,7 @@ struct PendingConnection: Sendable {
     }
 
     /// Waits for the handshake, runs the body and closes the connection.
-    func serve<Result: Sendable>(
+    nonisolated(nonsending) func serve<Result: Sendable>(
         _ body: (MTLSConnection) async throws -> Result
     ) async throws -> Result {
         var result: Result?

@@ -13,7 +13,7 @@ import X509
 /// ```swift
 /// let authority = try TestAuthority("example.org")
 /// let web = try authority.x509SVID("/web")
-/// let verifier = X509SVIDVerifier(bundles: authority.x509Bundle)
+/// let verifier = X509SVIDVerifier(bundles: try authority.x509Bundle)
 /// ```
 public final class TestAuthority: Sendable {
     private struct State {
@@ -125,10 +125,12 @@ public final class TestAuthority: Sendable {
     ///
     /// - Parameters:
     ///   - path: The path of the SPIFFE ID, such as `/web`.
+    ///   - keyType: The kind of its key.
     ///   - notBefore: The beginning of its validity; nil is a minute ago.
     ///   - notAfter: The end of its validity; nil is in an hour. A time in the past makes one that has expired.
     ///   - dnsNames: Names for peers that compare host names.
     ///   - intermediates: How many signing certificates stand between it and the root; they are in its chain.
+    ///   - hint: What an operator would say the identity is for.
     /// - Throws: `SPIFFEIDError` for the path.
     public func x509SVID(
         _ path: String, keyType: TestKeyType = .ecP256, notBefore: Date? = nil,
@@ -157,6 +159,7 @@ public final class TestAuthority: Sendable {
     ///   - issuedAt: `iat`; nil is now. Whole seconds count.
     ///   - expiresAt: `exp`; nil is in five minutes. A time in the past makes one that has expired.
     ///   - claims: More claims; they take the place of the usual ones of the same name.
+    ///   - hint: What an operator would say the identity is for.
     /// - Throws: `SPIFFEIDError` for the path, `JWTSVIDError` when the claims make no JWT-SVID.
     public func jwtSVID(
         _ path: String, audience: [String], issuedAt: Date? = nil, expiresAt: Date? = nil,

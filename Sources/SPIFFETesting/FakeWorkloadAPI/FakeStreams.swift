@@ -1,3 +1,4 @@
+import Foundation
 import GRPCCore
 import NIOConcurrencyHelpers
 import SPIFFE
@@ -85,7 +86,8 @@ struct FakeState: Sendable {
     var delays: [FakeWorkloadAPI.Method: Duration] = [:]
     /// The security header of each call.
     var calls: [FakeWorkloadAPI.Method: [[String]]] = [:]
-    var watchers: [AsyncStream<Void>.Continuation] = []
+    /// Who waits for calls.
+    var watchers: [UUID: AsyncStream<Void>.Continuation] = [:]
     var rawTokens: WorkloadAPIProto.JWTSVIDResponse?
     var rawValidation: ValidateJWTSVIDResponse?
 }

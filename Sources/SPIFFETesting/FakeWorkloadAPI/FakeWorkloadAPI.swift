@@ -52,7 +52,7 @@ public final class FakeWorkloadAPI: Sendable {
     /// Serves as long as the body runs; may be called again afterwards, as an agent that was restarted.
     ///
     /// - Throws: What the body throws, or why the socket cannot be bound.
-    public func serving<Result: Sendable>(
+    public nonisolated(nonsending) func serving<Result: Sendable>(
         _ body: () async throws -> Result
     ) async throws -> Result {
         let server = GRPCServer(
@@ -77,6 +77,7 @@ public final class FakeWorkloadAPI: Sendable {
     /// Each call issues new X509-SVIDs, so calling it again is a rotation.
     ///
     /// - Parameters:
+    ///   - authority: Who issues them.
     ///   - paths: The paths of the caller's SPIFFE IDs; the first is the default identity.
     ///   - federated: Whom it may believe beside its own trust domain.
     /// - Throws: `SPIFFEIDError` for a path.
@@ -175,8 +176,9 @@ public final class FakeWorkloadAPI: Sendable {
     /// Returns as soon as there were this many calls of a method, or the task is cancelled.
     public func waitForCalls(of method: Method, atLeast count: Int) async {
         let (arrivals, arrived) = AsyncStream.makeStream(of: Void.self)
-        self.state.withLockedValue { $0.watchers.append(arrived) }
-        defer { arrived.finish() }
+        let key = UUID()
+        self.state.withLockedValue { $0.watchers[key] = arrived }
+        defer { self.state.withLockedValue { $0.watchers[key] = nil } }
         if self.callCount(of: method) >= count { return }
         for await _ in arrivals where self.callCount(of: method) >= count { return }
     }

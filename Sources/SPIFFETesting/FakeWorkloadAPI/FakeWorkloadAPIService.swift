@@ -14,7 +14,7 @@ struct FakeWorkloadAPIService: SpiffeWorkloadAPI.ServiceProtocol {
         let header = metadata[stringValues: "workload.spiffe.io"].map { String($0) }
         let (delay, failure) = self.api.state.withLockedValue { state in
             state.calls[method, default: []].append(header)
-            for watcher in state.watchers { watcher.yield() }
+            for watcher in state.watchers.values { watcher.yield() }
             return (state.delays[method], state.failures[method])
         }
         guard header == ["true"] else {

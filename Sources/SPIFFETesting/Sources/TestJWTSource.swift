@@ -26,6 +26,7 @@ public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, Sendable {
     /// A program with this identity.
     ///
     /// - Parameters:
+    ///   - authority: Who issues its SVIDs.
     ///   - path: The path of its SPIFFE ID.
     ///   - federated: Whom it believes beside its own trust domain.
     public convenience init(

@@ -23,6 +23,7 @@ public final class TestX509Source: X509SVIDSource, X509BundleSource, Sendable {
     /// A program with a new X509-SVID of the authority.
     ///
     /// - Parameters:
+    ///   - authority: Who issues its SVIDs.
     ///   - path: The path of its SPIFFE ID.
     ///   - federated: Whom it believes beside its own trust domain.
     public convenience init(

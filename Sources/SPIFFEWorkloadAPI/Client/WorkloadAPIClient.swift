@@ -24,7 +24,9 @@ public final class WorkloadAPIClient: Sendable {
 
     /// Makes a client; does not connect.
     ///
-    /// - Parameter address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
+    /// - Parameters:
+    ///   - address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
+    ///   - configuration: Waits and limits of the connection.
     /// - Throws: ``WorkloadAPIError`` `noAddress` or `invalidAddress`.
     public init(
         address: WorkloadAPIAddress? = nil,
@@ -67,7 +69,7 @@ public final class WorkloadAPIClient: Sendable {
     /// ```
     ///
     /// - Throws: What ``init(address:configuration:)`` or the body throws.
-    public static func with<Result: Sendable>(
+    public nonisolated(nonsending) static func with<Result: Sendable>(
         address: WorkloadAPIAddress? = nil,
         configuration: WorkloadAPIConfiguration = WorkloadAPIConfiguration(),
         _ body: (WorkloadAPIClient) async throws -> Result
@@ -173,7 +175,9 @@ public final class WorkloadAPIClient: Sendable {
     /// Lets the server check a JWT-SVID that a peer presented. The standard prefers this to checking in
     /// one's own process (Workload API §6.3).
     ///
-    /// - Parameter audience: The validator's own name.
+    /// - Parameters:
+    ///   - token: What the peer presented.
+    ///   - audience: The validator's own name.
     /// - Throws: ``WorkloadAPIError`` `invalidRequest` when the token is refused.
     public func validateJWTSVID(
         _ token: String, audience: String

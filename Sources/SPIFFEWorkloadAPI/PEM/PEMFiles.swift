@@ -56,6 +56,7 @@ public struct PEMFiles: Sendable {
 
     /// - Parameters:
     ///   - folder: Made when it is not there. Nothing else should write into it.
+    ///   - names: What the files are called.
     ///   - picker: Which identity, when there are several.
     public init(folder: String, names: Names = Names(), choosing picker: X509SVIDPicker = .first) {
         self.folder = folder
@@ -69,8 +70,10 @@ public struct PEMFiles: Sendable {
     ///
     /// An identity that is withdrawn is taken away: the files are removed until there is one again.
     ///
-    /// - Parameter onWritten: Told the SVID after each exchange of the files, nil after their removal; the place to tell
-    ///   a program to read them again.
+    /// - Parameters:
+    ///   - source: Whose states are written; somebody must run it.
+    ///   - onWritten: Told the SVID after each exchange of the files, nil after their removal; the place to tell a
+    ///     program to read them again.
     /// - Throws: ``PEMFilesError`` when the files cannot be written; those before it stay in force.
     public func keepFresh(
         from source: X509Source, onWritten: @Sendable (X509SVID?) async -> Void = { _ in }

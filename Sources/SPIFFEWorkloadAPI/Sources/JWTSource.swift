@@ -11,7 +11,9 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, Sendable {
 
     /// Makes a source with a connection of its own; does not connect.
     ///
-    /// - Parameter address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
+    /// - Parameters:
+    ///   - address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
+    ///   - configuration: Waits and limits of the connection.
     /// - Throws: ``WorkloadAPIError`` `noAddress` or `invalidAddress`.
     public init(
         address: WorkloadAPIAddress? = nil,
@@ -92,7 +94,7 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, Sendable {
 
 /// Runs a source as long as the body, which begins when the bundles are there; rules as
 /// ``withX509Source(address:choosing:readyWithin:configuration:_:)``.
-public func withJWTSource<Result: Sendable>(
+public nonisolated(nonsending) func withJWTSource<Result: Sendable>(
     address: WorkloadAPIAddress? = nil, readyWithin limit: Duration? = .seconds(30),
     configuration: WorkloadAPIConfiguration = WorkloadAPIConfiguration(),
     _ body: (JWTSource) async throws -> Result

@@ -28,6 +28,7 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
     /// - Parameters:
     ///   - address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
     ///   - picker: Which identity to present when there are several.
+    ///   - configuration: Waits and limits of the connection.
     /// - Throws: ``WorkloadAPIError`` `noAddress` or `invalidAddress`.
     public init(
         address: WorkloadAPIAddress? = nil, choosing picker: X509SVIDPicker = .first,
@@ -132,8 +133,10 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
 ///   - address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
 ///   - picker: Which identity to present when there are several.
 ///   - limit: How long to wait for the first update; nil for as long as it takes.
+///   - configuration: Waits and limits of the connection.
+///   - body: What needs the identity; the source ends when it returns.
 /// - Throws: ``WorkloadAPIError`` when there is no identity in time, or what the body throws.
-public func withX509Source<Result: Sendable>(
+public nonisolated(nonsending) func withX509Source<Result: Sendable>(
     address: WorkloadAPIAddress? = nil, choosing picker: X509SVIDPicker = .first,
     readyWithin limit: Duration? = .seconds(30),
     configuration: WorkloadAPIConfiguration = WorkloadAPIConfiguration(),
