@@ -23,7 +23,7 @@ def transport(s, server, agent, socket_path, port, mesh, stranger, pid):
             plain = socket.socket(socket.AF_UNIX)
             plain.settimeout(10)
             plain.connect(socket_path)
-        return plain if context is None else context.wrap_socket(plain, server_hostname="")
+        return plain if context is None else context.wrap_socket(plain)
 
     def is_closed(context, to_port):
         """Whether the server hangs up instead of speaking HTTP/2."""
@@ -71,7 +71,7 @@ def transport(s, server, agent, socket_path, port, mesh, stranger, pid):
         first.close()
         if session is not None:
             plain = socket.create_connection(("127.0.0.1", port), 10)
-            with made.wrap_socket(plain, server_hostname="", session=session) as second:
+            with made.wrap_socket(plain, session=session) as second:
                 assert not second.session_reused
 
     with s.check("BEP-10: what answers is the agent, by its X509-SVID"):
