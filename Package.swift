@@ -386,8 +386,8 @@ let package = Package(
             name: "DocumentationExamples",
             dependencies: [
                 "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEHTTP",
-                "SPIFFEHummingbird", "SPIFFETesting", grpcCore, grpcTransport, hummingbird, nioCore,
-                nioPosix, nioHTTP1, nioSSL,
+                "SPIFFEHummingbird", "SPIFFEBroker", "SPIFFETesting", grpcCore, grpcTransport,
+                hummingbird, nioCore, nioPosix, nioHTTP1, nioSSL,
             ],
             path: "Examples/Documentation", swiftSettings: settings),
         .executableTarget(

@@ -7,7 +7,9 @@ public struct WITBundle: Sendable, Equatable {
     /// The keys by their key ID (`kid`).
     public let authorities: [String: JWTVerificationKey]
 
-    /// - Parameter authorities: By key ID. None is allowed: the trust domain has no WIT-SVIDs then.
+    /// - Parameters:
+    ///   - trustDomain: Whose keys they are.
+    ///   - authorities: By key ID. None is allowed: the trust domain has no WIT-SVIDs then.
     public init(trustDomain: TrustDomain, authorities: [String: JWTVerificationKey]) {
         self.trustDomain = trustDomain
         self.authorities = authorities
@@ -18,7 +20,10 @@ public struct WITBundle: Sendable, Equatable {
     ///
     /// Entries of other use, without `kid` or with a key that fits no algorithm are left out.
     ///
-    /// - Parameter onIgnoredKey: Told why an entry was left out, for a log.
+    /// - Parameters:
+    ///   - trustDomain: Whose keys they are.
+    ///   - jwks: The document; the caller bounds its size.
+    ///   - onIgnoredKey: Told why an entry was left out, for a log.
     /// - Throws: ``BundleError`` `malformed` or `noKeys`.
     public init(
         trustDomain: TrustDomain, jwks: [UInt8], onIgnoredKey: (String) -> Void = { _ in }

@@ -92,6 +92,9 @@ public struct UnprovenWITSVID: Sendable {
     /// not looked at, nor is `jti`: the same token may come many times, each time with a new proof.
     ///
     /// - Parameters:
+    ///   - token: In JWS compact form.
+    ///   - bundles: Where the WIT authorities of trust domains come from.
+    ///   - now: The time to check at.
     ///   - leeway: How far clocks may differ, for `exp` and `nbf`; at most ``maximumLeeway``.
     ///   - maximumLifespan: Refuses tokens that live longer; nil for any.
     /// - Throws: ``WITSVIDError`` with the first rule broken.

@@ -15,6 +15,7 @@ extension BrokerClient {
     /// their numbers are used again.
     ///
     /// - Parameters:
+    ///   - workload: Whose identities.
     ///   - onUpdate: Told each state; it replaces the one before it whole, of this workload and of no other. Must
     ///     not block.
     ///   - onError: Told each failure: `workloadNotFound` and `permissionDenied` withdraw what was handed out for

@@ -28,6 +28,7 @@ public final class BrokerClient: Sendable {
     ///   - bundles: Whom the broker believes; asked at each handshake.
     ///   - server: Which servers the broker means to talk to. Poisoned identities come from whoever is let in here,
     ///     so there is no default; for an agent `.path("/spire/agent/**", in: …)` is a beginning.
+    ///   - configuration: Waits, limits and logging.
     /// - Throws: ``BrokerError`` `noAddress` or `invalidAddress`.
     public init(
         address: BrokerAddress? = nil, svid: any X509SVIDSource, bundles: any X509BundleSource,
@@ -97,7 +98,10 @@ public final class BrokerClient: Sendable {
 
     /// Asks for one JWT-SVID of each identity of a workload, or of the one named; the first is the default.
     ///
-    /// - Parameter audience: Whom the tokens are for; at least one, none of them empty.
+    /// - Parameters:
+    ///   - workload: Whose tokens.
+    ///   - audience: Whom the tokens are for; at least one, none of them empty.
+    ///   - id: Only this identity; nil for all.
     /// - Throws: ``BrokerError``; `noAudience` without asking the server; `permissionDenied` also when the identity
     ///   named is not one of the workload's.
     public func fetchJWTSVIDs(

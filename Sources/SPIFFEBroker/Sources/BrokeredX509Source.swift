@@ -30,7 +30,10 @@ public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, Sendabl
 
     /// Makes a source; the caller runs the client.
     ///
-    /// - Parameter picker: Which identity to present when there are several: the default one, or one by hint.
+    /// - Parameters:
+    ///   - client: Must be running for the source to hear anything.
+    ///   - workload: Whose identity it is to be.
+    ///   - picker: Which identity to present when there are several: the default one, or one by hint.
     public init(
         client: BrokerClient, of workload: WorkloadReference,
         choosing picker: X509SVIDPicker = .first

@@ -43,7 +43,10 @@ extension WorkloadAPIClient {
 
     /// Holds the stream of WIT-SVIDs; rules as ``watchX509Context(onUpdate:onError:)``.
     ///
-    /// - Parameter id: Only this identity; nil for all.
+    /// - Parameters:
+    ///   - id: Only this identity; nil for all.
+    ///   - onUpdate: Told each state; it replaces the one before it whole. Must not block.
+    ///   - onError: Told each failure. Must not block.
     public func watchWITSVIDs(
         id: SPIFFEID? = nil, onUpdate: @escaping @Sendable ([SPIFFE.WITSVID]) -> Void,
         onError: @escaping @Sendable (WorkloadAPIError) -> Void = { _ in }

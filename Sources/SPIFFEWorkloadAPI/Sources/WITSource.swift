@@ -13,7 +13,9 @@ public final class WITSource: WITBundleSource, Sendable {
 
     /// Makes a source with a connection of its own; does not connect.
     ///
-    /// - Parameter address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
+    /// - Parameters:
+    ///   - address: Nil takes `SPIFFE_ENDPOINT_SOCKET`.
+    ///   - configuration: Waits, limits and logging.
     /// - Throws: ``WorkloadAPIError`` `noAddress` or `invalidAddress`.
     public init(
         address: WorkloadAPIAddress? = nil,

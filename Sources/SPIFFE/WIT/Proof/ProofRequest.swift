@@ -5,9 +5,12 @@ import Foundation
 public struct ProofRequest: Sendable, Hashable {
     /// A header field. Names are compared without regard to case, values with.
     public struct Field: Sendable, Hashable {
+        /// The name, in any case.
         public let name: String
+        /// The value without the line's end.
         public let value: String
 
+        /// Takes both as they are; ``ProofRequest`` checks them.
         public init(name: String, value: String) {
             self.name = name
             self.value = value
@@ -33,6 +36,7 @@ public struct ProofRequest: Sendable, Hashable {
     public let fields: [Field]
     /// SHA-256 of the body, 32 bytes; nil when there is no body.
     public let bodySHA256: [UInt8]?
+    /// How the request travels.
     public let channel: Channel
 
     /// - Throws: ``WorkloadProofError`` `request` for what cannot be in an HTTP request: control

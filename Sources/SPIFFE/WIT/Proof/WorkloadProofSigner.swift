@@ -18,6 +18,7 @@ public struct WorkloadProofSigner: Sendable {
     /// The longest that a proof may live.
     public static let maximumLifetime: Duration = .seconds(300)
 
+    /// The kind of proof.
     public let scheme: WorkloadProofScheme
     /// How long a proof lives; it ends with its WIT-SVID at the latest.
     public let lifetime: Duration
@@ -25,6 +26,7 @@ public struct WorkloadProofSigner: Sendable {
     public let otherTokenFields: [String]
 
     /// - Parameters:
+    ///   - scheme: The kind of proof.
     ///   - lifetime: At least a second, at most ``maximumLifetime``; what lies outside counts as the bound.
     ///   - otherTokenFields: Names in any case; `authorization` and `txn-token` are always bound.
     public init(
@@ -44,6 +46,8 @@ public struct WorkloadProofSigner: Sendable {
     ///   - request: With all fields that it will have, and the digest of its body.
     ///   - audience: Whom the proof is for, as agreed with the recipient, or
     ///     ``ProofAudience/forTarget(_:)``.
+    ///   - svid: The identity to present.
+    ///   - now: When the proof begins.
     /// - Throws: ``WorkloadProofError`` `channel` for plain text, `svid` when the WIT-SVID has expired,
     ///   `bearer` when the request carries the WIT-SVID elsewhere, `token` when it has proof fields
     ///   already, `audience` without one.

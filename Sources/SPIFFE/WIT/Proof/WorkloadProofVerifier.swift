@@ -21,8 +21,11 @@ public struct WorkloadProofVerifier: Sendable {
     public let otherTokenFields: Set<String>
 
     /// - Parameters:
+    ///   - audience: Whom proofs must be for.
+    ///   - schemes: The kinds of proof that are accepted.
     ///   - maximumLifetime: At most ``WorkloadProofSigner/maximumLifetime``.
     ///   - leeway: At most ``UnprovenWITSVID/maximumLeeway``.
+    ///   - maximumSVIDLifespan: Refuses WIT-SVIDs that live longer; nil for any.
     ///   - otherTokenFields: Names in any case.
     /// - Throws: ``WorkloadProofError`` `configuration` when no kind of proof is accepted.
     public init(
@@ -46,7 +49,9 @@ public struct WorkloadProofVerifier: Sendable {
     /// Checks WIT-SVID and proof of a request.
     ///
     /// - Parameters:
+    ///   - request: The request as it came.
     ///   - bundles: Where the WIT authorities of trust domains come from.
+    ///   - now: The time to check at.
     ///   - recordUse: Called once for each proof after all else was found good, to refuse a second use:
     ///     with ``ProofReplayCache/record(_:now:)`` under a lock, or something that several servers share.
     ///     Returning `fresh` always accepts repeated proofs.
