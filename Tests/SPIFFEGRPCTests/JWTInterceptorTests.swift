@@ -157,7 +157,7 @@ struct BadHeader: Sendable, CustomTestStringConvertible {
             defer { group.cancelAll() }
             group.addTask { try await server.serve() }
             let port = try #require(try await server.listeningAddress?.ipv4?.port)
-            func call(_ interceptor: JWTSVIDClientInterceptor) async throws -> String {
+            @Sendable func call(_ interceptor: JWTSVIDClientInterceptor) async throws -> String {
                 try await withGRPCClient(
                     transport: try .http2NIOPosix(
                         target: .ipv4(address: "127.0.0.1", port: port),
@@ -168,6 +168,26 @@ struct BadHeader: Sendable, CustomTestStringConvertible {
                 try await call(JWTSVIDClientInterceptor(self.tokens, audience: ["echo"]))
             }
             #expect(error.code == .failedPrecondition)
+            #expect(self.tokens.requestCount == 0)
+            // Nor in a call that is made while a secure one is under way.
+            let nested = try await EchoEndpoint.with(self.server, authorizer: .allowingAny) {
+                echo in
+                let transport = try SPIFFEClientTransport(
+                    target: echo.target, svid: self.client, bundles: self.client,
+                    authorizer: .allowingAny)
+                return try await withGRPCClient(transport: transport) { client in
+                    try await client.unary(
+                        request: ClientRequest(message: [1]), descriptor: EchoService.whoAmI,
+                        serializer: Raw(), deserializer: Raw(), options: .defaults
+                    ) { _ in
+                        await #expect(throws: RPCError.self) {
+                            try await call(
+                                JWTSVIDClientInterceptor(self.tokens, audience: ["echo"]))
+                        }
+                    }
+                }
+            }
+            #expect(nested?.code == .failedPrecondition)
             #expect(self.tokens.requestCount == 0)
             let spelledOut = JWTSVIDClientInterceptor.assumingSecureTransport(
                 self.tokens, audience: ["echo"])

@@ -11,7 +11,12 @@ import SwiftProtobuf
 /// The descriptors are parsed when somebody asks for the first time.
 final class ReflectionService: Sendable {
     private let descriptors: StaticString
+    /// Streams that may be open at a time, of all callers together. Each can hold unread questions and answers,
+    /// nobody needs one for long, and whoever may connect may open one.
+    static let maximumStreams = 64
+
     private let index = NIOLockedValueBox<DescriptorIndex?>(nil)
+    private let openStreams = NIOLockedValueBox(0)
 
     /// - Parameter descriptors: A `google.protobuf.FileDescriptorSet` in base64.
     init(_ descriptors: StaticString) { self.descriptors = descriptors }
@@ -24,6 +29,24 @@ final class ReflectionService: Sendable {
             index = made
             return made
         }
+    }
+
+    /// Runs a stream if there are not too many.
+    ///
+    /// - Throws: `RPCError` `resourceExhausted`, or what the stream throws.
+    func withStream(_ stream: () async throws -> Void) async throws {
+        let isAllowed = self.openStreams.withLockedValue { open in
+            if open >= Self.maximumStreams { return false }
+            open += 1
+            return true
+        }
+        guard isAllowed else {
+            throw RPCError(
+                code: .resourceExhausted,
+                message: "\(Self.maximumStreams) reflection streams are open; try again later")
+        }
+        defer { self.openStreams.withLockedValue { $0 -= 1 } }
+        try await stream()
     }
 
     /// Answers one question.
@@ -102,9 +125,11 @@ struct ReflectionV1: Grpc_Reflection_V1_ServerReflection.SimpleServiceProtocol {
         request: RPCAsyncSequence<Grpc_Reflection_V1_ServerReflectionRequest, any Error>,
         response: RPCWriter<Grpc_Reflection_V1_ServerReflectionResponse>, context: ServerContext
     ) async throws {
-        var sent: Set<String> = []
-        for try await question in request {
-            try await response.write(self.service.answer(question, sent: &sent))
+        try await self.service.withStream {
+            var sent: Set<String> = []
+            for try await question in request {
+                try await response.write(self.service.answer(question, sent: &sent))
+            }
         }
     }
 }
@@ -118,14 +143,16 @@ struct ReflectionV1Alpha: Grpc_Reflection_V1alpha_ServerReflection.SimpleService
         response: RPCWriter<Grpc_Reflection_V1alpha_ServerReflectionResponse>,
         context: ServerContext
     ) async throws {
-        var sent: Set<String> = []
-        for try await question in request {
-            let question = try Grpc_Reflection_V1_ServerReflectionRequest(
-                serializedBytes: question.serializedBytes() as [UInt8])
-            let answer = self.service.answer(question, sent: &sent)
-            try await response.write(
-                Grpc_Reflection_V1alpha_ServerReflectionResponse(
-                    serializedBytes: answer.serializedBytes() as [UInt8]))
+        try await self.service.withStream {
+            var sent: Set<String> = []
+            for try await question in request {
+                let question = try Grpc_Reflection_V1_ServerReflectionRequest(
+                    serializedBytes: question.serializedBytes() as [UInt8])
+                let answer = self.service.answer(question, sent: &sent)
+                try await response.write(
+                    Grpc_Reflection_V1alpha_ServerReflectionResponse(
+                        serializedBytes: answer.serializedBytes() as [UInt8]))
+            }
         }
     }
 }

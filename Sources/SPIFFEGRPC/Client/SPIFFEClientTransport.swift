@@ -24,8 +24,16 @@ public struct SPIFFEClientTransport: ClientTransport {
     /// Messages as they leave and arrive.
     public typealias Bytes = HTTP2ClientTransport.Posix.Bytes
 
-    /// Whether the present task is inside a call of such a transport, for what may only travel encrypted.
-    @TaskLocal static var isCarryingCall = false
+    /// The call of such a transport that the present task is inside of. Not proof enough for what may only travel
+    /// encrypted: handlers of its answer may make other calls, and inherit it.
+    @TaskLocal private static var carriedCall: ClientContext?
+
+    /// Whether the call with this context travels over such a transport.
+    static func carries(_ context: ClientContext) -> Bool {
+        guard let carried = self.carriedCall else { return false }
+        return carried.descriptor == context.descriptor && carried.localPeer == context.localPeer
+            && carried.remotePeer == context.remotePeer
+    }
 
     private let base: HTTP2ClientTransport.Posix
 
@@ -111,7 +119,7 @@ public struct SPIFFEClientTransport: ClientTransport {
     ) async throws -> Result {
         try await self.base.withStream(descriptor: descriptor, options: options) {
             stream, context in
-            try await Self.$isCarryingCall.withValue(true) { try await closure(stream, context) }
+            try await Self.$carriedCall.withValue(context) { try await closure(stream, context) }
         }
     }
 }

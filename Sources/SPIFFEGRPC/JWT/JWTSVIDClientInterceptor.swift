@@ -54,7 +54,7 @@ public struct JWTSVIDClientInterceptor: ClientInterceptor {
         next: (StreamingClientRequest<Input>, ClientContext) async throws
             -> StreamingClientResponse<Output>
     ) async throws -> StreamingClientResponse<Output> {
-        guard self.assumesSecureTransport || SPIFFEClientTransport.isCarryingCall else {
+        guard self.assumesSecureTransport || SPIFFEClientTransport.carries(context) else {
             throw RPCError(
                 code: .failedPrecondition,
                 message:

@@ -77,7 +77,8 @@ package final class PeerProcessHandle: Sendable {
         if descriptor == -ENOPROTOOPT || descriptor == -EINVAL {
             descriptor = cygnet_pidfd_open(pid)
         }
-        if descriptor == -ESRCH || descriptor == -EINVAL {
+        // ENOENT: the number of a thread that is no process (newer kernels).
+        if descriptor == -ESRCH || descriptor == -EINVAL || descriptor == -ENOENT {
             throw LocalPeerError(.processEnded, "the process that connected has ended", descriptor)
         }
         if descriptor < 0, descriptor != -ENOSYS {

@@ -14,6 +14,8 @@ final class RoutedCall: GRPCCallHandler {
 
     /// Bytes a handler may have before it without having taken them.
     private static let inboundBytes = 64 * 1024
+    /// What a message costs beside its bytes. An empty one costs the client five.
+    private static let messageBytes = 64
 
     private let request: RequestParts
     private let responder: Responder
@@ -61,7 +63,8 @@ final class RoutedCall: GRPCCallHandler {
     }
 
     func receive(_ message: ByteBuffer) {
-        self.request.append(.message(Array(buffer: message)), bytes: message.readableBytes)
+        self.request.append(
+            .message(Array(buffer: message)), bytes: message.readableBytes + Self.messageBytes)
     }
 
     func receiveEnd() { self.request.finish(nil) }

@@ -61,6 +61,7 @@ public final class SPIFFEHTTPClient: Sendable {
     /// - Throws: ``SPIFFEHTTPError``, `CancellationError`. A response with an error status is no error.
     public func send(_ request: Request) async throws -> Response {
         let url = try HTTPSURL(request.url)
+        try Self.check(request.method)
         var headers = request.headers
         if let tokens = self.tokens, !headers.contains(name: "authorization") {
             headers.add(
@@ -83,6 +84,26 @@ public final class SPIFFEHTTPClient: Sendable {
             return try await self.exchange(head, request.body, connection)
         } catch let error as HTTPConnectionError {
             throw error.reported
+        }
+    }
+
+    /// Refuses what would write more than a method (RFC 9110 §5.6.2), and CONNECT, which is no request for a
+    /// response.
+    private static func check(_ method: HTTPMethod) throws(SPIFFEHTTPError) {
+        let name = method.rawValue
+        let isToken =
+            !name.isEmpty
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "a")...UInt8(ascii: "z"):
+                    true
+                default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+                }
+            }
+        guard isToken, name != "CONNECT" else {
+            throw SPIFFEHTTPError(
+                .invalidMethod, "method \(SPIFFEHTTPError.quoted(name)) cannot be sent")
         }
     }
 

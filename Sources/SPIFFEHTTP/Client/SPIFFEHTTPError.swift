@@ -6,7 +6,7 @@ public struct SPIFFEHTTPError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Value: String, Hashable, Sendable {
             case invalidURL, insecureURL, noIdentity, connection, refusedServer, timedOut
-            case responseTooLarge, tooManyConnections, closed
+            case responseTooLarge, tooManyConnections, closed, invalidMethod
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -27,6 +27,8 @@ public struct SPIFFEHTTPError: Error, Sendable, CustomStringConvertible {
         public static let responseTooLarge = Code(.responseTooLarge)
         /// There are as many connections to this server as allowed, all in use.
         public static let tooManyConnections = Code(.tooManyConnections)
+        /// The method is no token of HTTP, or CONNECT.
+        public static let invalidMethod = Code(.invalidMethod)
         /// The client has been shut down.
         public static let closed = Code(.closed)
 

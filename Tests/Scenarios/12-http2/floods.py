@@ -17,6 +17,15 @@ MANY_FRAMES = 20_000 if LONG else 5_000
 CALM = (NO_ERROR, ENHANCE_YOUR_CALM, PROTOCOL_ERROR, STREAM_CLOSED)
 
 
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+
+
+def room(peer, stream):
+    """How many bytes the program's windows permit on a stream."""
+    return min(peer.may_send,
+               peer.announced.get(INITIAL_WINDOW, 65_535) + peer.credit.get(stream, 0))
+
+
 class Others:
     """An honest client on a connection of its own, for as long as the block lasts."""
 
@@ -199,6 +208,21 @@ def unread(suite):
                 assert peer.ping(), peer.describe()
                 memory.look()
     check(suite, "999 calls of a client that opens no window", windowless)
+
+    def empty(target, memory):
+        """Messages of no bytes to a method that reads as it answers, while the client opens no window: each
+        costs the client five bytes, and must not cost the program more than a bounded number of them."""
+        with Others(target):
+            with target.peer({INITIAL_WINDOW: 0}) as peer:
+                peer.send(peer.headers(1, target.fields(REFLECTION)))
+                piece, sent = bytes(5) * 3_000, 0
+                while sent < 12 << 20 and not peer.closed and not peer.stream(1).over:
+                    if not peer.within(lambda: room(peer, 1) >= len(piece), 1.0):
+                        break
+                    sent += peer.send_data(1, piece)
+                memory.look()
+                assert sent < 12 << 20, f"the program went on reading: {sent} bytes"
+    check(suite, "empty messages of a client that opens no window", empty, [suite.workload_api])
 
     def many(target, memory):
         """A hundred connections, each half-way in something."""
