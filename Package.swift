@@ -125,7 +125,7 @@ let package = Package(
             name: "SPIFFEHummingbird",
             dependencies: [
                 "SPIFFE", "SPIFFETLS", hummingbird, hummingbirdCore, httpTypes, logging, nioCore,
-                nioSSL, nioConcurrency,
+                nioSSL, nioTLS, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
@@ -341,7 +341,7 @@ let package = Package(
             name: "SPIFFEHummingbirdTests",
             dependencies: [
                 "SPIFFEHummingbird", "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE",
-                hummingbird, nioHTTP1, logging,
+                hummingbird, nioHTTP1, nioCore, nioPosix, nioConcurrency, logging,
             ],
             swiftSettings: settings),
         .testTarget(

@@ -1,6 +1,9 @@
 import Hummingbird
 import Logging
+import NIOConcurrencyHelpers
+import NIOCore
 import NIOHTTP1
+import NIOPosix
 import SPIFFE
 import SPIFFEHTTP
 import SPIFFEHummingbird
@@ -25,6 +28,8 @@ import Testing
     private func with(
         _ authorizer: Authorizer,
         clientCertificate: MTLSServerConfiguration.ClientCertificate = .required,
+        handshakeTimeout: Duration = .seconds(10),
+        onRefused: (@Sendable (any Error) -> Void)? = nil,
         _ body: @escaping @Sendable (String) async throws -> Void
     ) async throws {
         let router = Router(context: BasicSPIFFERequestContext.self)
@@ -50,7 +55,8 @@ import Testing
             router: router,
             server: .spiffe(
                 svid: self.server, bundles: self.server, authorizer: authorizer,
-                clientCertificate: clientCertificate),
+                clientCertificate: clientCertificate, handshakeTimeout: handshakeTimeout,
+                onRefused: onRefused),
             configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: 0)),
             onServerRunning: { port.yield($0.localAddress?.port ?? 0) }, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -93,6 +99,22 @@ import Testing
             }
             #expect(error.code == .connection)
             #expect(try await one.get(url + "/peer").status == .ok)
+        }
+    }
+
+    @Test("A client that says nothing is disconnected")
+    func silence() async throws {
+        let reasons = NIOLockedValueBox<[String]>([])
+        try await self.with(
+            .allowingAny, handshakeTimeout: .milliseconds(500),
+            onRefused: { reason in reasons.withLockedValue { $0.append("\(reason)") } }
+        ) { (url: String) async throws in
+            let port = try #require(Int(url.split(separator: ":").last ?? ""))
+            let silent = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+                .connect(host: "127.0.0.1", port: port).get()
+            try await silent.closeFuture.get()
+            while reasons.withLockedValue({ $0.isEmpty }) { await Task.yield() }
+            #expect(reasons.withLockedValue { $0 } == ["the TLS handshake took too long"])
         }
     }
 

@@ -21,12 +21,15 @@ extension HTTPServerBuilder {
     ///   - bundles: Whose clients are believed.
     ///   - authorizer: Which clients may connect; has no default on purpose.
     ///   - clientCertificate: `optional` for services whose callers show JWT-SVIDs.
-    ///   - configuration: Settings of HTTP/1.1.
+    ///   - configuration: Settings of HTTP/1.1. Without an `idleTimeout` a client that has shown who it is may keep a
+    ///     connection open without asking for anything.
+    ///   - handshakeTimeout: How long a client may take to show who it is.
     ///   - onRefused: Told why a client was refused in the handshake, for a log. Must not block.
     public static func spiffe(
         svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
         clientCertificate: MTLSServerConfiguration.ClientCertificate = .required,
         configuration: HTTP1Channel.Configuration = .init(),
+        handshakeTimeout: Duration = .seconds(10),
         onRefused: (@Sendable (any Error) -> Void)? = nil
     ) -> HTTPServerBuilder {
         let tls = MTLSServerConfiguration(
@@ -35,7 +38,7 @@ extension HTTPServerBuilder {
         return HTTPServerBuilder { responder in
             SPIFFEChannel(
                 HTTP1Channel(responder: responder, configuration: configuration), tls: tls,
-                onRefused: onRefused)
+                handshakeTimeout: handshakeTimeout, onRefused: onRefused)
         }
     }
 }

@@ -16,13 +16,16 @@ struct SPIFFEChannel<Base: ServerChildChannel>: ServerChildChannel {
 
     private let base: Base
     private let tls: MTLSServerConfiguration
+    private let handshakeTimeout: Duration
     private let onRefused: (@Sendable (any Error) -> Void)?
 
     init(
-        _ base: Base, tls: MTLSServerConfiguration, onRefused: (@Sendable (any Error) -> Void)?
+        _ base: Base, tls: MTLSServerConfiguration, handshakeTimeout: Duration,
+        onRefused: (@Sendable (any Error) -> Void)?
     ) {
         self.base = base
         self.tls = tls
+        self.handshakeTimeout = handshakeTimeout
         self.onRefused = onRefused
     }
 
@@ -33,6 +36,8 @@ struct SPIFFEChannel<Base: ServerChildChannel>: ServerChildChannel {
                 try channel.pipeline.syncOperations.addHandler(
                     try self.tls.makeHandler(
                         onVerified: { peer.set($0) }, onRefused: self.onRefused))
+                try channel.pipeline.syncOperations.addHandler(
+                    HandshakeDeadline(self.handshakeTimeout, onRefused: self.onRefused))
             } catch {
                 // Without an identity of our own this connection ends. An error from here would end the server.
                 self.onRefused?(error)
