@@ -68,7 +68,7 @@ struct BadHeader: Sendable, CustomTestStringConvertible {
     }
 
     @Test(
-        "The handler knows the token's subject and the client of the connection, and sees no header"
+        "JWT-24: the handler knows the token's subject and the client of the connection, and sees no header"
     )
     func identity() async throws {
         try await EchoEndpoint.with(
@@ -147,7 +147,7 @@ struct BadHeader: Sendable, CustomTestStringConvertible {
         }
     }
 
-    @Test("No token leaves over a plaintext transport")
+    @Test("JWT-25: no token leaves over a plaintext transport")
     func plaintext() async throws {
         let server = GRPCServer(
             transport: .http2NIOPosix(

@@ -38,7 +38,7 @@ import Testing
             tokens: authenticator, body)
     }
 
-    @Test("The token's subject reaches the handler, and the header does not")
+    @Test("JWT-23: the token's subject reaches the handler, and the header does not")
     func identity() async throws {
         try await self.with(try self.authenticator()) { server in
             let client = try self.client(
