@@ -4,7 +4,7 @@
 #   make test         debug build, unit tests, scenario tests with the real binaries, the demo
 #   make bench        release build, then the table in docs/performance.md
 #   make release      cygnet-server and cygnet-agent as they are to be installed, in .build/release
-#   make fuzz         what libFuzzer thinks up, against the HTTP/2 connection
+#   make fuzz         what libFuzzer thinks up, against the HTTP/2 connection and the parsers of the SDK
 #   make check        imports, format, generated code, documentation, conformance table
 #   make conformance  all tests, then docs/conformance.md with their results
 #   make docs         the SDK's reference, in .build/docs
@@ -86,9 +86,9 @@ bench:
 	$(call say,measuring)
 	@CYGNET_BIN="$${CYGNET_BIN:-$(RELEASE_BIN)}" $(PYTHON) Benchmarks/bench.py --write docs/performance.md $(ONLY)
 
-# FOR=3600 fuzzes for an hour.
+# FOR=3600 fuzzes for an hour each.
 fuzz:
-	$(call say,fuzzing the HTTP/2 connection for $(or $(FOR),60) s)
+	$(call say,fuzzing the HTTP/2 connection and the parsers of the SDK, $(or $(FOR),60) s each)
 	@dev/fuzz $(or $(FOR),60)
 
 docs:

@@ -10,11 +10,11 @@ import SwiftProtobuf
 ///
 /// The descriptors are parsed when somebody asks for the first time.
 final class ReflectionService: Sendable {
-    private let descriptors: StaticString
     /// Streams that may be open at a time, of all callers together. Each can hold unread questions and answers,
     /// nobody needs one for long, and whoever may connect may open one.
     static let maximumStreams = 64
 
+    private let descriptors: StaticString
     private let index = NIOLockedValueBox<DescriptorIndex?>(nil)
     private let openStreams = NIOLockedValueBox(0)
 

@@ -18,9 +18,9 @@ extension FakeWorkloadAPI {
         public static let fetchJWTBundles = Method("FetchJWTBundles")
         /// The check of a token.
         public static let validateJWTSVID = Method("ValidateJWTSVID")
-        /// The stream of WIT-SVIDs; not served.
+        /// The stream of WIT-SVIDs; answered with UNIMPLEMENTED.
         public static let fetchWITSVID = Method("FetchWITSVID")
-        /// The stream of WIT bundles; not served.
+        /// The stream of WIT bundles; answered with UNIMPLEMENTED.
         public static let fetchWITBundles = Method("FetchWITBundles")
     }
 
