@@ -41,6 +41,7 @@ extension PeerListener {
             .serverChannelOption(.backlog, value: 1024)
         switch self {
         case .unixSocket(let path, let mode):
+            PeerDescriptor.prepare()
             return try await Self.bindUnixSocket(
                 bootstrap.childChannelInitializer { channel in
                     Self.acceptLocal(channel, context)
