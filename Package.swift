@@ -326,7 +326,7 @@ let package = Package(
             name: "SPIFFEGRPCTests",
             dependencies: [
                 "SPIFFEGRPC", "SPIFFETLS", "SPIFFETesting", "SPIFFE", grpcCore, grpcTransport,
-                nioCore,
+                nioCore, nioPosix,
                 nioHPACK, nioConcurrency,
             ],
             swiftSettings: settings),

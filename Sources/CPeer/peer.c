@@ -88,6 +88,26 @@ int cygnet_peer_pidfd(int socket) {
 #endif
 }
 
+int cygnet_has_peer_pidfd(void) {
+#ifdef __linux__
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+        return -errno;
+    }
+    int descriptor = cygnet_peer_pidfd(ends[0]);
+    close(ends[0]);
+    close(ends[1]);
+    if (descriptor >= 0) {
+        close(descriptor);
+        return 1;
+    }
+    // Who runs out of descriptors or memory knew what was asked for.
+    return descriptor == -EMFILE || descriptor == -ENFILE || descriptor == -ENOMEM;
+#else
+    return 0;
+#endif
+}
+
 int cygnet_pidfd_open(int32_t pid) {
 #ifdef __linux__
     long descriptor = syscall(SYS_pidfd_open, (pid_t)pid, 0);

@@ -22,15 +22,20 @@ final class BrokerEndpoint: Sendable {
     /// - Parameters:
     ///   - svid: The agent's own identity; asked at each handshake.
     ///   - bundles: Whose brokers are believed; asked at each handshake.
+    ///   - maximumCalls: Calls of all brokers that may be open at once.
+    ///   - now: The time that X509-SVIDs of brokers are held against after the handshake.
     init(
         settings: BrokerSettings, api: WorkloadAPI, svid: any X509SVIDSource,
-        bundles: any X509BundleSource, logger: Logger
+        bundles: any X509BundleSource, maximumCalls: Int = 20_000, logger: Logger,
+        now: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.settings = settings
         self.api = api
         self.logger = logger
         // Both listeners share what is known about processes.
-        let service = BrokerService(api: api, brokers: settings.brokers, logger: logger)
+        let service = BrokerService(
+            api: api, brokers: settings.brokers, maximumCalls: maximumCalls, logger: logger,
+            now: now)
         let mutual = MTLSServerConfiguration(
             svid: svid, bundles: bundles, authorizer: .oneOf(settings.brokers.map(\.id)),
             applicationProtocols: ["h2"])
@@ -66,7 +71,7 @@ final class BrokerEndpoint: Sendable {
                     // Some streams for each workload of a node.
                     maxConcurrentStreams: 10_000, maxRequestBytes: 64 * 1024,
                     maxBufferedBytes: 256 * 1024, streamWindow: 64 * 1024,
-                    maxConnectionsPerUser: 128, maxConnections: 256),
+                    maxConnectionsPerAddress: 128, maxConnectionsPerUser: 128, maxConnections: 256),
                 services: [service]),
             services: [ReflectionV1(service: reflection), ReflectionV1Alpha(service: reflection)],
             interceptors: [BrokerInterceptor()])

@@ -19,18 +19,23 @@ struct BrokerService: EventLoopService {
 
     /// What all calls work with.
     final class Shared: Sendable {
-        /// Calls that may be open at once: some for each process of a large node.
-        private static let maximumCalls = 20_000
-
         let api: WorkloadAPI
         let policies: [SPIFFEID: BrokerPolicy]
         let processes = ReferencedProcesses()
         let announcements = AnnouncementsByLoop()
         let logger: Logger
+        /// The time that X509-SVIDs of brokers are held against.
+        let now: @Sendable () -> Date
+        private let maximumCalls: Int
         private let openCalls = NIOLockedValueBox(0)
 
-        init(api: WorkloadAPI, brokers: [BrokerPolicy], logger: Logger) {
+        init(
+            api: WorkloadAPI, brokers: [BrokerPolicy], maximumCalls: Int, logger: Logger,
+            now: @escaping @Sendable () -> Date
+        ) {
             self.api = api
+            self.maximumCalls = maximumCalls
+            self.now = now
             self.policies = Dictionary(brokers.map { ($0.id, $0) }) { first, _ in first }
             self.logger = logger
         }
@@ -38,7 +43,7 @@ struct BrokerService: EventLoopService {
         /// One more call; false when there are too many. Who hears true says ``leave()`` at the end.
         func enter() -> Bool {
             self.openCalls.withLockedValue { count in
-                if count >= Self.maximumCalls { return false }
+                if count >= self.maximumCalls { return false }
                 count += 1
                 return true
             }
@@ -47,8 +52,14 @@ struct BrokerService: EventLoopService {
         func leave() { self.openCalls.withLockedValue { $0 -= 1 } }
     }
 
-    init(api: WorkloadAPI, brokers: [BrokerPolicy], logger: Logger) {
-        self.shared = Shared(api: api, brokers: brokers, logger: logger)
+    /// - Parameter maximumCalls: Calls that may be open at once, whether or not their request has come: some for
+    ///   each process of a large node.
+    init(
+        api: WorkloadAPI, brokers: [BrokerPolicy], maximumCalls: Int = 20_000, logger: Logger,
+        now: @escaping @Sendable () -> Date = { Date() }
+    ) {
+        self.shared = Shared(
+            api: api, brokers: brokers, maximumCalls: maximumCalls, logger: logger, now: now)
     }
 
     func handler(for call: GRPCCall, fields: HPACKHeaders) -> (any GRPCCallHandler)? {
@@ -70,9 +81,11 @@ enum BrokerCaller {
     ///
     /// - Throws: ``BrokerRefusal`` when the caller is unknown, or its X509-SVID has expired since the
     ///   handshake.
-    static func verified(_ peer: PeerContext?) throws(BrokerRefusal) -> VerifiedX509SVID {
+    static func verified(
+        _ peer: PeerContext?, now: Date = Date()
+    ) throws(BrokerRefusal) -> VerifiedX509SVID {
         guard case .tls(let verified?)? = peer?.peer else { throw .unknownCaller }
-        if verified.leaf.notValidAfter < Date() { throw .expiredCaller }
+        if verified.leaf.notValidAfter < now { throw .expiredCaller }
         return verified
     }
 }
@@ -86,6 +99,10 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
     private var hasBegun = false
     private var isOver = false
     private var hasEntered = false
+    /// When the caller's X509-SVID expires.
+    private var callerExpiresAt = Date.distantPast
+    /// What the log says the caller was handed.
+    private var handed: [SPIFFEID] = []
     private var workload: ReferencedWorkload?
     private var endKey: UInt64?
     private var stream: WorkloadStream?
@@ -102,6 +119,8 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
         self.method = method
         self.hasSecurityHeader = hasSecurityHeader
         self.shared = shared
+        self.hasEntered = shared.enter()
+        if !self.hasEntered { self.refuse(.tooManyCalls) }
     }
 
     // MARK: From the connection
@@ -134,15 +153,13 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
     private func begin(_ bytes: [UInt8]) throws(BrokerRefusal) {
         if !self.hasSecurityHeader { throw .noSecurityHeader }
         guard let method = self.method else { throw .unknownMethod }
-        let caller = try BrokerCaller.verified(self.call.peer)
+        let caller = try BrokerCaller.verified(self.call.peer, now: self.shared.now())
         guard let policy = self.shared.policies[caller.id] else { throw .callerNotListed }
         let request = try BrokerRequest(method, bytes)
         let isOnUnixSocket = self.call.peer.isOnUnixSocket
         guard policy.allows(request.reference.typeURL, isOnUnixSocket: isOnUnixSocket) else {
             throw .typeDenied(isOnUnixSocket: isOnUnixSocket)
         }
-        self.hasEntered = self.shared.enter()
-        if !self.hasEntered { throw .tooManyCalls }
         let workload: ReferencedWorkload
         switch request.reference {
         case .pid(let pid):
@@ -150,7 +167,9 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
         }
         try self.follow(workload)
         if self.isOver { return }
-        self.endWith(caller)
+        self.callerExpiresAt = caller.leaf.notValidAfter
+        self.endWithCaller()
+        if self.isOver { return }
         try self.serve(request.wish, to: workload, policy)
     }
 
@@ -175,11 +194,20 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
     }
 
     /// What the caller may have, it may have for as long as its X509-SVID lasts; then it shows a new one.
-    private func endWith(_ caller: VerifiedX509SVID) {
-        let rest = min(max(caller.leaf.notValidAfter.timeIntervalSinceNow, 0), 86_400 * 365)
-        self.expiry = self.schedule(in: .seconds(Int64(rest) + 1)) { handler in
-            handler.refuse(.expiredCaller)
+    ///
+    /// Timers stand still while the machine sleeps, and clocks are set: so the time is looked at now and then,
+    /// and before every message.
+    private func endWithCaller() {
+        let rest = self.callerExpiresAt.timeIntervalSince(self.shared.now())
+        if rest < 0 { return self.refuse(.expiredCaller) }
+        self.expiry = self.schedule(in: .milliseconds(Int64(min(rest + 1, 60) * 1000))) { handler in
+            handler.endWithCaller()
         }
+    }
+
+    /// - Throws: ``BrokerRefusal`` when the caller's X509-SVID has expired meanwhile.
+    private func checkCaller() throws(BrokerRefusal) {
+        if self.callerExpiresAt < self.shared.now() { throw .expiredCaller }
     }
 
     private func serve(
@@ -221,7 +249,7 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
         case .answer(let request):
             do throws(WorkloadRefusal) {
                 if isFresh, let answer = try self.shared.api.answerAtOnce(request, attested) {
-                    return self.finish(answer)
+                    return self.finish(answer, policy.id)
                 }
             } catch {
                 throw BrokerRefusal(error, pid: workload.pid, isAlive: workload.isAlive)
@@ -229,7 +257,7 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
             self.later { [shared] () async throws(WorkloadRefusal) in
                 try await shared.api.answer(request, workload, as: attested.selectors)
             } then: { handler, answer in
-                handler.finish(answer)
+                handler.finish(answer, policy.id)
             }
         }
     }
@@ -240,17 +268,10 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
     ) {
         let bound = NIOLoopBound(self as any Announced, eventLoop: self.call.eventLoop)
         let announcements = self.shared.announcements.announcements(of: self.call.eventLoop)
-        let logger = self.shared.logger
         let stream = WorkloadStream(
             kind, workload, attested, isFresh: isFresh, api: self.shared.api,
-            served: { view in
-                logger.info(
-                    "handed a workload's identities to its broker",
-                    metadata: [
-                        LogKeys.brokerID: "\(policy.id)", LogKeys.pid: "\(workload.pid)",
-                        LogKeys.spiffeIDs: .array(
-                            view.identities.map { "\($0.svid.spiffeID)" }),
-                    ])
+            served: { [weak self] view in
+                self?.note(view.identities.map(\.svid.spiffeID), policy.id)
             },
             announce: { announcements.add(bound) })
         self.stream = stream
@@ -263,6 +284,7 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
         guard let stream = self.stream, let workload = self.workload, !self.call.isBlocked else {
             return
         }
+        do throws(BrokerRefusal) { try self.checkCaller() } catch { return self.refuse(error) }
         do throws(WorkloadRefusal) {
             // The messages of the two APIs are the same, field for field, and so are their bytes.
             if let message = try stream.next() { self.call.send(framed: message) }
@@ -271,9 +293,24 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
         }
     }
 
-    private func finish(_ answer: [UInt8]) {
-        self.call.send(answer)
+    private func finish(_ answer: WorkloadAnswer, _ broker: SPIFFEID) {
+        do throws(BrokerRefusal) { try self.checkCaller() } catch { return self.refuse(error) }
+        self.note(answer.spiffeIDs, broker)
+        self.call.send(answer.bytes)
         self.end(Status(code: .ok, message: ""))
+    }
+
+    /// Says in the log what the broker gets; of a stream whenever the identities are others.
+    private func note(_ ids: [SPIFFEID], _ broker: SPIFFEID) {
+        guard let workload = self.workload, ids != self.handed else { return }
+        self.handed = ids
+        self.shared.logger.info(
+            "handed a workload's identities to its broker",
+            metadata: [
+                LogKeys.brokerID: "\(broker)", LogKeys.pid: "\(workload.pid)",
+                LogKeys.method: "\(self.call.method)",
+                LogKeys.spiffeIDs: .array(ids.map { "\($0)" }),
+            ])
     }
 
     // MARK: The end

@@ -76,6 +76,13 @@ enum WorkloadRequest: Sendable {
     }
 }
 
+/// The answer to a request that has one.
+struct WorkloadAnswer: Sendable {
+    let bytes: [UInt8]
+    /// The identities that the caller can use now; empty for what hands out none.
+    let spiffeIDs: [SPIFFEID]
+}
+
 /// The SPIFFE Workload API: an attested process and a request in, serialised messages out.
 ///
 /// Knows nothing of HTTP/2, so that the stack below it can be replaced. Errors are
@@ -153,7 +160,7 @@ package final class WorkloadAPI: Sendable {
     /// - Parameter attested: As of this moment.
     func answerAtOnce(
         _ request: WorkloadRequest, _ attested: AttestedWorkload
-    ) throws(WorkloadRefusal) -> [UInt8]? {
+    ) throws(WorkloadRefusal) -> WorkloadAnswer? {
         switch request {
         case .fetchJWTSVID(let audience, let spiffeID):
             // A refusal is left to the other way, which puts it on record.
@@ -161,7 +168,7 @@ package final class WorkloadAPI: Sendable {
                 let tokens = try? self.identities.heldJWTSVIDs(
                     attested.selectors, audience: audience, spiffeID: spiffeID)
             else { return nil }
-            return try self.messages.jwtSVIDs(tokens)
+            return try self.answer(tokens)
         case .validateJWTSVID(let token, let audience):
             return try self.validate(token, audience, attested.selectors)
         }
@@ -170,7 +177,7 @@ package final class WorkloadAPI: Sendable {
     /// The answer to a request, however long it takes.
     func answer(
         _ request: WorkloadRequest, _ process: any WorkloadProcess
-    ) async throws(WorkloadRefusal) -> [UInt8] {
+    ) async throws(WorkloadRefusal) -> WorkloadAnswer {
         try await self.answer(
             request, process, as: try await self.attestation.attest(process).selectors)
     }
@@ -178,7 +185,7 @@ package final class WorkloadAPI: Sendable {
     /// The same for a process whose selectors have been found out; they must be the same at the end.
     func answer(
         _ request: WorkloadRequest, _ process: any WorkloadProcess, as selectors: Set<Selector>
-    ) async throws(WorkloadRefusal) -> [UInt8] {
+    ) async throws(WorkloadRefusal) -> WorkloadAnswer {
         switch request {
         case .fetchJWTSVID(let audience, let spiffeID):
             let tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]
@@ -193,15 +200,22 @@ package final class WorkloadAPI: Sendable {
             guard try await self.attestation.attest(process).selectors == selectors else {
                 throw .attestationFailed
             }
-            return try self.messages.jwtSVIDs(tokens)
+            return try self.answer(tokens)
         case .validateJWTSVID(let token, let audience):
             return try self.validate(token, audience, selectors)
         }
     }
 
+    private func answer(
+        _ tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]
+    ) throws(WorkloadRefusal) -> WorkloadAnswer {
+        WorkloadAnswer(
+            bytes: try self.messages.jwtSVIDs(tokens), spiffeIDs: tokens.map(\.svid.spiffeID))
+    }
+
     private func validate(
         _ token: String, _ audience: String, _ selectors: Set<Selector>
-    ) throws(WorkloadRefusal) -> [UInt8] {
+    ) throws(WorkloadRefusal) -> WorkloadAnswer {
         let bundles = JWTBundleSet(
             try self.identities.bundles(selectors).map { self.jwtBundles.bundle($0) })
         let svid: SPIFFE.JWTSVID
@@ -216,7 +230,8 @@ package final class WorkloadAPI: Sendable {
             claims = claims.filter { kept.contains($0.key) }
         }
         claims["aud"] = .array(svid.audience.map { .string($0) })
-        return try self.messages.validated(svid.id, claims)
+        return WorkloadAnswer(
+            bytes: try self.messages.validated(svid.id, claims), spiffeIDs: [])
     }
 
     static let noSecurityHeader = WorkloadRefusal(

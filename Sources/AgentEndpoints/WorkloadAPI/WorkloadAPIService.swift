@@ -157,8 +157,8 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
         }
     }
 
-    private func finish(_ answer: [UInt8]) {
-        self.call.send(answer)
+    private func finish(_ answer: WorkloadAnswer) {
+        self.call.send(answer.bytes)
         self.end(Status(code: .ok, message: ""))
     }
 

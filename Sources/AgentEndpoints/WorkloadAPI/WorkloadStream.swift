@@ -34,7 +34,7 @@ final class WorkloadStream {
     /// - Parameters:
     ///   - spiffeID: Of WIT-SVIDs only those for this ID; nil for all.
     ///   - isFresh: Whether `attested` was compared with the process just now, not before a wait.
-    ///   - served: Told of the first message of a stream of X509-SVIDs.
+    ///   - served: Told of each message of a stream of X509-SVIDs that the process may have.
     ///   - announce: Called on any thread when ``next()`` will have something; must not wait.
     init(
         _ kind: SVIDCache.Kind, _ process: any WorkloadProcess, _ attested: AttestedWorkload,
@@ -78,16 +78,14 @@ final class WorkloadStream {
         }
         guard let delivery else { return nil }
         let message: ByteBuffer
+        var served: X509View?
         switch delivery {
         case .end(let refusal):
             self.api.refused(refusal, self.process, self.selectors)
             throw refusal
         case .x509(let view):
             message = try self.api.messages.x509(view)
-            if self.last == nil {
-                self.api.served(view, self.process)
-                self.served?(view)
-            }
+            served = view
         case .wit(let view):
             message = try self.api.messages.wit(view)
         case .bundles(let view):
@@ -106,6 +104,11 @@ final class WorkloadStream {
             else { throw WorkloadRefusal.attestationFailed }
         }
         self.isFresh = false
+        // Not before the last look at the process: nothing is said to be served that is not.
+        if let served {
+            if self.last == nil { self.api.served(served, self.process) }
+            self.served?(served)
+        }
         self.last = message
         return message
     }

@@ -14,6 +14,11 @@ int cygnet_peer_credentials(int socket, int32_t *pid, uint32_t *uid, uint32_t *g
 /// later), -ENOPROTOOPT where the kernel has none, -ESRCH when the process is gone.
 int cygnet_peer_pidfd(int socket);
 
+/// 1 where the kernel has SO_PEERPIDFD, 0 where it has not. Asks on a socket pair of our own, whose other end
+/// certainly lives: there only a kernel without the option refuses it, while on a connection some kernels
+/// refuse it with EINVAL because the peer is gone. A negative errno: no socket pair could be made; ask again.
+int cygnet_has_peer_pidfd(void);
+
 /// A new descriptor for the process that has the number now (pidfd_open), -ENOSYS where there is
 /// none.
 int cygnet_pidfd_open(int32_t pid);

@@ -53,7 +53,8 @@ public struct LocalPeer: Sendable {
 ///
 /// On Linux a pidfd, taken from the socket where the kernel can (6.5 and later), else opened by
 /// number; elsewhere the number together with the start time. The start time is read at the
-/// beginning in all cases, so that facts gathered by number can be tied to this process.
+/// beginning in all cases, so that facts gathered by number can be tied to this process. What the
+/// descriptor is taken from is ``PeerDescriptor``'s to decide.
 package final class PeerProcessHandle: Sendable {
     /// The process's number; only meaningful while ``isAlive``.
     package let pid: Int32
@@ -73,29 +74,18 @@ package final class PeerProcessHandle: Sendable {
     ///     (tests, and references that name a PID).
     ///   - pid: The number the kernel gave for the socket.
     package init(socketDescriptor: CInt?, pid: Int32) throws(LocalPeerError) {
-        var descriptor = socketDescriptor.map { cygnet_peer_pidfd($0) } ?? -ENOPROTOOPT
-        if descriptor == -ENOPROTOOPT || descriptor == -EINVAL {
-            descriptor = cygnet_pidfd_open(pid)
-        }
-        // ENOENT: the number of a thread that is no process (newer kernels).
-        if descriptor == -ESRCH || descriptor == -EINVAL || descriptor == -ENOENT {
-            throw LocalPeerError(.processEnded, "the process that connected has ended", descriptor)
-        }
-        if descriptor < 0, descriptor != -ENOSYS {
-            throw LocalPeerError(
-                .noHandle, "cannot take hold of the process that connected", descriptor)
-        }
+        let descriptor = try PeerDescriptor().take(socketDescriptor: socketDescriptor, pid: pid)
         var startTime: UInt64 = 0
         let read = cygnet_process_start_time(pid, &startTime)
         // Read first, look second: if the process lives after the reading, the reading is about it.
-        let ended = descriptor >= 0 ? cygnet_pidfd_has_ended(descriptor) : 0
+        let ended = descriptor.map { cygnet_pidfd_has_ended($0) } ?? 0
         if read != 0 || ended != 0 {
-            if descriptor >= 0 { close(descriptor) }
+            if let descriptor { close(descriptor) }
             throw LocalPeerError(.processEnded, "the process that connected has ended", read)
         }
         self.pid = pid
         self.startTime = startTime
-        self.pidfd = descriptor >= 0 ? descriptor : -1
+        self.pidfd = descriptor ?? -1
         self.initialExecutable = Self.executable(of: pid).map { ($0.device, $0.inode) }
     }
 

@@ -6,7 +6,7 @@ final class ConnectionSet: Sendable {
     private struct State {
         var connections: [ObjectIdentifier: (any Channel, NIOLoopBound<GRPCConnectionHandler>)] =
             [:]
-        var perUser: [UInt32: Int] = [:]
+        var counts: [ConnectionOrigin: Int] = [:]
         /// Running calls; nil until the task is known.
         var calls: [UInt64: Task<Void, Never>?] = [:]
         var nextCall: UInt64 = 1
@@ -18,11 +18,16 @@ final class ConnectionSet: Sendable {
 
     private let state = NIOLockedValueBox(State())
     private let maxPerUser: Int?
+    private let maxPerAddress: Int?
     private let max: Int?
 
-    /// - Parameter max: Connections altogether; nil means any number.
-    init(maxPerUser: Int?, max: Int? = nil) {
+    /// - Parameters:
+    ///   - maxPerUser: Connections of one user, root excepted; nil means any number, as for all of them.
+    ///   - maxPerAddress: Connections of one IPv4 address or IPv6 network.
+    ///   - max: Connections altogether.
+    init(maxPerUser: Int?, maxPerAddress: Int? = nil, max: Int? = nil) {
         self.maxPerUser = maxPerUser
+        self.maxPerAddress = maxPerAddress
         self.max = max
     }
 
@@ -31,31 +36,38 @@ final class ConnectionSet: Sendable {
 
     /// Enters a connection for as long as it is open. False: it is one too many.
     func add(
-        _ channel: any Channel, _ handler: GRPCConnectionHandler, user: UInt32?
+        _ channel: any Channel, _ handler: GRPCConnectionHandler, from origin: ConnectionOrigin?
     ) -> Bool {
         let id = ObjectIdentifier(channel)
         let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
         let isTaken = self.state.withLockedValue { state in
             if state.isStopping { return false }
             if let max = self.max, state.connections.count >= max { return false }
-            if let user {
-                let count = state.perUser[user, default: 0]
-                // Root may do as it likes anyway.
-                if let max = self.maxPerUser, user != 0, count >= max { return false }
-                state.perUser[user] = count + 1
+            if let origin {
+                let count = state.counts[origin, default: 0]
+                if let max = self.limit(of: origin), count >= max { return false }
+                state.counts[origin] = count + 1
             }
             state.connections[id] = (channel, bound)
             return true
         }
-        if isTaken { channel.closeFuture.whenComplete { _ in self.remove(id, user) } }
+        if isTaken { channel.closeFuture.whenComplete { _ in self.remove(id, origin) } }
         return isTaken
     }
 
-    private func remove(_ id: ObjectIdentifier, _ user: UInt32?) {
+    private func limit(of origin: ConnectionOrigin) -> Int? {
+        switch origin {
+        // Root may do as it likes anyway.
+        case .user(let user): user == 0 ? nil : self.maxPerUser
+        case .ipv4, .ipv6Network: self.maxPerAddress
+        }
+    }
+
+    private func remove(_ id: ObjectIdentifier, _ origin: ConnectionOrigin?) {
         self.change { state in
             state.connections[id] = nil
-            if let user, let count = state.perUser[user] {
-                state.perUser[user] = count > 1 ? count - 1 : nil
+            if let origin, let count = state.counts[origin] {
+                state.counts[origin] = count > 1 ? count - 1 : nil
             }
         }
     }

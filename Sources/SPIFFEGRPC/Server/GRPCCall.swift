@@ -15,7 +15,8 @@ package protocol EventLoopService: Sendable {
     /// otherwise.
     func serves(_ method: String) -> Bool
 
-    /// Takes a call, or gives nil when there is no such method.
+    /// Takes a call, or gives nil when there is no such method. A call may be finished right here: then nothing is
+    /// called on its handler.
     ///
     /// - Parameter fields: The request's header section. Not to be kept: a stream may stay open for days.
     func handler(for call: GRPCCall, fields: HPACKHeaders) -> (any GRPCCallHandler)?

@@ -230,6 +230,8 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
             guard let handler = service.handler(for: call, fields: head.fields) else {
                 return call.finish(Status(code: .unimplemented, message: "no such method"))
             }
+            // It may have ended the call already.
+            guard self.calls[id] === call else { return }
             call.handler = handler
         } else {
             call.handler = RoutedCall(call, fields: head.fields, listener: self.listener)

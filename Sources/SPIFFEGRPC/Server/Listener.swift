@@ -41,6 +41,7 @@ extension PeerListener {
             .serverChannelOption(.backlog, value: 1024)
         switch self {
         case .unixSocket(let path, let mode):
+            PeerDescriptor.prepare()
             return try await Self.bindUnixSocket(
                 bootstrap.childChannelInitializer { channel in
                     Self.acceptLocal(channel, context)
@@ -84,7 +85,7 @@ extension PeerListener {
             guard let peer else { throw ChannelError.operationUnsupported }
             let known = PeerContext(peer: .local(peer), remoteIPAddress: nil)
             let handler = GRPCConnectionHandler(listener: context, isTLS: false) { known }
-            guard context.connections.add(channel, handler, user: peer.uid) else {
+            guard context.connections.add(channel, handler, from: .user(peer.uid)) else {
                 throw ChannelError.ioOnClosedChannel
             }
             try channel.pipeline.syncOperations.addHandler(handler)
@@ -99,31 +100,35 @@ extension PeerListener {
     ) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
             let verified = NIOLockedValueBox<VerifiedX509SVID?>(nil)
-            let tls = try makeHandler { svid in verified.withLockedValue { $0 = svid } }
-            let address = channel.remoteAddress?.ipAddress
+            let address = channel.remoteAddress
             // Asked for with the first request, which is after the handshake.
             let handler = GRPCConnectionHandler(listener: context, isTLS: true) {
                 PeerContext(
-                    peer: .tls(verified: verified.withLockedValue { $0 }), remoteIPAddress: address,
-                    isOnUnixSocket: isUnixSocket)
+                    peer: .tls(verified: verified.withLockedValue { $0 }),
+                    remoteIPAddress: address?.ipAddress, isOnUnixSocket: isUnixSocket)
             }
-            let user = try isUnixSocket ? Self.user(of: channel) : nil
-            guard context.connections.add(channel, handler, user: user) else {
+            let origin: ConnectionOrigin? =
+                if isUnixSocket { try Self.user(of: channel) } else {
+                    address.flatMap { ConnectionOrigin($0) }
+                }
+            // Before TLS is set up: a connection too many is to cost next to nothing.
+            guard context.connections.add(channel, handler, from: origin) else {
                 throw ChannelError.ioOnClosedChannel
             }
+            let tls = try makeHandler { svid in verified.withLockedValue { $0 = svid } }
             try channel.pipeline.syncOperations.addHandlers(tls, handler)
         }
     }
 
     /// The user behind a Unix socket, to count connections by; no identity rests on it.
-    private static func user(of channel: any Channel) throws -> UInt32? {
+    private static func user(of channel: any Channel) throws -> ConnectionOrigin? {
         let user = try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
             of: NIOBSDSocket.Handle.self
-        ) { descriptor -> UInt32? in
+        ) { descriptor -> ConnectionOrigin? in
             var pid: Int32 = 0
             var uid: UInt32 = 0
             var gid: UInt32 = 0
-            return cygnet_peer_credentials(descriptor, &pid, &uid, &gid) == 0 ? uid : nil
+            return cygnet_peer_credentials(descriptor, &pid, &uid, &gid) == 0 ? .user(uid) : nil
         }
         return user.flatMap { $0 }
     }

@@ -41,6 +41,9 @@ public final class SPIFFEServerTransport: ServerTransport {
         public var maxConnectionAge: Duration?
         /// How long calls may go on after the connection was asked to close; nil is as long as they like.
         public var maxGraceTime: Duration?
+        /// Connections that one IPv4 address, or one IPv6 network of 64 bits, may have open over TCP; one more is
+        /// closed before its handshake. Nil means any number. Clients behind one address translator count as one.
+        public var maxConnectionsPerAddress: Int?
         /// Connections that the processes of one user, root excepted, may have open on a Unix socket.
         package var maxConnectionsPerUser: Int?
         /// Connections altogether; nil means any number.
@@ -56,16 +59,19 @@ public final class SPIFFEServerTransport: ServerTransport {
         ///   - streamWindow: In bytes.
         ///   - maxConnectionAge: Nil means that connections may last for ever.
         ///   - maxGraceTime: Nil means that calls may.
+        ///   - maxConnectionsPerAddress: Nil means any number.
         public init(
             maxConcurrentStreams: Int = 1_000, maxRequestBytes: Int = 4 * 1024 * 1024,
             maxBufferedBytes: Int? = nil, streamWindow: Int = 256 * 1024,
-            maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil
+            maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil,
+            maxConnectionsPerAddress: Int? = nil
         ) {
             self.init(
                 maxConcurrentStreams: maxConcurrentStreams, maxRequestBytes: maxRequestBytes,
                 maxBufferedBytes: maxBufferedBytes, streamWindow: streamWindow,
                 maxConnectionAge: maxConnectionAge, maxGraceTime: maxGraceTime,
-                maxConnectionsPerUser: nil, eventLoopMethods: [])
+                maxConnectionsPerAddress: maxConnectionsPerAddress, maxConnectionsPerUser: nil,
+                eventLoopMethods: [])
         }
 
         /// As the public initialiser, with what only our own daemons need.
@@ -73,8 +79,8 @@ public final class SPIFFEServerTransport: ServerTransport {
             maxConcurrentStreams: Int = 1_000, maxRequestBytes: Int = 4 * 1024 * 1024,
             maxBufferedBytes: Int? = nil, streamWindow: Int = 256 * 1024,
             maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil,
-            maxConnectionsPerUser: Int? = nil, maxConnections: Int? = nil,
-            eventLoopMethods: Set<String> = []
+            maxConnectionsPerAddress: Int? = nil, maxConnectionsPerUser: Int? = nil,
+            maxConnections: Int? = nil, eventLoopMethods: Set<String> = []
         ) {
             self.maxConcurrentStreams = maxConcurrentStreams
             self.maxRequestBytes = maxRequestBytes
@@ -82,6 +88,7 @@ public final class SPIFFEServerTransport: ServerTransport {
             self.streamWindow = streamWindow
             self.maxConnectionAge = maxConnectionAge
             self.maxGraceTime = maxGraceTime
+            self.maxConnectionsPerAddress = maxConnectionsPerAddress
             self.maxConnectionsPerUser = maxConnectionsPerUser
             self.maxConnections = maxConnections
             self.eventLoopMethods = eventLoopMethods
@@ -116,7 +123,8 @@ public final class SPIFFEServerTransport: ServerTransport {
         self.settings = settings
         self.services = services
         self.connections = ConnectionSet(
-            maxPerUser: settings.maxConnectionsPerUser, max: settings.maxConnections)
+            maxPerUser: settings.maxConnectionsPerUser,
+            maxPerAddress: settings.maxConnectionsPerAddress, max: settings.maxConnections)
         self.bound = self.group.any().makePromise(of: Int?.self)
     }
 

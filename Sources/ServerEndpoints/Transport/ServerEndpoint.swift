@@ -36,10 +36,14 @@ package final class ServerEndpoint: Sendable {
         package var limitsAttestation: Bool
         package var limitsSigning: Bool
         package var logsAccess: Bool
+        /// Connections that one client address (of IPv6 its network of 64 bits) may have open. An agent needs two
+        /// or three; many agents may share one address behind a translator.
+        package var maxConnectionsPerAddress: Int
 
         package init(
             host: String, port: Int, socketPath: String, limitsAttestation: Bool = true,
-            limitsSigning: Bool = true, logsAccess: Bool = false
+            limitsSigning: Bool = true, logsAccess: Bool = false,
+            maxConnectionsPerAddress: Int = 8_192
         ) {
             self.host = host
             self.port = port
@@ -47,6 +51,7 @@ package final class ServerEndpoint: Sendable {
             self.limitsAttestation = limitsAttestation
             self.limitsSigning = limitsSigning
             self.logsAccess = logsAccess
+            self.maxConnectionsPerAddress = maxConnectionsPerAddress
         }
     }
 
@@ -99,6 +104,7 @@ package final class ServerEndpoint: Sendable {
                     makeHandler: { try tls.makeHandler(onVerified: $0) }),
                 settings: .init(
                     maxConnectionAge: .seconds(180), maxGraceTime: .seconds(86_400 * 7),
+                    maxConnectionsPerAddress: settings.maxConnectionsPerAddress,
                     eventLoopMethods: Self.shortMethods),
                 services: direct),
             services: shared + [sync], interceptors: [interceptor])

@@ -27,6 +27,35 @@ final class ByPID: WorkloadAttestor {
     }
 }
 
+/// Keeps what is logged.
+struct KeptLog: LogHandler {
+    let records = NIOLockedValueBox<[(message: String, metadata: Logger.Metadata)]>([])
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.trace
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { self.metadata[key] }
+        set { self.metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        self.records.withLockedValue {
+            $0.append((event.message.description, event.metadata ?? [:]))
+        }
+    }
+
+    /// The identities that brokers were handed, in order, each time by method.
+    var handed: [String] {
+        self.records.withLockedValue { $0 }.compactMap { record in
+            guard record.message == "handed a workload's identities to its broker",
+                case .array(let ids)? = record.metadata["spiffe_ids"],
+                let method = record.metadata["method"]
+            else { return nil }
+            return "\(method) " + ids.map { "\($0)" }.joined(separator: " ")
+        }
+    }
+}
+
 /// A child that sleeps until the test is done with it. Not Foundation's `Process`: its wait spins in a run loop on
 /// the thread of the test, and children that start at the same time keep each other's end from being seen.
 final class Child {
@@ -61,6 +90,9 @@ struct TestBroker {
     let agent: TestAgent
     let facts = ByPID()
     let agentID: SPIFFEID
+    let log = KeptLog()
+    /// How far the clock that brokers' X509-SVIDs are held against is ahead.
+    let clockOffset = NIOLockedValueBox<TimeInterval>(0)
     let path = NSTemporaryDirectory() + "cygnet-\(UUID().uuidString.prefix(8)).sock"
 
     init() throws {
@@ -120,16 +152,21 @@ struct TestBroker {
     ///   - caller: The path of the caller's SPIFFE ID.
     ///   - overTCP: Whether the client comes over TCP.
     ///   - server: Whom the client expects; nil for the agent.
+    ///   - maximumCalls: Calls that may be open at once.
     func run(
         _ policies: [BrokerPolicy], as caller: String = "/broker", overTCP: Bool = false,
-        server: Authorizer? = nil, _ body: (Running) async throws -> Void
+        server: Authorizer? = nil, maximumCalls: Int = 20_000,
+        _ body: (Running) async throws -> Void
     ) async throws {
         let bundle = try self.bundle
         let endpoint = BrokerEndpoint(
             settings: BrokerSettings(
                 socketPath: self.path, host: "127.0.0.1", port: 0, brokers: policies),
             api: self.agent.api, svid: try self.agent.svid("/spire/agent/a1"), bundles: bundle,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            maximumCalls: maximumCalls, logger: Logger(label: "test") { [log] _ in log },
+            now: { [clockOffset] in
+                Date().addingTimeInterval(clockOffset.withLockedValue { $0 })
+            })
         let own = try self.agent.svid(caller)
         let expected = server ?? .exactly(self.agentID)
         try await withThrowingTaskGroup(of: Void.self) { group in
