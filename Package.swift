@@ -99,7 +99,7 @@ let package = Package(
     targets: [
         // MARK: SDK
         .target(
-            name: "SPIFFE", dependencies: [x509, asn1, crypto, cryptoExtras],
+            name: "SPIFFE", dependencies: [x509, asn1, crypto, cryptoExtras, nioConcurrency],
             swiftSettings: settings),
         .target(
             name: "SPIFFEWorkloadAPI",
@@ -334,7 +334,7 @@ let package = Package(
             name: "SPIFFEHTTPTests",
             dependencies: [
                 "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE", nioCore, nioPosix, nioHTTP1,
-                nioSSL, nioConcurrency,
+                nioSSL, nioConcurrency, .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(

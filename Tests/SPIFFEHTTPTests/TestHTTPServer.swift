@@ -36,7 +36,7 @@ final class TestHTTPServer: Sendable {
     static func with<Result: Sendable>(
         _ source: TestX509Source, authorizer: Authorizer,
         clientCertificate: MTLSServerConfiguration.ClientCertificate = .required,
-        tokens: JWTSVIDAuthenticator? = nil,
+        tokens: JWTSVIDAuthenticator? = nil, proofs: WITSVIDAuthenticator? = nil,
         _ body: (TestHTTPServer) async throws -> Result
     ) async throws -> Result {
         let box = NIOLockedValueBox(Seen())
@@ -54,6 +54,12 @@ final class TestHTTPServer: Sendable {
                             peer.withLockedValue { $0 = verified.id.string }
                         }))
                     try pipeline.configureHTTPServerPipeline()
+                    if let proofs {
+                        try pipeline.addHandler(
+                            WITSVIDServerHandler(proofs, maximumBodyBytes: 100_000) { error in
+                                box.withLockedValue { $0.refused.append(error.code.description) }
+                            })
+                    }
                     if let tokens {
                         try pipeline.addHandler(
                             JWTSVIDServerHandler(tokens) { error in
@@ -85,6 +91,7 @@ private final class BehaviourHandler: ChannelInboundHandler {
     private var head: HTTPRequestHead?
     private var body = ByteBuffer()
     private var caller = ""
+    private var prover = ""
     private var count = 0
 
     init(peer: NIOLockedValueBox<String>, box: NIOLockedValueBox<TestHTTPServer.Seen>) {
@@ -94,6 +101,7 @@ private final class BehaviourHandler: ChannelInboundHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if let event = event as? JWTSVIDAuthenticated { self.caller = " for \(event.svid.id)" }
+        if let event = event as? WITSVIDAuthenticated { self.prover = " proven \(event.svid.id)" }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -110,7 +118,7 @@ private final class BehaviourHandler: ChannelInboundHandler {
 
     private func answer(_ context: ChannelHandlerContext) {
         self.count += 1
-        let peer = self.peer.withLockedValue { $0 } + self.caller
+        let peer = self.peer.withLockedValue { $0 } + self.caller + self.prover
         switch self.head?.uri {
         case "/echo": self.respond(context, self.body)
         case "/big": self.respond(context, ByteBuffer(repeating: 1, count: 100_000))

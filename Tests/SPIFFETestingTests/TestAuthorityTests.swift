@@ -35,6 +35,43 @@ import Testing
         #expect(error.code == .expired)
     }
 
+    @Test("WIT-SVIDs verify with every kind of key, until their authority is dropped")
+    func wit() throws {
+        let authority = try TestAuthority("acme.test")
+        let bundle = authority.witBundle
+        for algorithm in [JWSAlgorithm.es256, .es384, .es512, .ps256] {
+            let source = TestWITSource(
+                svid: try authority.witSVID("/web", algorithm: algorithm), bundles: [bundle])
+            let request = try ProofRequest(
+                method: "GET", requestTarget: "/", fields: [], bodySHA256: nil, channel: .tls)
+            let fields = try WorkloadProofSigner().fields(
+                for: request, audience: "svc", svid: try source.witSVID())
+            let presented = try ProofRequest(
+                method: "GET", requestTarget: "/", fields: fields, bodySHA256: nil, channel: .tls)
+            let authenticator = WITSVIDAuthenticator(
+                try WorkloadProofVerifier(audience: try ProofAudience(names: ["svc"])),
+                bundles: source, authorizer: .exactly(try authority.id("/web")))
+            source.set(bundles: [])
+            #expect(throws: WITAuthenticationError.self) {
+                try authenticator.authenticate(presented)
+            }
+            source.set(bundles: [bundle])
+            #expect(try authenticator.authenticate(presented).id.path == "/web")
+        }
+        let source = try TestWITSource(authority, "/web")
+        #expect(throws: TestSourceError.self) { try source.witSVID(id: try authority.id("/db")) }
+        source.set(svid: nil)
+        #expect(throws: TestSourceError.self) { try source.witSVID() }
+        #expect(source.requestCount == 2)
+        #expect(throws: WITSVIDError.self) {
+            try authority.witSVID("/web", claims: ["aud": "x"])
+        }
+        try authority.rotate()
+        #expect(authority.witBundle.authorities.count == 2)
+        authority.dropOldAuthorities()
+        #expect(authority.witBundle.authorities.keys.sorted() == ["wit-2"])
+    }
+
     @Test("After a rotation old SVIDs are believed until the old authorities are dropped")
     func rotation() async throws {
         let authority = try TestAuthority("acme.test")

@@ -5,6 +5,12 @@ struct HTTPSURL: Hashable, Sendable {
         /// A name or an IP address, without brackets.
         let host: String
         let port: Int
+
+        /// The origin in its one form: lower case, brackets around IPv6, and a port unless it is 443.
+        var text: String {
+            let host = self.host.contains(":") ? "[\(self.host)]" : self.host
+            return "https://\(host)" + (self.port == 443 ? "" : ":\(self.port)")
+        }
     }
 
     let origin: Origin

@@ -23,6 +23,7 @@ public import SPIFFETLS
 public final class SPIFFEHTTPClient: Sendable {
     private let tls: MTLSClientConfiguration
     private let tokens: JWTSVIDInjector?
+    private let proofs: WITSVIDInjector?
     private let limits: Limits
     private let group: any EventLoopGroup
     private let pool: HTTPConnectionPool
@@ -30,14 +31,17 @@ public final class SPIFFEHTTPClient: Sendable {
     /// - Parameters:
     ///   - tls: Who this client is, and which servers it means to talk to.
     ///   - tokens: Puts a JWT-SVID on each request that has no `authorization` header.
+    ///   - proofs: Puts a WIT-SVID with a proof on each request.
     ///   - limits: What the client may use and how long it waits.
     ///   - group: Where connections live; of the Posix kind.
     public init(
-        tls: MTLSClientConfiguration, tokens: JWTSVIDInjector? = nil, limits: Limits = Limits(),
+        tls: MTLSClientConfiguration, tokens: JWTSVIDInjector? = nil,
+        proofs: WITSVIDInjector? = nil, limits: Limits = Limits(),
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     ) {
         self.tls = tls
         self.tokens = tokens
+        self.proofs = proofs
         self.limits = limits
         self.group = group
         self.pool = HTTPConnectionPool(limits: limits)
@@ -70,7 +74,8 @@ public final class SPIFFEHTTPClient: Sendable {
         let head = Self.head(request, url, headers)
         if let connection = try self.pool.reuse(url.origin) {
             do {
-                return try await self.exchange(head, request.body, connection)
+                return try await self.exchange(
+                    try await self.proven(head, request), request.body, connection)
             } catch let error as HTTPConnectionError
                 where error.cameBeforeResponse && request.method.isIdempotent
             {
@@ -81,7 +86,8 @@ public final class SPIFFEHTTPClient: Sendable {
         }
         let connection = try await self.connect(url.origin)
         do {
-            return try await self.exchange(head, request.body, connection)
+            return try await self.exchange(
+                try await self.proven(head, request), request.body, connection)
         } catch let error as HTTPConnectionError {
             throw error.reported
         }
@@ -120,6 +126,17 @@ public final class SPIFFEHTTPClient: Sendable {
         }
         return HTTPRequestHead(
             version: .http1_1, method: request.method, uri: url.target, headers: headers)
+    }
+
+    /// Adds WIT-SVID and proof. For each attempt: the server may have seen the proof of the one before.
+    private func proven(
+        _ head: HTTPRequestHead, _ request: Request
+    ) async throws -> HTTPRequestHead {
+        guard let proofs = self.proofs else { return head }
+        var head = head
+        head.headers = try await proofs.headers(
+            for: head.method, request.url, headers: head.headers, body: request.body)
+        return head
     }
 
     /// Opens a connection and waits until the server has shown who it is.

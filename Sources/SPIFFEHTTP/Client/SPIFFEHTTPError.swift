@@ -6,7 +6,7 @@ public struct SPIFFEHTTPError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Value: String, Hashable, Sendable {
             case invalidURL, insecureURL, noIdentity, connection, refusedServer, timedOut
-            case responseTooLarge, tooManyConnections, closed, invalidMethod
+            case responseTooLarge, tooManyConnections, closed, invalidMethod, proof, otherRecipient
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -15,7 +15,7 @@ public struct SPIFFEHTTPError: Error, Sendable, CustomStringConvertible {
         public static let invalidURL = Code(.invalidURL)
         /// The URL is not `https`. Nothing was sent.
         public static let insecureURL = Code(.insecureURL)
-        /// There is no X509-SVID or JWT-SVID to present; `cause` says why. Nothing was sent.
+        /// There is no X509-SVID, JWT-SVID or WIT-SVID to present; `cause` says why. Nothing was sent.
         public static let noIdentity = Code(.noIdentity)
         /// The server cannot be reached, refuses us, hung up or broke a rule of HTTP.
         public static let connection = Code(.connection)
@@ -29,6 +29,10 @@ public struct SPIFFEHTTPError: Error, Sendable, CustomStringConvertible {
         public static let tooManyConnections = Code(.tooManyConnections)
         /// The method is no token of HTTP, or CONNECT.
         public static let invalidMethod = Code(.invalidMethod)
+        /// The request cannot be given a proof; `cause` says why. Nothing was sent.
+        public static let proof = Code(.proof)
+        /// Proofs are for another server than that of the URL. Nothing was sent.
+        public static let otherRecipient = Code(.otherRecipient)
         /// The client has been shut down.
         public static let closed = Code(.closed)
 

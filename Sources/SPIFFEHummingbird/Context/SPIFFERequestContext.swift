@@ -29,6 +29,9 @@ extension SPIFFERequestContext {
     /// Whom the request's token speaks for; nil before and without ``JWTSVIDMiddleware``.
     public var jwtSVID: JWTSVID? { self.caller.jwtSVID }
 
+    /// Who sent the request, by a WIT-SVID with proof; nil before and without ``WITSVIDMiddleware``. Incubating.
+    public var witSVID: ProvenWITSVID? { self.caller.witSVID }
+
     /// Who is at the other end of the connection, for handlers that have no use for somebody unknown.
     ///
     /// - Throws: `HTTPError` 401 when ``peerSPIFFEID`` is nil.
@@ -44,12 +47,18 @@ public struct SPIFFECaller: Sendable {
     public let x509SVID: VerifiedX509SVID?
     /// The token of the request, checked by ``JWTSVIDMiddleware``.
     public internal(set) var jwtSVID: JWTSVID?
+    /// The WIT-SVID that the sender has proved to own, checked by ``WITSVIDMiddleware``. Incubating.
+    public internal(set) var witSVID: ProvenWITSVID?
+    /// Whether the request came over TLS that this module has set up.
+    let isOverTLS: Bool
 
     /// The caller of the request that is being handled. To be called in the initialiser of a context: elsewhere nobody
     /// is known.
     public init() {
         self.x509SVID = ConnectionPeer.current?.svid
         self.jwtSVID = nil
+        self.witSVID = nil
+        self.isOverTLS = ConnectionPeer.current != nil
     }
 }
 

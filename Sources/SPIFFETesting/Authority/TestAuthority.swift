@@ -4,8 +4,8 @@ public import SPIFFE
 import SwiftASN1
 import X509
 
-/// An authority of one trust domain that lives in the test: issues X509-SVIDs and JWT-SVIDs that verify
-/// against its bundles, and rotates when told to.
+/// An authority of one trust domain that lives in the test: issues X509-SVIDs, JWT-SVIDs and WIT-SVIDs that
+/// verify against its bundles, and rotates when told to.
 ///
 /// What it issues is real: the same bytes would pass any validator that has its bundle. Two authorities of one
 /// name are two authorities, as an impostor's would be.
@@ -71,7 +71,14 @@ public final class TestAuthority: Sendable {
             trustDomain: self.trustDomain, authorities: Dictionary(keys) { first, _ in first })
     }
 
-    /// Both kinds of authorities as one document; its sequence number grows with each rotation.
+    /// The WIT authorities that are to be trusted now: ECDSA on P-256. Incubating.
+    public var witBundle: WITBundle {
+        let keys = self.generations().map { ($0.witSigner.keyID, $0.witSigner.publicKey) }
+        return WITBundle(
+            trustDomain: self.trustDomain, authorities: Dictionary(keys) { first, _ in first })
+    }
+
+    /// The X.509 and JWT authorities as one document; its sequence number grows with each rotation.
     public var bundle: SPIFFEBundle {
         get throws {
             let generations = self.generations()
@@ -177,6 +184,35 @@ public final class TestAuthority: Sendable {
         return try JWTSVID.unverified(
             try signer.sign(claims: JSONValue.object(all).serialized()), hint: hint)
     }
+
+    /// Issues a WIT-SVID, bound to a new key. Incubating.
+    ///
+    /// - Parameters:
+    ///   - path: The path of the subject's SPIFFE ID.
+    ///   - algorithm: Of the key that it is bound to.
+    ///   - issuedAt: `iat`; nil is now. Whole seconds count.
+    ///   - expiresAt: `exp`; nil is in an hour. A time in the past makes one that has expired.
+    ///   - claims: More claims; they take the place of the usual ones of the same name.
+    ///   - hint: What an operator would say the identity is for.
+    /// - Throws: `SPIFFEIDError` for the path, `WITSVIDError` when the claims make no WIT-SVID.
+    public func witSVID(
+        _ path: String, algorithm: JWSAlgorithm = .es256, issuedAt: Date? = nil,
+        expiresAt: Date? = nil, claims: [String: JSONValue] = [:], hint: String = ""
+    ) throws -> WITSVID {
+        let now = Date()
+        let key = try ProofKey(generatingFor: algorithm)
+        var all: [String: JSONValue] = [
+            "sub": .string(try self.id(path).string),
+            "cnf": ["jwk": .object(key.confirmationKey.jwk)],
+            "iat": .int(Int64((issuedAt ?? now).timeIntervalSince1970)),
+            "exp": .int(Int64((expiresAt ?? now + 3600).timeIntervalSince1970)),
+        ]
+        all.merge(claims) { _, given in given }
+        let signer = self.state.withLockedValue { $0.active.witSigner }
+        return try WITSVID(
+            token: try signer.sign(claims: JSONValue.object(all).serialized()), proofKey: key,
+            hint: hint)
+    }
 }
 
 /// The keys of an authority between two rotations.
@@ -185,6 +221,7 @@ struct Generation: Sendable {
     let issuer: TestIssuer
     let certificateDER: [UInt8]
     let signer: JWSSigner
+    let witSigner: JWSSigner
 
     init(
         _ number: Int, _ trustDomain: TrustDomain, _ keyType: TestKeyType,
@@ -196,5 +233,8 @@ struct Generation: Sendable {
             permittedURIDomains: permittedURIDomains)
         self.signer = try JWSSigner(
             privateKey: try jwtKeyType.makeKey().key, keyID: "key-\(number)")
+        self.witSigner = try JWSSigner(
+            privateKey: try TestKeyType.ecP256.makeKey().key, keyID: "wit-\(number)",
+            type: "wit+jwt")
     }
 }

@@ -5,7 +5,7 @@ public import SPIFFE
 /// Incubating. Holds two streams while ``run()`` runs; rules of withdrawal as ``X509Source``. Present an
 /// identity with `WorkloadProofSigner`; check others' with `WorkloadProofVerifier` and this as the source of
 /// bundles.
-public final class WITSource: WITBundleSource, Sendable {
+public final class WITSource: WITSVIDSource, WITBundleSource, Sendable {
     private let client: WorkloadAPIClient
     private let ownsClient: Bool
     private let svids = LatestValue<[WITSVID]>(withdrawn: [])
@@ -87,6 +87,24 @@ public final class WITSource: WITBundleSource, Sendable {
     /// - Throws: ``WorkloadAPIError`` with the reason why there are none.
     public func witSVIDs() throws(WorkloadAPIError) -> [WITSVID] { try self.svids.current() }
 
+    /// The WIT-SVID of an identity.
+    ///
+    /// - Parameter id: Whom it speaks for; nil takes the default identity, the first.
+    /// - Throws: ``WorkloadAPIError`` with the reason why there are none; `noIdentity` when none of them is of
+    ///   this identity.
+    public func witSVID(id: SPIFFEID? = nil) throws(WorkloadAPIError) -> WITSVID {
+        let all = try self.svids.current()
+        if let id {
+            if let found = all.first(where: { $0.id == id }) { return found }
+            throw WorkloadAPIError(.noIdentity, "there is no WIT-SVID of \(id)")
+        }
+        // There is never a message without SVIDs; what was withdrawn has thrown already.
+        guard let first = all.first else {
+            throw WorkloadAPIError(.noIdentity, "there is no WIT-SVID")
+        }
+        return first
+    }
+
     /// The bundle of exactly this trust domain; nil when there is none, then no token of it is trusted.
     public func witBundle(for trustDomain: TrustDomain) -> WITBundle? {
         try? self.latestBundles.current().witBundle(for: trustDomain)
@@ -104,4 +122,23 @@ public final class WITSource: WITBundleSource, Sendable {
 
     /// The bundles from now on.
     public var bundleUpdates: AsyncStream<WITBundleSet> { self.latestBundles.follow { $0 } }
+}
+
+/// Runs a source as long as the body, which begins when SVIDs and bundles are there; rules as
+/// ``withX509Source(address:choosing:readyWithin:configuration:_:)``.
+///
+/// Incubating, like ``WITSource``.
+public nonisolated(nonsending) func withWITSource<Result: Sendable>(
+    address: WorkloadAPIAddress? = nil, readyWithin limit: Duration? = .seconds(30),
+    configuration: WorkloadAPIConfiguration = WorkloadAPIConfiguration(),
+    _ body: (WITSource) async throws -> Result
+) async throws -> Result {
+    let source = try WITSource(address: address, configuration: configuration)
+    return try await withThrowingTaskGroup(of: Void.self) { group in
+        defer { group.cancelAll() }
+        // Its error reaches the body through the source.
+        group.addTask { try await source.run() }
+        try await source.ready(within: limit)
+        return try await body(source)
+    }
 }

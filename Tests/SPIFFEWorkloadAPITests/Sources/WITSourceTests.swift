@@ -90,6 +90,31 @@ extension WITBundlesResponse {
         }
     }
 
+    @Test("The default identity is the first; others are asked for by their SPIFFE ID")
+    func choice() async throws {
+        let authority = try WITAuthority("acme.test")
+        let fake = try FakeWorkloadAPI()
+        fake.send(
+            WITSVIDResponse.with([try authority.entry("/web"), try authority.entry("/db")]))
+        fake.send(WITBundlesResponse.with([authority]))
+        let (web, db) = (
+            try SPIFFEID("spiffe://acme.test/web"), try SPIFFEID("spiffe://acme.test/db")
+        )
+        try await fake.serving {
+            try await withWITSource(
+                address: fake.address, readyWithin: patience, configuration: quick
+            ) { source in
+                #expect(try source.witSVID().id == web)
+                #expect(try source.witSVID(id: web).id == web)
+                #expect(try source.witSVID(id: db).id == db)
+                let error = try #require(throws: WorkloadAPIError.self) {
+                    try source.witSVID(id: try SPIFFEID("spiffe://acme.test/other"))
+                }
+                #expect(error.code == .noIdentity)
+            }
+        }
+    }
+
     @Test("WAPI-30: a WIT bundle that is left out is used no more")
     func redactedBundle() async throws {
         let acme = try WITAuthority("acme.test")
