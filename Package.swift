@@ -162,7 +162,8 @@ let package = Package(
         .target(
             name: "Plugins",
             dependencies: [
-                "PluginAPI", "SPIFFE", "CPeer", crypto, cryptoExtras, x509, asn1, logging,
+                "PluginAPI", "SPIFFE", "SPIFFEHTTP", "CPeer", crypto, cryptoExtras, x509, asn1,
+                logging,
                 nioConcurrency,
             ],
             swiftSettings: settings),
@@ -256,7 +257,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "PluginsTests",
-            dependencies: ["Plugins", "PluginAPI", "SPIFFE", "CPeer", crypto],
+            dependencies: [
+                "Plugins", "PluginAPI", "SPIFFE", "SPIFFEHTTP", "SPIFFETesting", "CPeer", crypto,
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "AgentEndpointsTests",

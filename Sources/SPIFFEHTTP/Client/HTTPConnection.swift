@@ -113,7 +113,7 @@ struct HTTPConnectionError: Error {
 }
 
 /// Tells when the handshake has ended, one way or the other.
-private final class HTTPHandshakeHandler: ChannelInboundHandler, RemovableChannelHandler {
+final class HTTPHandshakeHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = NIOAny
     private var promise: EventLoopPromise<Void>?
 
