@@ -161,8 +161,9 @@ enum Kubeconfig {
 
     /// A token that fits into a header.
     private static func token(_ bytes: [UInt8]) throws(BundlePublisherError) -> String {
-        let text = String(decoding: bytes, as: UTF8.self)
-        let token = text.drop(while: \.isWhitespace).prefix { !$0.isWhitespace }
+        var token = String(decoding: bytes, as: UTF8.self)[...]
+        while token.first?.isWhitespace == true { token.removeFirst() }
+        while token.last?.isWhitespace == true { token.removeLast() }
         guard !token.isEmpty, token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw self.refused("the token is empty or has characters that no token has")
         }
