@@ -70,6 +70,7 @@ let package = Package(
         .library(name: "SPIFFETLS", targets: ["SPIFFETLS"]),
         .library(name: "SPIFFEGRPC", targets: ["SPIFFEGRPC"]),
         .library(name: "SPIFFEHTTP", targets: ["SPIFFEHTTP"]),
+        .library(name: "SPIFFEFederation", targets: ["SPIFFEFederation"]),
         .library(name: "SPIFFEHummingbird", targets: ["SPIFFEHummingbird"]),
         .library(name: "SPIFFETesting", targets: ["SPIFFETesting"]),
         // Incubating, as the standard is.
@@ -122,6 +123,13 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
+            name: "SPIFFEFederation",
+            dependencies: [
+                "SPIFFE", "SPIFFETLS", "SPIFFEHTTP", nioCore, nioPosix, nioHTTP1, nioSSL,
+                nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .target(
             name: "SPIFFEHummingbird",
             dependencies: [
                 "SPIFFE", "SPIFFETLS", hummingbird, hummingbirdCore, httpTypes, logging, nioCore,
@@ -162,7 +170,8 @@ let package = Package(
         .target(
             name: "Plugins",
             dependencies: [
-                "PluginAPI", "SPIFFE", "CPeer", crypto, cryptoExtras, x509, asn1, logging,
+                "PluginAPI", "SPIFFE", "SPIFFEHTTP", "CPeer", crypto, cryptoExtras, x509, asn1,
+                logging,
                 nioConcurrency,
             ],
             swiftSettings: settings),
@@ -256,7 +265,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "PluginsTests",
-            dependencies: ["Plugins", "PluginAPI", "SPIFFE", "CPeer", crypto],
+            dependencies: [
+                "Plugins", "PluginAPI", "SPIFFE", "SPIFFEHTTP", "SPIFFETesting", "CPeer", crypto,
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "AgentEndpointsTests",
@@ -338,6 +349,13 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
+            name: "SPIFFEFederationTests",
+            dependencies: [
+                "SPIFFEFederation", "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE", nioCore,
+                nioPosix, nioHTTP1, nioSSL, nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+        .testTarget(
             name: "SPIFFEHummingbirdTests",
             dependencies: [
                 "SPIFFEHummingbird", "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE",
@@ -386,6 +404,7 @@ let package = Package(
             name: "DocumentationExamples",
             dependencies: [
                 "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEHTTP",
+                "SPIFFEFederation",
                 "SPIFFEHummingbird", "SPIFFEBroker", "SPIFFETesting", grpcCore, grpcTransport,
                 hummingbird, nioCore, nioPosix, nioHTTP1, nioSSL,
             ],

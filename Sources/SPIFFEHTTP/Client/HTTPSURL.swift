@@ -1,10 +1,11 @@
 /// An `https` address, taken apart.
-struct HTTPSURL: Hashable, Sendable {
+package struct HTTPSURL: Hashable, Sendable {
     /// What connections are shared by.
-    struct Origin: Hashable, Sendable {
+    package struct Origin: Hashable, Sendable {
         /// A name or an IP address, without brackets.
-        let host: String
-        let port: Int
+        package let host: String
+        /// 1 to 65535.
+        package let port: Int
 
         /// The origin in its one form: lower case, brackets around IPv6, and a port unless it is 443.
         var text: String {
@@ -13,17 +14,18 @@ struct HTTPSURL: Hashable, Sendable {
         }
     }
 
-    let origin: Origin
+    /// Where to connect to.
+    package let origin: Origin
     /// The value of the `host` header.
-    let authority: String
+    package let authority: String
     /// Path and query, at least `/`.
-    let target: String
+    package let target: String
 
     /// Parses an absolute URL. Only `https` is taken: everything else would carry identities and tokens in the
     /// clear, or not to where they belong.
     ///
     /// - Throws: ``SPIFFEHTTPError`` `insecureURL` or `invalidURL`.
-    init(_ url: String) throws(SPIFFEHTTPError) {
+    package init(_ url: String) throws(SPIFFEHTTPError) {
         func invalid(_ reason: String) -> SPIFFEHTTPError {
             SPIFFEHTTPError(.invalidURL, "URL \(SPIFFEHTTPError.quoted(url)) \(reason)")
         }

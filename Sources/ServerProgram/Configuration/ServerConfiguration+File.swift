@@ -105,6 +105,7 @@ extension ServerConfiguration {
         self.healthChecks = file.healthChecks
         self.ratelimitAttestation = file.ratelimitAttestation ?? true
         self.ratelimitSigning = file.ratelimitSigning ?? true
+        self.bundlePublishers = file.bundlePublishers
         self.advice =
             file.notes + self.adviceOnTrustDomain + self.adviceOnLifetimes + self.adviceOnWITSVIDs
     }

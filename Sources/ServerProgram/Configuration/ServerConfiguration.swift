@@ -95,6 +95,8 @@ package struct ServerConfiguration: Sendable, Hashable {
     package var ratelimitAttestation = true
     /// Whether signing is limited to 500 per second and client address.
     package var ratelimitSigning = true
+    /// Where the bundle is published.
+    package var bundlePublishers: [BundlePublisherConfiguration] = []
     /// Advice for the operator, to be logged as warnings at start.
     package var advice: [String] = []
 

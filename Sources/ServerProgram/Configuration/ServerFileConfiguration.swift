@@ -36,6 +36,7 @@ struct ServerFileConfiguration: Sendable, Hashable {
     var healthChecks = HealthCheckConfiguration()
     var ratelimitAttestation: Bool?
     var ratelimitSigning: Bool?
+    var bundlePublishers: [BundlePublisherConfiguration] = []
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
 
@@ -157,6 +158,10 @@ struct ServerFileConfiguration: Sendable, Hashable {
                 try self.readDataStore(&data)
             case ("NodeAttestor", "join_token"):
                 break
+            case ("BundlePublisher", let name)
+            where BundlePublisherConfiguration.builtIn.contains(name):
+                self.bundlePublishers +=
+                    try BundlePublisherConfiguration.read(name, &data) ?? []
             default:
                 throw plugin.refusal(
                     builtIn: ServerFileConfiguration.builtIn[plugin.type] ?? [],
@@ -205,6 +210,7 @@ struct ServerFileConfiguration: Sendable, Hashable {
 
     private static let builtIn = [
         "DataStore": ["sql"], "KeyManager": ["disk", "memory"], "NodeAttestor": ["join_token"],
+        "BundlePublisher": BundlePublisherConfiguration.builtIn,
     ]
 
     private static let knownToSPIRE = [
@@ -218,8 +224,7 @@ struct ServerFileConfiguration: Sendable, Hashable {
             "disk", "spire", "vault", "aws_pca", "cert-manager", "awssecret", "gcp_cas", "ejbca",
         ],
         "BundlePublisher": [
-            "k8s_configmap", "aws_s3", "gcp_cloudstorage", "azure_blob",
-            "aws_rolesanywhere_trustanchor",
+            "gcp_cloudstorage", "azure_blob", "aws_rolesanywhere_trustanchor",
         ],
         "Notifier": ["k8sbundle", "gcs_bundle"],
         "CredentialComposer": ["uniqueid"],

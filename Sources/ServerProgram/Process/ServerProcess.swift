@@ -46,6 +46,7 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.authorities.run() }
             group.addTask { try await parts.identity.run() }
             group.addTask { try await parts.upkeep.run() }
+            group.addTask { try await parts.publishing.run() }
             group.addTask {
                 let isWell: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
                 try await HealthListener(
@@ -115,6 +116,7 @@ package final class ServerProcess: Sendable {
         let authorities: AuthorityManager
         let identity: ServerIdentity
         let upkeep: Upkeep
+        let publishing: BundlePublishing
     }
 
     private func assemble() async throws -> Parts {
@@ -174,7 +176,10 @@ package final class ServerProcess: Sendable {
                 bundles: store,
                 pruneNodesExpiredFor: configuration.pruneAttestedNodesExpiredFor?.components
                     .seconds,
-                prunesTOFUNodes: configuration.pruneTOFUNodes, logger: self.logger))
+                prunesTOFUNodes: configuration.pruneTOFUNodes, logger: self.logger),
+            publishing: BundlePublishing(
+                publishers: try configuration.bundlePublishers.map { try $0.publisher() },
+                directory: directory, logger: self.logger))
     }
 
     private func openStore(_ trustDomain: TrustDomain) throws -> SQLiteStore {
