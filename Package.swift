@@ -70,6 +70,7 @@ let package = Package(
         .library(name: "SPIFFETLS", targets: ["SPIFFETLS"]),
         .library(name: "SPIFFEGRPC", targets: ["SPIFFEGRPC"]),
         .library(name: "SPIFFEHTTP", targets: ["SPIFFEHTTP"]),
+        .library(name: "SPIFFEFederation", targets: ["SPIFFEFederation"]),
         .library(name: "SPIFFEHummingbird", targets: ["SPIFFEHummingbird"]),
         .library(name: "SPIFFETesting", targets: ["SPIFFETesting"]),
         // Incubating, as the standard is.
@@ -119,6 +120,13 @@ let package = Package(
             name: "SPIFFEHTTP",
             dependencies: [
                 "SPIFFE", "SPIFFETLS", nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS, nioConcurrency,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "SPIFFEFederation",
+            dependencies: [
+                "SPIFFE", "SPIFFETLS", "SPIFFEHTTP", nioCore, nioPosix, nioHTTP1, nioSSL,
+                nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
@@ -338,6 +346,13 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
+            name: "SPIFFEFederationTests",
+            dependencies: [
+                "SPIFFEFederation", "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE", nioCore,
+                nioPosix, nioHTTP1, nioSSL, nioConcurrency, x509, asn1, crypto,
+            ],
+            swiftSettings: settings),
+        .testTarget(
             name: "SPIFFEHummingbirdTests",
             dependencies: [
                 "SPIFFEHummingbird", "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE",
@@ -386,6 +401,7 @@ let package = Package(
             name: "DocumentationExamples",
             dependencies: [
                 "SPIFFE", "SPIFFEWorkloadAPI", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEHTTP",
+                "SPIFFEFederation",
                 "SPIFFEHummingbird", "SPIFFEBroker", "SPIFFETesting", grpcCore, grpcTransport,
                 hummingbird, nioCore, nioPosix, nioHTTP1, nioSSL,
             ],

@@ -1,23 +1,25 @@
 /// An `https` address, taken apart.
-struct HTTPSURL: Hashable, Sendable {
+package struct HTTPSURL: Hashable, Sendable {
     /// What connections are shared by.
-    struct Origin: Hashable, Sendable {
+    package struct Origin: Hashable, Sendable {
         /// A name or an IP address, without brackets.
-        let host: String
-        let port: Int
+        package let host: String
+        /// 1 to 65535.
+        package let port: Int
     }
 
-    let origin: Origin
+    /// Where to connect to.
+    package let origin: Origin
     /// The value of the `host` header.
-    let authority: String
+    package let authority: String
     /// Path and query, at least `/`.
-    let target: String
+    package let target: String
 
     /// Parses an absolute URL. Only `https` is taken: everything else would carry identities and tokens in the
     /// clear, or not to where they belong.
     ///
     /// - Throws: ``SPIFFEHTTPError`` `insecureURL` or `invalidURL`.
-    init(_ url: String) throws(SPIFFEHTTPError) {
+    package init(_ url: String) throws(SPIFFEHTTPError) {
         func invalid(_ reason: String) -> SPIFFEHTTPError {
             SPIFFEHTTPError(.invalidURL, "URL \(SPIFFEHTTPError.quoted(url)) \(reason)")
         }
