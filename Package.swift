@@ -199,6 +199,7 @@ let package = Package(
             name: "ServerEndpoints",
             dependencies: [
                 "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "SPIFFEFederation",
                 "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1,
                 crypto, nioCore, nioHPACK, nioConcurrency,

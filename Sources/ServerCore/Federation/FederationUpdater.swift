@@ -347,7 +347,8 @@ package actor FederationUpdater {
         }
     }
 
-    private var unixNow: Int64 { Int64(self.now().timeIntervalSince1970) }
+    /// Unix seconds of the clock that the status goes by.
+    package nonisolated var unixNow: Int64 { Int64(self.now().timeIntervalSince1970) }
 
     private static func ended(_ trustDomain: TrustDomain) -> ServerError {
         ServerError(
