@@ -202,7 +202,7 @@ let package = Package(
                 "SPIFFEFederation",
                 "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1,
-                crypto, nioCore, nioHPACK, nioConcurrency,
+                crypto, nioCore, nioHPACK, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
@@ -223,7 +223,8 @@ let package = Package(
             name: "ServerProgram",
             dependencies: [
                 "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
-                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ControlPlaneProto",
+                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEWorkloadAPI",
+                "ControlPlaneProto",
                 grpcCore,
                 grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1, crypto,
                 nioConcurrency,

@@ -25,7 +25,8 @@ package struct EndpointBundleFetcher: BundleFetching {
             case .httpsSPIFFE(let id): .httpsSPIFFE(endpointSPIFFEID: id)
             }
         let response = try await self.client.fetch(
-            try BundleEndpoint(
+            // Our own endpoint has the same name.
+            try SPIFFEFederation.BundleEndpoint(
                 trustDomain: relationship.trustDomain, url: relationship.bundleEndpointURL,
                 profile: profile),
             authenticatingWith: self.bundles, entityTag: entityTag)

@@ -95,6 +95,10 @@ package struct ServerConfiguration: Sendable, Hashable {
     package var ratelimitAttestation = true
     /// Whether signing is limited to 500 per second and client address.
     package var ratelimitSigning = true
+    /// What partners are offered; nothing unless configured.
+    package var federation = FederationConfiguration()
+    /// OpenID Connect discovery; nil serves none.
+    package var discovery: DiscoveryConfiguration?
     /// Advice for the operator, to be logged as warnings at start.
     package var advice: [String] = []
 

@@ -46,6 +46,7 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.authorities.run() }
             group.addTask { try await parts.identity.run() }
             group.addTask { try await parts.upkeep.run() }
+            group.addTask { try await parts.https.run() }
             group.addTask {
                 let isWell: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
                 try await HealthListener(
@@ -114,6 +115,7 @@ package final class ServerProcess: Sendable {
         let endpoint: ServerEndpoint
         let authorities: AuthorityManager
         let identity: ServerIdentity
+        let https: HTTPSEndpoints
         let upkeep: Upkeep
     }
 
@@ -169,6 +171,8 @@ package final class ServerProcess: Sendable {
                 applicationProtocols: ["h2"], clientCertificate: .optional))
         return Parts(
             plane: plane, endpoint: endpoint, authorities: authorities, identity: identity,
+            https: try HTTPSEndpoints(
+                configuration, directory: directory, identity: identity, logger: self.logger),
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,
                 bundles: store,
