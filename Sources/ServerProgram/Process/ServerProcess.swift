@@ -47,6 +47,7 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.identity.run() }
             group.addTask { try await parts.upkeep.run() }
             group.addTask { try await parts.publishing.run() }
+            group.addTask { try await parts.https.run() }
             group.addTask {
                 let isWell: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
                 try await HealthListener(
@@ -115,6 +116,7 @@ package final class ServerProcess: Sendable {
         let endpoint: ServerEndpoint
         let authorities: AuthorityManager
         let identity: ServerIdentity
+        let https: HTTPSEndpoints
         let upkeep: Upkeep
         let publishing: BundlePublishing
     }
@@ -171,6 +173,8 @@ package final class ServerProcess: Sendable {
                 applicationProtocols: ["h2"], clientCertificate: .optional))
         return Parts(
             plane: plane, endpoint: endpoint, authorities: authorities, identity: identity,
+            https: try HTTPSEndpoints(
+                configuration, directory: directory, identity: identity, logger: self.logger),
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,
                 bundles: store,
