@@ -1,3 +1,8 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
 package import Logging
 import NIOConcurrencyHelpers
 package import NIOCore
@@ -81,6 +86,7 @@ package struct DocumentListener: Sendable {
             listener.close(promise: nil)
         }
         connections.closeAll()
+        if case .unixSocket(let path, _) = self.place { unlink(path) }
     }
 
     private func address(port: Int) -> String {
