@@ -117,7 +117,8 @@ package final class Agent: Sendable {
             settings: SPIFFEServerTransport.Settings(
                 maxConcurrentStreams: 1_000, maxRequestBytes: 64 * 1024,
                 maxBufferedBytes: 256 * 1024, streamWindow: 64 * 1024,
-                maxConnectionsPerUser: 8_192),
+                maxConnectionsPerUser: 8_192, maxCalls: 65_536, maxCallsPerUser: 16_384,
+                maxHeldBytes: 256 * 1024 * 1024, maxHeldBytesPerUser: 64 * 1024 * 1024),
             services: [WorkloadAPIService(self.api)])
         let reflection = ReflectionService(PublicSocketDescriptors.base64)
         let server = GRPCServer(

@@ -225,6 +225,7 @@ extension HTTP2ServerConnection {
         guard let stream = self.streams.removeValue(forKey: id) else { return nil }
         if let pending = stream.pending {
             self.pendingBytes -= pending.bytes.readableBytes
+            self.ownPendingBytes -= pending.own
             if pending.isQueued { self.blocked.removeAll { $0 == id } }
         }
         return stream

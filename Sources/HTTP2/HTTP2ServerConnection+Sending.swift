@@ -31,7 +31,9 @@ extension HTTP2ServerConnection {
     /// ``HTTP2Limits/maxPendingBytes`` is reset, which ``next()`` then says.
     ///
     /// Nothing happens when the stream is gone or its end has been sent already.
-    package mutating func send(_ bytes: ByteBuffer, on id: StreamID) {
+    ///
+    /// - Parameter isOwn: Whether the bytes are kept for this stream alone, to be counted in ``ownPendingBytes``.
+    package mutating func send(_ bytes: ByteBuffer, on id: StreamID, isOwn: Bool = false) {
         // No copy of the stream is held here: with one, every append would copy all that waits.
         guard self.streams[id] != nil, self.streams[id]?.pending?.trailers == nil else { return }
         self.streams[id]?.isAnswered = true
@@ -51,6 +53,10 @@ extension HTTP2ServerConnection {
             bytes.shrink()
             self.streams[id]?.pending = Stream.Pending(bytes: bytes)
             self.queue(id)
+        }
+        if isOwn {
+            self.streams[id]?.pending?.own += bytes.readableBytes
+            self.ownPendingBytes += bytes.readableBytes
         }
     }
 
@@ -103,6 +109,7 @@ extension HTTP2ServerConnection {
             return
         }
         self.streams[id]?.pending = nil
+        self.ownPendingBytes -= pending.own
         if pending.isQueued { self.blocked.removeAll { $0 == id } }
         if let trailers = pending.trailers {
             self.write(trailers, id, true)

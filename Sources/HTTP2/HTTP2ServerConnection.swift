@@ -78,6 +78,8 @@ package struct HTTP2ServerConnection {
     var blocked: [StreamID] = []
     /// Bytes pending in all streams.
     var pendingBytes = 0
+    /// Bytes that wait on streams which have not sent all, and that nobody else keeps in memory.
+    package internal(set) var ownPendingBytes = 0
     var peer = PeerSettings()
     var sendWindow = PeerSettings.defaultWindow
     var receiveWindow: Int
@@ -109,6 +111,15 @@ package struct HTTP2ServerConnection {
 
     /// Whether bytes sent on the stream still wait for the peer to open its window.
     package func isBlocked(_ id: StreamID) -> Bool { self.streams[id]?.pending != nil }
+
+    /// Whether so many bytes would leave at once, as far as the peer's windows go.
+    package func hasRoom(for count: Int, on id: StreamID) -> Bool {
+        guard let stream = self.streams[id], stream.pending == nil else { return false }
+        return count <= min(stream.sendWindow, self.sendWindow)
+    }
+
+    /// Bytes that ``takeOutput()`` would give.
+    package var outputBytes: Int { self.output.readableBytes }
 
     // MARK: Bytes in, events out
 
@@ -163,6 +174,7 @@ package struct HTTP2ServerConnection {
         self.streams = [:]
         self.blocked = []
         self.pendingBytes = 0
+        self.ownPendingBytes = 0
         self.block = nil
     }
 

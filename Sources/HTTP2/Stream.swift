@@ -7,6 +7,8 @@ struct Stream {
         var bytes: ByteBuffer
         /// The header block that ends the stream once `bytes` are gone.
         var trailers: ByteBuffer?
+        /// How many of `bytes` were in memory of their own when they began to wait.
+        var own = 0
         /// Whether the stream stands in ``HTTP2ServerConnection/blocked``.
         var isQueued = false
     }

@@ -136,6 +136,29 @@ import Testing
         #expect(peer.events() == [])
     }
 
+    @Test(
+        "bytes of one stream alone are counted until the last of them has left, or the stream is gone"
+    )
+    func ownBytes() {
+        var peer = Self.peer(4)
+        peer.open(1, 3, 5)
+        #expect(peer.connection.hasRoom(for: 4, on: 1) && !peer.connection.hasRoom(for: 5, on: 1))
+        peer.connection.send(ByteBuffer(string: "abcd"), on: 1, isOwn: true)
+        #expect(peer.connection.ownPendingBytes == 0)
+        peer.connection.send(ByteBuffer(string: "ef"), on: 1, isOwn: true)
+        peer.connection.send(ByteBuffer(string: "gh"), on: 1, isOwn: true)
+        #expect(!peer.connection.hasRoom(for: 0, on: 1))
+        peer.connection.send(ByteBuffer(string: "ijklmn"), on: 3, isOwn: true)
+        peer.connection.send(ByteBuffer(string: "shared"), on: 5)
+        #expect(peer.connection.ownPendingBytes == 6 && peer.connection.pendingBytes == 8)
+        #expect(peer.feed(Client.window(1, 3)) == [])
+        #expect(peer.connection.ownPendingBytes == 6)
+        #expect(peer.feed(Client.window(1, 1)) == [.drained(1)])
+        #expect(peer.connection.ownPendingBytes == 2)
+        #expect(peer.feed(Client.reset(3), Client.window(5, 9)) == [.reset(3), .drained(5)])
+        #expect(peer.connection.ownPendingBytes == 0 && peer.connection.pendingBytes == 0)
+    }
+
     @Test func tenBytesThenTheRest() {
         var peer = Self.peer(10)
         peer.open(1)

@@ -71,7 +71,8 @@ final class BrokerEndpoint: Sendable {
                     // Some streams for each workload of a node.
                     maxConcurrentStreams: 10_000, maxRequestBytes: 64 * 1024,
                     maxBufferedBytes: 256 * 1024, streamWindow: 64 * 1024,
-                    maxConnectionsPerAddress: 128, maxConnectionsPerUser: 128, maxConnections: 256),
+                    maxConnectionsPerAddress: 128, maxConnectionsPerUser: 128, maxConnections: 256,
+                    maxCalls: 32_768, maxHeldBytes: 256 * 1024 * 1024),
                 services: [service]),
             services: [ReflectionV1(service: reflection), ReflectionV1Alpha(service: reflection)],
             interceptors: [BrokerInterceptor()])

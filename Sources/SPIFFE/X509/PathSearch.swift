@@ -1,6 +1,6 @@
 import Foundation
 import SwiftASN1
-import X509
+@_spi(FixedExpiryValidationTime) import X509
 
 /// Looks for a path from a leaf to an authority, by RFC 5280 §6.
 ///
@@ -38,7 +38,8 @@ struct PathSearch {
         }
         if !self.constrained.isEmpty {
             return .namesToCheck(
-                NameConstrainedPaths(id: self.id, leaf: self.leaf, paths: self.constrained))
+                NameConstrainedPaths(
+                    id: self.id, leaf: self.leaf, paths: self.constrained, now: self.now))
         }
         if let refusal = self.refusal {
             throw X509SVIDError(
@@ -148,6 +149,8 @@ package struct NameConstrainedPaths: Sendable {
     let id: SPIFFEID
     let leaf: Certificate
     let paths: [Path]
+    /// The time that the rest of the rules was held against.
+    let now: Date
 
     /// Tries the paths in the order in which they were found.
     ///
@@ -156,7 +159,7 @@ package struct NameConstrainedPaths: Sendable {
         var reasons: [String] = []
         for path in self.paths {
             var verifier = Verifier(rootCertificates: CertificateStore([path.root])) {
-                RFC5280Policy()
+                RFC5280Policy(fixedExpiryValidationTime: self.now)
                 ProfileExtensions()
             }
             switch await verifier.validate(

@@ -21,8 +21,7 @@ public struct X509SVIDVerifier: Sendable {
         self.init(bundles: bundles, now: { Date() })
     }
 
-    /// - Parameter now: The time to verify at. Chains with name constraints are also held against the
-    ///   clock of the machine.
+    /// - Parameter now: The time to verify at.
     package init(bundles: any X509BundleSource, now: @escaping @Sendable () -> Date) {
         self.bundles = bundles
         self.now = now

@@ -73,9 +73,12 @@ final class ConnectionSet: Sendable {
     }
 
     /// Runs a call in a task of its own, which ``stop()`` cancels also when its connection is long gone.
+    ///
+    /// - Returns: The task, for who wants to cancel it earlier.
+    @discardableResult
     func run(
         on executor: (any TaskExecutor)?, _ call: @escaping @Sendable () async -> Void
-    ) {
+    ) -> Task<Void, Never> {
         let id = self.state.withLockedValue { state in
             defer { state.nextCall += 1 }
             state.calls[state.nextCall] = .some(nil)
@@ -91,6 +94,7 @@ final class ConnectionSet: Sendable {
             return state.isStopped
         }
         if isStopped { task.cancel() }
+        return task
     }
 
     private func change(_ change: (inout State) -> Void) {

@@ -86,7 +86,7 @@ package final class GRPCCall {
 
     /// Sends one message.
     package func send(_ message: some Collection<UInt8>) {
-        self.send(framed: MessageReader.framed(message))
+        self.connection?.send(own: MessageReader.framed(message), for: self)
     }
 
     /// Sends one message that has its prefix already: what many streams send is framed once.

@@ -12,6 +12,7 @@ final class GRPCListenerContext: Sendable {
     /// Takes the calls of all other services.
     let router: RoutedCall.Router
     let connections: ConnectionSet
+    let budget: CallBudget
 
     init(
         settings: SPIFFEServerTransport.Settings, services: [any EventLoopService],
@@ -25,6 +26,10 @@ final class GRPCListenerContext: Sendable {
         self.services = Dictionary(services.map { ($0.name, $0) }) { first, _ in first }
         self.router = router
         self.connections = connections
+        self.budget = CallBudget(
+            CallBudget.Limits(
+                calls: settings.maxCalls, callsPerUser: settings.maxCallsPerUser,
+                heldBytes: settings.maxHeldBytes, heldBytesPerUser: settings.maxHeldBytesPerUser))
     }
 }
 
@@ -38,6 +43,8 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     private static let establishmentTimeout = TimeAmount.seconds(20)
     /// How much is done for one connection before the others of its event loop get their turn.
     private static let eventsPerTurn = 64
+    /// After so many bytes they are written, whatever may still come in this turn.
+    private static let outputPerWrite = 64 * 1024
     /// How long a goodbye may take to be read by a peer that broke the protocol.
     private static let farewellTimeout = TimeAmount.milliseconds(500)
     /// How long a peer may take to answer that it knows of the connection's end.
@@ -45,6 +52,9 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
 
     let listener: GRPCListenerContext
     private let isTLS: Bool
+    private let origin: ConnectionOrigin?
+    /// What the listener's budget knows of this connection.
+    private var load = CallBudget.Load()
     private let makePeer: () -> PeerContext
     private lazy var peer: PeerContext = self.makePeer()
     private var http2: HTTP2ServerConnection
@@ -63,7 +73,11 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     /// Bytes of incomplete messages in all calls.
     private var bufferedBytes = 0
 
-    init(listener: GRPCListenerContext, isTLS: Bool, makePeer: @escaping () -> PeerContext) {
+    init(
+        listener: GRPCListenerContext, isTLS: Bool, from origin: ConnectionOrigin?,
+        makePeer: @escaping () -> PeerContext
+    ) {
+        self.origin = origin
         self.listener = listener
         self.isTLS = isTLS
         self.makePeer = makePeer
@@ -110,6 +124,8 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
         for _ in 0..<Self.eventsPerTurn {
             guard let event = self.http2.next() else { return }
             self.handle(event)
+            // A client that does not read is noticed before its next request is answered.
+            if self.http2.outputBytes > Self.outputPerWrite { self.flush() }
         }
         guard let context = self.context else { return }
         self.isPaused = true
@@ -183,6 +199,7 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
         let calls = self.calls
         self.calls = [:]
         for call in calls.values { self.release(call)?.cancelled() }
+        self.reportChange()
     }
 
     // MARK: Requests
@@ -207,6 +224,10 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     }
 
     private func begin(_ id: HTTP2ServerConnection.StreamID, _ head: RequestHead) {
+        if self.report(self.currentLoad).hasTooManyCalls {
+            return self.refuse(
+                id, .resourceExhausted, "too many calls are open here; end some and try again")
+        }
         guard head.method == "POST" else { return self.refuse(id, httpStatus: 405) }
         guard let type = head.fields.first(name: "content-type"), Self.isGRPC(type) else {
             return self.refuse(id, httpStatus: 415)
@@ -339,6 +360,49 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
         self.scheduleFlush()
     }
 
+    /// Sends a message that is kept for this call alone, unless the client does not take it and there is too much
+    /// of that already.
+    func send(own bytes: ByteBuffer, for call: GRPCCall) {
+        let leaves =
+            self.isWritable && self.http2.hasRoom(for: bytes.readableBytes, on: call.streamID)
+        if !leaves, self.report(self.currentLoad).holdsTooMuch {
+            self.calls[call.streamID] = nil
+            call.finish(
+                Status(
+                    code: .resourceExhausted,
+                    message: "too many answers wait to be read; read them and try again"))
+            self.release(call)?.cancelled()
+            return
+        }
+        call.sendHead()
+        self.http2.send(bytes, on: call.streamID, isOwn: true)
+        self.scheduleFlush()
+    }
+
+    /// What this connection costs now; nothing once it has ended.
+    private var currentLoad: CallBudget.Load {
+        guard let context = self.context else { return CallBudget.Load() }
+        var load = CallBudget.Load(
+            calls: self.http2.streamCount,
+            heldBytes: self.http2.ownPendingBytes + self.bufferedBytes)
+        if !self.isWritable, let options = context.channel.syncOptions {
+            load.heldBytes += (try? options.getOption(.bufferedWritableBytes)) ?? 0
+        }
+        return load
+    }
+
+    /// Tells the listener what this connection costs now.
+    private func report(_ load: CallBudget.Load) -> CallBudget.Verdict {
+        let verdict = self.listener.budget.update(self.origin, from: self.load, to: load)
+        self.load = load
+        return verdict
+    }
+
+    private func reportChange() {
+        let load = self.currentLoad
+        if load != self.load { _ = self.report(load) }
+    }
+
     func finish(_ call: GRPCCall, _ block: ByteBuffer) {
         self.send(block: block, on: call.streamID, endsStream: true)
         if self.calls[call.streamID] === call {
@@ -374,6 +438,7 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
 
     private func flush() {
         guard let context = self.context else { return }
+        defer { self.reportChange() }
         let bytes = self.http2.takeOutput()
         guard self.http2.isFinished, !self.isClosing else {
             if let bytes { context.writeAndFlush(self.wrapOutboundOut(bytes), promise: nil) }

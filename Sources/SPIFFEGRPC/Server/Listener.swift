@@ -84,8 +84,11 @@ extension PeerListener {
             }
             guard let peer else { throw ChannelError.operationUnsupported }
             let known = PeerContext(peer: .local(peer), remoteIPAddress: nil)
-            let handler = GRPCConnectionHandler(listener: context, isTLS: false) { known }
-            guard context.connections.add(channel, handler, from: .user(peer.uid)) else {
+            let origin = ConnectionOrigin.user(peer.uid)
+            let handler = GRPCConnectionHandler(listener: context, isTLS: false, from: origin) {
+                known
+            }
+            guard context.connections.add(channel, handler, from: origin) else {
                 throw ChannelError.ioOnClosedChannel
             }
             try channel.pipeline.syncOperations.addHandler(handler)
@@ -101,16 +104,16 @@ extension PeerListener {
         channel.eventLoop.makeCompletedFuture {
             let verified = NIOLockedValueBox<VerifiedX509SVID?>(nil)
             let address = channel.remoteAddress
-            // Asked for with the first request, which is after the handshake.
-            let handler = GRPCConnectionHandler(listener: context, isTLS: true) {
-                PeerContext(
-                    peer: .tls(verified: verified.withLockedValue { $0 }),
-                    remoteIPAddress: address?.ipAddress, isOnUnixSocket: isUnixSocket)
-            }
             let origin: ConnectionOrigin? =
                 if isUnixSocket { try Self.user(of: channel) } else {
                     address.flatMap { ConnectionOrigin($0) }
                 }
+            // Asked for with the first request, which is after the handshake.
+            let handler = GRPCConnectionHandler(listener: context, isTLS: true, from: origin) {
+                PeerContext(
+                    peer: .tls(verified: verified.withLockedValue { $0 }),
+                    remoteIPAddress: address?.ipAddress, isOnUnixSocket: isUnixSocket)
+            }
             // Before TLS is set up: a connection too many is to cost next to nothing.
             guard context.connections.add(channel, handler, from: origin) else {
                 throw ChannelError.ioOnClosedChannel

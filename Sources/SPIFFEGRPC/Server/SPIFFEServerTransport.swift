@@ -48,6 +48,15 @@ public final class SPIFFEServerTransport: ServerTransport {
         package var maxConnectionsPerUser: Int?
         /// Connections altogether; nil means any number.
         package var maxConnections: Int?
+        /// Calls open altogether, and those of the processes of one user, root excepted, on a Unix socket. One more
+        /// is answered RESOURCE_EXHAUSTED. Nil means any number.
+        package var maxCalls: Int?
+        package var maxCallsPerUser: Int?
+        /// Bytes held altogether, and for one user: of requests that have come in part and of answers that are not
+        /// read, but for messages that many streams share. Beyond it an answer that its client does not take
+        /// at once is replaced by RESOURCE_EXHAUSTED. Nil means any number.
+        package var maxHeldBytes: Int?
+        package var maxHeldBytesPerUser: Int?
         /// Full paths (`/service/method`) of calls that are short and never block a thread: they are run
         /// on the event loop of their connection. All others run on the shared pool of threads.
         package var eventLoopMethods: Set<String>
@@ -80,7 +89,9 @@ public final class SPIFFEServerTransport: ServerTransport {
             maxBufferedBytes: Int? = nil, streamWindow: Int = 256 * 1024,
             maxConnectionAge: Duration? = nil, maxGraceTime: Duration? = nil,
             maxConnectionsPerAddress: Int? = nil, maxConnectionsPerUser: Int? = nil,
-            maxConnections: Int? = nil, eventLoopMethods: Set<String> = []
+            maxConnections: Int? = nil, maxCalls: Int? = nil, maxCallsPerUser: Int? = nil,
+            maxHeldBytes: Int? = nil, maxHeldBytesPerUser: Int? = nil,
+            eventLoopMethods: Set<String> = []
         ) {
             self.maxConcurrentStreams = maxConcurrentStreams
             self.maxRequestBytes = maxRequestBytes
@@ -91,6 +102,10 @@ public final class SPIFFEServerTransport: ServerTransport {
             self.maxConnectionsPerAddress = maxConnectionsPerAddress
             self.maxConnectionsPerUser = maxConnectionsPerUser
             self.maxConnections = maxConnections
+            self.maxCalls = maxCalls
+            self.maxCallsPerUser = maxCallsPerUser
+            self.maxHeldBytes = maxHeldBytes
+            self.maxHeldBytesPerUser = maxHeldBytesPerUser
             self.eventLoopMethods = eventLoopMethods
         }
 

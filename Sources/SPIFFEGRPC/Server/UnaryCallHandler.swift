@@ -12,6 +12,7 @@ package final class UnaryCallHandler: GRPCCallHandler {
     private let work: Work
     private var request: [UInt8]?
     private var isOver = false
+    private var task: Task<Void, Never>?
 
     package init(_ call: GRPCCall, _ work: @escaping Work) {
         self.call = call
@@ -32,7 +33,7 @@ package final class UnaryCallHandler: GRPCCallHandler {
         }
         let bound = NIOLoopBound(self, eventLoop: self.call.eventLoop)
         let (work, peer, eventLoop) = (self.work, self.call.peer, self.call.eventLoop)
-        connection.listener.connections.run(on: EventLoopExecutor.of(eventLoop)) {
+        self.task = connection.listener.connections.run(on: EventLoopExecutor.of(eventLoop)) {
             let result: Result<[UInt8], any Error>
             do { result = .success(try await work(request, peer)) } catch {
                 result = .failure(error)
@@ -45,12 +46,17 @@ package final class UnaryCallHandler: GRPCCallHandler {
         }
     }
 
-    /// The work goes on: what it does may be half done. Nobody hears of its result.
-    package func cancelled() { self.isOver = true }
+    /// The work is cancelled, and ends where it asks about that; nobody hears of its result.
+    package func cancelled() {
+        self.isOver = true
+        self.task?.cancel()
+        self.task = nil
+    }
 
     package func unblocked() {}
 
     private func finish(_ result: Result<[UInt8], any Error>) {
+        self.task = nil
         if self.isOver { return }
         switch result {
         case .success(let answer):

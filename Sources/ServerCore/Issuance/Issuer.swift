@@ -75,7 +75,8 @@ package struct IssuedJWTSVID: Sendable {
 /// Builds, lints, signs, records and only then releases SVIDs.
 ///
 /// The order is fixed (docs/issuance.md): whatever this type returns has a durable record. If the record
-/// cannot be written, nothing is returned and the error says so.
+/// cannot be written, nothing is returned and the error says so. A cancelled task gets no signature; what has been
+/// signed is recorded all the same.
 package struct Issuer: Sendable {
     package struct Settings: Sendable {
         /// Seconds.
@@ -128,6 +129,7 @@ package struct Issuer: Sendable {
     package func issue(
         _ issuances: [X509Issuance], requestedBy: String
     ) async throws -> [Result<IssuedX509SVID, ServerError>] {
+        try Task.checkCancellation()
         let authority = try self.authorities.x509Authority()
         let now = Int64(self.now().timeIntervalSince1970)
         var records: [IssuanceRecord] = []
@@ -164,6 +166,7 @@ package struct Issuer: Sendable {
     /// - Throws: ``ServerError`` `invalidArgument` without an audience, `unimplemented` when JWT-SVIDs are
     ///   disabled, `unavailable` when there is no authority or no durable record.
     package func issue(_ issuance: JWTIssuance, requestedBy: String) async throws -> IssuedJWTSVID {
+        try Task.checkCancellation()
         let authority = try self.authorities.jwtAuthority()
         try self.lint(issuance.spiffeID)
         let audience = issuance.audience.filter { !$0.isEmpty }
@@ -205,6 +208,7 @@ package struct Issuer: Sendable {
     package func issue(
         _ issuances: [WITIssuance], requestedBy: String
     ) async throws -> [Result<IssuedWITSVID, ServerError>] {
+        try Task.checkCancellation()
         let authority = try self.authorities.witAuthority()
         let now = Int64(self.now().timeIntervalSince1970)
         var records: [IssuanceRecord] = []

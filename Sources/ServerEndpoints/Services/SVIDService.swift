@@ -95,6 +95,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
                     entryID: params.entryID, agent: agent, publicKey: csr.publicKey)
             }
         }
+        try context.checkCancellation()
         let results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
         return .with {
             $0.results = results.map { result in
@@ -120,6 +121,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         }
         let issuance = try self.directory.jwtIssuance(
             entryID: request.entryID, agent: agent, audience: try Self.audience(request.audience))
+        try context.checkCancellation()
         let svid = try await self.issuer.issue(issuance, requestedBy: agent.string)
         return .with { $0.svid = Wire.message(svid) }
     }
@@ -146,6 +148,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
                     ))
             }
         }
+        try context.checkCancellation()
         let results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
         return .with {
             $0.results = results.map { result in
@@ -183,6 +186,14 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
                 "audience rejected: at most 64 values of at most 2048 bytes are accepted")
         }
         return audience
+    }
+}
+
+extension ServerContext {
+    /// - Throws: `CancellationError` when nobody waits for the answer any more: gRPC's router tells of that here
+    ///   and does not cancel the task.
+    fileprivate func checkCancellation() throws {
+        if self.cancellation.isCancelled { throw CancellationError() }
     }
 }
 

@@ -64,15 +64,18 @@ final class TestAgent: Sendable {
     }
 
     /// Runs the endpoint and a client on one connection for as long as the closure runs.
+    ///
+    /// - Parameter limits: Of the listener.
     func run(
         signs: Bool = true,
+        limits: SPIFFEServerTransport.Settings = SPIFFEServerTransport.Settings(),
         _ body: @Sendable (Client, GRPCClient<HTTP2ClientTransport.Posix>) async throws -> Void
     ) async throws {
         let path = NSTemporaryDirectory() + "cygnet-" + UUID().uuidString.prefix(8) + ".sock"
         defer { unlink(path) }
         let server = GRPCServer(
             transport: SPIFFEServerTransport(
-                listener: .unixSocket(path: path, mode: 0o600),
+                listener: .unixSocket(path: path, mode: 0o600), settings: limits,
                 services: [WorkloadAPIService(self.api)]),
             services: [AgentHealthService(identities: self.identities)])
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -396,6 +396,29 @@ struct X509SVIDVerifierTests {
         try await self.expect(nil, [try self.good(other)], roots: [other, twin])
     }
 
+    @Test("the time that is verified at holds for chains with name constraints, too")
+    func nameConstraintsAtAnotherTime() async throws {
+        let then = Date(timeIntervalSinceNow: -7200)
+        func past(_ shape: inout CertificateShape) {
+            shape.notBefore = then - 60
+            shape.notAfter = then + 60
+        }
+        let root = try TestCertificate(
+            .authority("constrained") {
+                $0.nameConstraints = NameConstraints(permittedURIDomains: ["acme.test"])
+                past(&$0)
+            })
+        let leaf = try TestCertificate(.leaf("spiffe://acme.test/x") { past(&$0) }, issuer: root)
+        let bundle = try X509Bundle(
+            trustDomain: try TrustDomain("acme.test"), authoritiesDER: [root.der])
+        let verified = try await X509SVIDVerifier(bundles: bundle, now: { then }).verify(
+            chainDER: [leaf.der])
+        #expect(verified.id.string == "spiffe://acme.test/x" && verified.chain.count == 2)
+        await #expect(throws: X509SVIDError.self) {
+            try await X509SVIDVerifier(bundles: bundle).verify(chainDER: [leaf.der])
+        }
+    }
+
     @Test("TRAP-08: a name constraint covers what lies below the name, and no address, as in Go")
     func nameConstraintsBelow() async throws {
         let root = try TestCertificate(
