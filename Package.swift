@@ -381,6 +381,14 @@ let package = Package(
             ],
             path: "Tests/SDKPeer", swiftSettings: settings),
 
+        // MARK: Benchmarks of the SDK
+        // Counts allocations by standing in front of malloc; linked into sdk-bench and nothing else.
+        .target(name: "CAllocations", path: "Benchmarks/CAllocations"),
+        .executableTarget(
+            name: "sdk-bench",
+            dependencies: ["CAllocations", "SPIFFE", "SPIFFETesting", x509, crypto],
+            path: "Benchmarks/SDK", swiftSettings: settings),
+
         // MARK: Code of the documentation
         .target(
             name: "DocumentationExamples",
