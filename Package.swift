@@ -94,7 +94,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
-        // For SPIFFEHummingbird alone; resolved only by those who use that product.
+        // For SPIFFEHummingbird alone; compiled only by those who use that product.
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
     ],
@@ -400,8 +400,9 @@ let package = Package(
                 hummingbird, nioCore, nioPosix, nioHTTP1, nioSSL,
             ],
             path: "Examples/Documentation", swiftSettings: settings),
+        // Not `greeter`: that is what the package of the article calls its target, and names are unique in a package graph.
         .executableTarget(
-            name: "greeter", dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFEWorkloadAPI"],
+            name: "five-minute-greeter", dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFEWorkloadAPI"],
             path: "Examples/FiveMinutes", swiftSettings: settings),
         .testTarget(
             name: "DocumentationTests",
