@@ -80,22 +80,24 @@ let package = Package(
         .executable(name: "cygnet", targets: ["cygnet"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
-        .package(url: "https://github.com/grpc/grpc-swift-2.git", exact: "2.4.3"),
-        .package(url: "https://github.com/grpc/grpc-swift-protobuf.git", exact: "2.4.1"),
-        .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", exact: "2.9.2"),
-        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
-        .package(url: "https://github.com/apple/swift-nio-ssl.git", exact: "2.37.6"),
-        .package(url: "https://github.com/apple/swift-nio-http2.git", exact: "1.46.0"),
-        .package(url: "https://github.com/apple/swift-certificates.git", exact: "1.21.1"),
-        .package(url: "https://github.com/apple/swift-asn1.git", exact: "1.7.4"),
-        .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
-        .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
-        .package(url: "https://github.com/groue/GRDB.swift.git", exact: "7.10.0"),
-        // For SPIFFEHummingbird alone; resolved only by those who use that product.
-        .package(url: "https://github.com/hummingbird-project/hummingbird.git", exact: "2.28.1"),
-        .package(url: "https://github.com/apple/swift-http-types.git", exact: "1.8.0"),
+        // The oldest versions that are tested. Ranges, because an exact version here would forbid every other one in the
+        // packages of users.
+        .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-2.git", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf.git", from: "2.4.1"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", from: "2.9.2"),
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-nio-http2.git", from: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
+        // For SPIFFEHummingbird alone; compiled only by those who use that product.
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
     ],
     targets: [
         // MARK: SDK
@@ -401,6 +403,14 @@ let package = Package(
             ],
             path: "Tests/SDKPeer", swiftSettings: settings),
 
+        // MARK: Benchmarks of the SDK
+        // Counts allocations by standing in front of malloc; linked into sdk-bench and nothing else.
+        .target(name: "CAllocations", path: "Benchmarks/CAllocations"),
+        .executableTarget(
+            name: "sdk-bench",
+            dependencies: ["CAllocations", "SPIFFE", "SPIFFETesting", x509, crypto],
+            path: "Benchmarks/SDK", swiftSettings: settings),
+
         // MARK: Code of the documentation
         .target(
             name: "DocumentationExamples",
@@ -411,8 +421,9 @@ let package = Package(
                 hummingbird, nioCore, nioPosix, nioHTTP1, nioSSL,
             ],
             path: "Examples/Documentation", swiftSettings: settings),
+        // Not `greeter`: that is what the package of the article calls its target, and names are unique in a package graph.
         .executableTarget(
-            name: "greeter", dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFEWorkloadAPI"],
+            name: "five-minute-greeter", dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFEWorkloadAPI"],
             path: "Examples/FiveMinutes", swiftSettings: settings),
         .testTarget(
             name: "DocumentationTests",

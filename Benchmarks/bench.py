@@ -8,6 +8,7 @@ Client, agent and server share the machine. Loopback and Unix sockets only; a fe
 """
 import argparse
 import datetime
+import json
 import os
 import resource
 import shutil
@@ -33,7 +34,8 @@ rows = []
 
 
 class Value:
-    """A figure with its unit and its two targets; smaller is better unless `more`."""
+    """A figure with its unit and its two targets; smaller is better unless `more`. Without targets (None) it is for
+    information."""
 
     def __init__(self, label, value, unit, spire, must, aim, more=False, digits=2):
         self.label, self.value, self.unit = label, value, unit
@@ -41,6 +43,9 @@ class Value:
 
     @property
     def verdict(self):
+        if self.must is None:
+            return "–"
+
         def reached(target):
             return self.value >= target if self.more else self.value <= target
         return "aim" if reached(self.aim) else "must" if reached(self.must) else "MISSED"
@@ -49,8 +54,9 @@ class Value:
         return f"{number:,.{self.digits}f}".rstrip("0").rstrip(".") if self.digits else f"{number:,.0f}"
 
     def cells(self):
-        return [self.label, self.spire, f"{self.text(self.must)} {self.unit}",
-                f"{self.text(self.aim)} {self.unit}", f"**{self.text(self.value)} {self.unit}**",
+        def cell(number):
+            return "–" if number is None else f"{self.text(number)} {self.unit}".rstrip()
+        return [self.label, self.spire, cell(self.must), cell(self.aim), f"**{cell(self.value)}**",
                 self.verdict]
 
 
@@ -451,6 +457,37 @@ def churn(b):
     growth = (resident(pid) - before) / 1e6
     return ([Value("growth", growth, "MB", "–", 2, 0.5, digits=2)],
             f"{before / MB:.1f} MB before; descriptors after: {len(os.listdir(f'/proc/{pid}/fd'))}")
+
+
+def sdk(name, digits=2):
+    """The figures of one benchmark of sdk-bench, which knows its own targets."""
+    done = subprocess.run([binary("sdk-bench"), name], capture_output=True, text=True, timeout=300)
+    figures = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode != 0 or not figures:
+        raise RuntimeError(done.stderr.strip() or f"sdk-bench ended with {done.returncode}")
+    return ([Value(figure["label"], figure["value"], figure["unit"], "–", figure["must"], figure["aim"],
+                   digits=digits) for figure in figures],
+            "; ".join(figure["note"] for figure in figures))
+
+
+@row(14, "SDK: verification of an X509-SVID of two certificates, over its signature checks")
+def sdk_chain(b):
+    return sdk("chain")
+
+
+@row(15, "SDK: parse of a SPIFFE ID")
+def sdk_id(b):
+    return sdk("id", digits=1)
+
+
+@row(16, "SDK: validation of a JWT-SVID, over its signature check")
+def sdk_jwt(b):
+    return sdk("jwt")
+
+
+@row(17, "SDK: verification of a WIT-SVID with proof, over two signature checks")
+def sdk_wit(b):
+    return sdk("wit")
 
 
 def markdown(measured):
