@@ -200,9 +200,10 @@ let package = Package(
             name: "ServerEndpoints",
             dependencies: [
                 "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "SPIFFEFederation",
                 "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1,
-                crypto, nioCore, nioHPACK, nioConcurrency,
+                crypto, nioCore, nioHPACK, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
@@ -223,7 +224,9 @@ let package = Package(
             name: "ServerProgram",
             dependencies: [
                 "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
-                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "ControlPlaneProto",
+                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEFederation",
+                "SPIFFEWorkloadAPI",
+                "ControlPlaneProto",
                 grpcCore,
                 grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1, crypto,
                 nioConcurrency,

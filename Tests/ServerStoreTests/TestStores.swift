@@ -6,7 +6,8 @@ import ServerStore
 import ServerTestSupport
 import Testing
 
-typealias AnyStore = EntryStore & NodeStore & BundleStore & JournalStore & SnapshotStore
+typealias AnyStore = EntryStore & NodeStore & BundleStore & FederationStore & JournalStore
+    & SnapshotStore
 
 /// The stores that pass the same suite.
 enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
@@ -92,6 +93,7 @@ struct Contents: Equatable, Sendable {
     var entries: [Entry] = []
     var nodes: [AttestedNode] = []
     var bundles: [TrustBundle] = []
+    var relationships: [FederationRelationship] = []
 
     static func of(_ store: any SnapshotStore) async throws -> (contents: Contents, seq: UInt64) {
         let box = NIOLockedValueBox(Contents())
@@ -102,7 +104,9 @@ struct Contents: Equatable, Sendable {
                     case .entryUpserted(let entry): contents.entries.append(entry)
                     case .nodeUpserted(let node): contents.nodes.append(node)
                     case .bundleUpserted(let bundle): contents.bundles.append(bundle)
-                    case .entryRemoved, .nodeRemoved, .bundleRemoved: break
+                    case .relationshipUpserted(let relationship):
+                        contents.relationships.append(relationship)
+                    case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved: break
                     }
                 }
             }
@@ -115,6 +119,7 @@ struct Contents: Equatable, Sendable {
         var entries: [String: Entry] = [:]
         var nodes: [SPIFFEID: AttestedNode] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
+        var relationships: [TrustDomain: FederationRelationship] = [:]
         for change in changes {
             switch change {
             case .entryUpserted(let entry): entries[entry.id] = entry
@@ -123,11 +128,15 @@ struct Contents: Equatable, Sendable {
             case .nodeRemoved(let id): nodes[id] = nil
             case .bundleUpserted(let bundle): bundles[bundle.trustDomain] = bundle
             case .bundleRemoved(let domain): bundles[domain] = nil
+            case .relationshipUpserted(let relationship):
+                relationships[relationship.trustDomain] = relationship
+            case .relationshipRemoved(let domain): relationships[domain] = nil
             }
         }
         self.entries = Array(entries.values)
         self.nodes = Array(nodes.values)
         self.bundles = Array(bundles.values)
+        self.relationships = Array(relationships.values)
         self = self.sorted
     }
 
@@ -138,6 +147,7 @@ struct Contents: Equatable, Sendable {
         result.entries.sort { $0.id < $1.id }
         result.nodes.sort { $0.id < $1.id }
         result.bundles.sort { $0.trustDomain < $1.trustDomain }
+        result.relationships.sort { $0.trustDomain < $1.trustDomain }
         return result
     }
 }

@@ -3,12 +3,15 @@ package import SPIFFE
 package import ServerCore
 
 /// All store protocols in memory, with a change feed; keeps to the same rules as the SQL store.
-package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStore, SnapshotStore {
+package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationStore, JournalStore,
+    SnapshotStore
+{
     private struct State {
         var entries: [String: Entry] = [:]
         var nodes: [SPIFFEID: AttestedNode] = [:]
         var tokens: [String: JoinToken] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
+        var relationships: [TrustDomain: FederationRelationship] = [:]
         var journal: [JournalEntry] = []
         var seq: UInt64 = 0
         var consumer: (any ChangeFeedConsumer)?
@@ -174,6 +177,104 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStor
         }
     }
 
+    private static func put(
+        _ bundle: TrustBundle, _ state: inout State, _ changes: inout [Change]
+    ) -> TrustBundle {
+        let old = state.bundles[bundle.trustDomain]
+        var new = bundle
+        new.sequenceNumber = old?.sequenceNumber ?? 0
+        if new == old { return new }
+        new.sequenceNumber += 1
+        state.bundles[bundle.trustDomain] = new
+        changes.append(.bundleUpserted(new))
+        return new
+    }
+
+    package func writeBundle(
+        _ trustDomain: TrustDomain, requiring relationship: FederationRelationship?,
+        _ rule: @escaping @Sendable (TrustBundle?) throws(ServerError) -> TrustBundle?
+    ) async throws -> TrustBundle? {
+        try self.write { state, changes in
+            if let relationship, state.relationships[relationship.trustDomain] != relationship {
+                throw ServerError(.notFound, "the relationship was changed or ended")
+            }
+            let old = state.bundles[trustDomain]
+            guard let wanted = try rule(old) else { return old }
+            return Self.put(wanted, &state, &changes)
+        }
+    }
+
+    package func deleteBundle(
+        _ trustDomain: TrustDomain, mode: BundleDeletionMode
+    ) async throws -> BundleDeletion {
+        try self.write { state, changes in
+            guard state.bundles[trustDomain] != nil else { return .notFound }
+            let entries = state.entries.values.filter { $0.federatesWith.contains(trustDomain) }
+            switch mode {
+            case .restrict where !entries.isEmpty: return .restricted(entries: entries.count)
+            case .dissociate:
+                for var entry in entries {
+                    entry.federatesWith.removeAll { $0 == trustDomain }
+                    entry.revision += 1
+                    state.entries[entry.id] = entry
+                    changes.append(.entryUpserted(entry))
+                }
+            case .delete:
+                for entry in entries {
+                    state.entries[entry.id] = nil
+                    changes.append(.entryRemoved(id: entry.id))
+                }
+            case .restrict, .leave: break
+            }
+            state.bundles[trustDomain] = nil
+            changes.append(.bundleRemoved(trustDomain))
+            return .deleted
+        }
+    }
+
+    package func createRelationship(
+        _ relationship: FederationRelationship, bundle: TrustBundle?
+    ) async throws -> Bool {
+        try self.write { state, changes in
+            guard state.relationships[relationship.trustDomain] == nil else { return false }
+            state.relationships[relationship.trustDomain] = relationship
+            changes.append(.relationshipUpserted(relationship))
+            if let bundle { _ = Self.put(bundle, &state, &changes) }
+            return true
+        }
+    }
+
+    package func updateRelationship(
+        _ trustDomain: TrustDomain, bundle: TrustBundle?,
+        _ transform:
+            @escaping @Sendable (FederationRelationship) throws(ServerError) ->
+            FederationRelationship
+    ) async throws -> FederationRelationship? {
+        try self.write { state, changes in
+            guard let old = state.relationships[trustDomain] else { return nil }
+            let new = try transform(old)
+            if new != old {
+                state.relationships[trustDomain] = new
+                changes.append(.relationshipUpserted(new))
+            }
+            if let bundle { _ = Self.put(bundle, &state, &changes) }
+            return new
+        }
+    }
+
+    package func deleteRelationship(
+        _ trustDomain: TrustDomain, keepsBundle: Bool
+    ) async throws -> Bool {
+        try self.write { state, changes in
+            guard state.relationships.removeValue(forKey: trustDomain) != nil else { return false }
+            changes.append(.relationshipRemoved(trustDomain))
+            if !keepsBundle, state.bundles.removeValue(forKey: trustDomain) != nil {
+                changes.append(.bundleRemoved(trustDomain))
+            }
+            return true
+        }
+    }
+
     package func loadJournal() async throws -> [JournalEntry] {
         self.state.withLockedValue { $0.journal }
     }
@@ -185,6 +286,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, JournalStor
     package func loadAll(_ body: @Sendable @escaping ([Change]) -> Void) async throws -> UInt64 {
         let state = self.state.withLockedValue { $0 }
         body(state.bundles.values.map { .bundleUpserted($0) })
+        body(state.relationships.values.map { .relationshipUpserted($0) })
         body(state.nodes.values.map { .nodeUpserted($0) })
         body(state.entries.values.map { .entryUpserted($0) })
         return state.seq

@@ -53,8 +53,12 @@ package struct TrustBundle: Sendable, Hashable {
     package var witAuthorities: [WITAuthorityKey] = []
     /// Seconds; 0 means none.
     package var refreshHint: Int64 = 0
-    /// One more with every change.
+    /// One more with every change; the store's own count.
     package var sequenceNumber: UInt64 = 0
+    /// The number that a partner gave its bundle; nil for our own bundle, and when the partner gave none.
+    package var foreignSequence: UInt64?
+    /// Whether it came from the partner's endpoint, and not from an operator's hand.
+    package var isFetched = false
 
     package init(trustDomain: TrustDomain) { self.trustDomain = trustDomain }
 }

@@ -44,7 +44,7 @@ package struct EntryRegistry: Sendable {
                 entry.revision = 0
                 entry.createdAt = createdAt
                 entry = Self.canonical(entry)
-                try self.check(entry)
+                try self.check(entry, replacing: nil)
                 entries.append(entry)
                 results.append(nil)
             } catch {
@@ -70,7 +70,7 @@ package struct EntryRegistry: Sendable {
         let checked = updates.map { update in
             EntryUpdate(id: update.id) { (old: Entry) throws(ServerError) -> Entry in
                 let new = Self.canonical(try update.transform(old))
-                try self.check(new)
+                try self.check(new, replacing: old)
                 return new
             }
         }
@@ -134,13 +134,20 @@ package struct EntryRegistry: Sendable {
         }
     }
 
-    private func check(_ entry: Entry) throws(ServerError) {
+    /// A partner whose bundle has not arrived yet does not hold an entry up: the relationship is enough. What an
+    /// entry federates with already stays, so that it can be changed after a partner was let go.
+    private func check(_ entry: Entry, replacing old: Entry?) throws(ServerError) {
         try EntryValidation.check(entry, in: self.trustDomain)
-        for trustDomain in entry.federatesWith {
-            guard trustDomain != self.trustDomain, self.directory.bundle(trustDomain) != nil else {
+        for trustDomain in entry.federatesWith
+        where old?.federatesWith.contains(trustDomain) != true {
+            guard trustDomain != self.trustDomain,
+                self.directory.bundle(trustDomain) != nil
+                    || self.directory.relationship(trustDomain) != nil
+            else {
                 throw ServerError(
                     .invalidArgument,
-                    "unable to federate with \(quoted(trustDomain.name)): there is no bundle of that trust domain"
+                    "unable to federate with \(quoted(trustDomain.name)): there is no bundle of that trust domain and "
+                        + "no relationship with it"
                 )
             }
         }

@@ -76,15 +76,20 @@ package final class ServerIdentity: X509SVIDSource {
 /// The X.509 bundles of the directory, parsed once per change.
 package final class DirectoryBundleSource: X509BundleSource {
     private let directory: Directory
-    private let cache = NIOLockedValueBox<[TrustDomain: (sequence: UInt64, bundle: X509Bundle)]>([:]
-    )
+    private let cache = NIOLockedValueBox<
+        [TrustDomain: (stored: [TrustBundle.X509AuthorityCertificate], bundle: X509Bundle)]
+    >([:])
 
     package init(directory: Directory) { self.directory = directory }
 
     package func x509Bundle(for trustDomain: TrustDomain) -> X509Bundle? {
-        guard let stored = self.directory.bundle(trustDomain) else { return nil }
+        guard let stored = self.directory.bundle(trustDomain) else {
+            self.cache.withLockedValue { $0[trustDomain] = nil }
+            return nil
+        }
+        // Not by number: it starts over when a partner's bundle is deleted and set again.
         if let cached = self.cache.withLockedValue({ $0[trustDomain] }),
-            cached.sequence == stored.sequenceNumber
+            cached.stored == stored.x509Authorities
         {
             return cached.bundle
         }
@@ -92,7 +97,7 @@ package final class DirectoryBundleSource: X509BundleSource {
             let bundle = try? X509Bundle(
                 trustDomain: trustDomain, authoritiesDER: stored.x509Authorities.map(\.der))
         else { return nil }
-        self.cache.withLockedValue { $0[trustDomain] = (stored.sequenceNumber, bundle) }
+        self.cache.withLockedValue { $0[trustDomain] = (stored.x509Authorities, bundle) }
         return bundle
     }
 }

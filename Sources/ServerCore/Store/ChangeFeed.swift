@@ -8,6 +8,8 @@ package enum Change: Sendable {
     case nodeRemoved(SPIFFEID)
     case bundleUpserted(TrustBundle)
     case bundleRemoved(TrustDomain)
+    case relationshipUpserted(FederationRelationship)
+    case relationshipRemoved(TrustDomain)
 }
 
 /// Takes the changes of the store in the order in which they were committed.

@@ -10,6 +10,7 @@ package final class Directory: ChangeFeedConsumer {
         var entries: EntryIndex
         var nodes: [SPIFFEID: AttestedNode] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
+        var relationships: [TrustDomain: FederationRelationship] = [:]
         var hub: SyncHub
         var seq: UInt64 = 0
     }
@@ -17,9 +18,16 @@ package final class Directory: ChangeFeedConsumer {
     package let trustDomain: TrustDomain
     private let state: NIOLockedValueBox<State>
     private let onBundle = NIOLockedValueBox<[@Sendable (TrustBundle) -> Void]>([])
+    private let onRelationship = NIOLockedValueBox<[@Sendable () -> Void]>([])
+    /// Relationships of the configuration; each takes the place of a stored one.
+    package let configuredRelationships: [TrustDomain: FederationRelationship]
 
-    package init(trustDomain: TrustDomain) {
+    /// - Parameter relationships: those that the configuration lists.
+    package init(trustDomain: TrustDomain, relationships: [FederationRelationship] = []) {
         self.trustDomain = trustDomain
+        self.configuredRelationships = Dictionary(
+            relationships.map { ($0.trustDomain, $0) }
+        ) { first, _ in first }
         self.state = NIOLockedValueBox(
             State(
                 entries: EntryIndex(trustDomain: trustDomain),
@@ -31,18 +39,32 @@ package final class Directory: ChangeFeedConsumer {
         self.onBundle.withLockedValue { $0.append(body) }
     }
 
+    /// Calls `body` after a relationship was made, changed or ended, on the thread of the store: it must be
+    /// quick.
+    package func onRelationshipChange(_ body: @escaping @Sendable () -> Void) {
+        self.onRelationship.withLockedValue { $0.append(body) }
+    }
+
     // MARK: Feed
 
     package func apply(_ changes: [Change], seq: UInt64) {
+        var hasRelationships = false
         let bundles = self.state.withLockedValue { state -> [TrustBundle] in
             var bundles: [TrustBundle] = []
             for change in changes {
                 Self.apply(change, to: &state)
-                if case .bundleUpserted(let bundle) = change { bundles.append(bundle) }
+                switch change {
+                case .bundleUpserted(let bundle): bundles.append(bundle)
+                case .relationshipUpserted, .relationshipRemoved: hasRelationships = true
+                default: break
+                }
             }
             state.seq = seq
             state.hub.flush(seq: seq, entries: state.entries)
             return bundles
+        }
+        if hasRelationships {
+            for observer in self.onRelationship.withLockedValue({ $0 }) { observer() }
         }
         guard !bundles.isEmpty else { return }
         let observers = self.onBundle.withLockedValue { $0 }
@@ -69,6 +91,10 @@ package final class Directory: ChangeFeedConsumer {
         case .bundleRemoved(let trustDomain):
             state.bundles[trustDomain] = nil
             state.hub.bundleRemoved(trustDomain)
+        case .relationshipUpserted(let relationship):
+            state.relationships[relationship.trustDomain] = relationship
+        case .relationshipRemoved(let trustDomain):
+            state.relationships[trustDomain] = nil
         }
     }
 
@@ -85,7 +111,9 @@ package final class Directory: ChangeFeedConsumer {
                     case .entryUpserted(let entry): state.entries.upsert(entry)
                     case .nodeUpserted(let node): state.nodes[node.id] = node
                     case .bundleUpserted(let bundle): state.bundles[bundle.trustDomain] = bundle
-                    case .entryRemoved, .nodeRemoved, .bundleRemoved: break
+                    case .relationshipUpserted(let relationship):
+                        state.relationships[relationship.trustDomain] = relationship
+                    case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved: break
                     }
                 }
             }
@@ -95,11 +123,13 @@ package final class Directory: ChangeFeedConsumer {
             state.entries = loaded.entries
             state.nodes = loaded.nodes
             state.bundles = loaded.bundles
+            state.relationships = loaded.relationships
             state.seq = seq
             state.hub.resetAll(
                 entries: state.entries, nodes: state.nodes, bundles: state.bundles)
             state.hub.flush(seq: seq, entries: state.entries)
         }
+        for observer in self.onRelationship.withLockedValue({ $0 }) { observer() }
     }
 
     // MARK: Asking
@@ -133,6 +163,35 @@ package final class Directory: ChangeFeedConsumer {
     package var ownBundle: TrustBundle? { self.bundle(self.trustDomain) }
 
     package var bundleCount: Int { self.state.withLockedValue { $0.bundles.count } }
+
+    /// The bundles of other trust domains, ordered by name.
+    package var foreignBundles: [TrustBundle] {
+        self.state.withLockedValue { Array($0.bundles.values) }
+            .filter { $0.trustDomain != self.trustDomain }
+            .sorted { $0.trustDomain < $1.trustDomain }
+    }
+
+    /// The relationship with a partner that counts: the configuration's before a stored one.
+    package func relationship(_ trustDomain: TrustDomain) -> FederationRelationship? {
+        self.configuredRelationships[trustDomain] ?? self.storedRelationship(trustDomain)
+    }
+
+    package func storedRelationship(_ trustDomain: TrustDomain) -> FederationRelationship? {
+        self.state.withLockedValue { $0.relationships[trustDomain] }
+    }
+
+    /// The relationships that operators made through the API, ordered by name.
+    package var storedRelationships: [FederationRelationship] {
+        self.state.withLockedValue { Array($0.relationships.values) }
+            .sorted { $0.trustDomain < $1.trustDomain }
+    }
+
+    /// The relationships that count, ordered by name.
+    package var relationships: [FederationRelationship] {
+        self.state.withLockedValue { $0.relationships }
+            .merging(self.configuredRelationships) { _, configured in configured }
+            .values.sorted { $0.trustDomain < $1.trustDomain }
+    }
 
     /// The entry, if it exists and the agent may have SVIDs of it.
     package func authorizedEntry(id: String, agent: SPIFFEID) -> Entry? {

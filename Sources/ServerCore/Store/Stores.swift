@@ -79,6 +79,68 @@ package protocol BundleStore: Sendable {
     func updateBundle(
         _ trustDomain: TrustDomain, _ transform: @escaping @Sendable (inout TrustBundle) -> Void
     ) async throws -> TrustBundle
+
+    /// Writes a bundle as a rule decides; the store gives it the next sequence number.
+    ///
+    /// - Parameters:
+    ///   - relationship: when given, nothing is written unless this relationship is stored, just like this.
+    ///   - rule: gets the stored bundle; gives the one to store, or nil to leave everything as it is.
+    /// - Returns: the bundle afterwards; nil when there is none.
+    /// - Throws: what the rule throws; ``ServerError`` `notFound` when the relationship is not there.
+    func writeBundle(
+        _ trustDomain: TrustDomain, requiring relationship: FederationRelationship?,
+        _ rule: @escaping @Sendable (TrustBundle?) throws(ServerError) -> TrustBundle?
+    ) async throws -> TrustBundle?
+
+    /// Removes a bundle, and does with the entries that federate with it what the mode says.
+    func deleteBundle(
+        _ trustDomain: TrustDomain, mode: BundleDeletionMode
+    ) async throws -> BundleDeletion
+}
+
+/// What becomes of entries that federate with a bundle that is deleted.
+package enum BundleDeletionMode: Sendable, CaseIterable {
+    /// They stay as they are, without the bundle.
+    case leave
+    /// The bundle stays while there are any.
+    case restrict
+    /// They federate with it no more.
+    case dissociate
+    /// They are deleted.
+    case delete
+}
+
+package enum BundleDeletion: Sendable, Hashable {
+    case deleted
+    case notFound
+    /// So many entries federate with it.
+    case restricted(entries: Int)
+}
+
+/// Federation relationships that operators made through the API.
+package protocol FederationStore: Sendable {
+    /// Adds a relationship, and the partner's bundle when one is given.
+    ///
+    /// - Returns: false when there is one for that trust domain; nothing has changed then.
+    func createRelationship(
+        _ relationship: FederationRelationship, bundle: TrustBundle?
+    ) async throws -> Bool
+
+    /// Changes a relationship, and the partner's bundle when one is given.
+    ///
+    /// - Returns: the relationship afterwards, or nil when there is none.
+    func updateRelationship(
+        _ trustDomain: TrustDomain, bundle: TrustBundle?,
+        _ transform:
+            @escaping @Sendable (FederationRelationship) throws(ServerError) ->
+            FederationRelationship
+    ) async throws -> FederationRelationship?
+
+    /// Ends a relationship.
+    ///
+    /// - Parameter keepsBundle: whether the partner's bundle stays.
+    /// - Returns: whether there was one.
+    func deleteRelationship(_ trustDomain: TrustDomain, keepsBundle: Bool) async throws -> Bool
 }
 
 /// The authorities' journal.

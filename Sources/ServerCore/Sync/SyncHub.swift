@@ -11,8 +11,8 @@ struct SyncHub {
         var nodeSelectors: Set<Selector>
         var aliasPaths: Set<String>
         var digest = EntryDigest()
-        /// Foreign trust domains that the agent's entries federate with.
-        var federated: Set<TrustDomain> = []
+        /// Foreign trust domains that the agent's entries federate with, with the number of such entries.
+        var federated: [TrustDomain: Int] = [:]
         var isTouched = false
     }
 
@@ -147,7 +147,7 @@ struct SyncHub {
         self.bundles[bundle.trustDomain] = bundle
         for (key, member) in self.members
         where bundle.trustDomain == self.trustDomain
-            || member.federated.contains(bundle.trustDomain)
+            || member.federated[bundle.trustDomain] != nil
         {
             member.session.upsert(bundle)
             self.touch(key)
@@ -156,7 +156,7 @@ struct SyncHub {
 
     mutating func bundleRemoved(_ trustDomain: TrustDomain) {
         self.bundles[trustDomain] = nil
-        for (key, member) in self.members where member.federated.contains(trustDomain) {
+        for (key, member) in self.members where member.federated[trustDomain] != nil {
             member.session.remove(trustDomain)
             self.touch(key)
         }
@@ -197,20 +197,41 @@ struct SyncHub {
         if let old { self.members[key]?.digest.toggle(old) }
         self.members[key]?.digest.toggle(entry)
         self.members[key]?.session.upsert(entry)
-        self.federate(entry, key)
+        if old?.federatesWith != entry.federatesWith {
+            self.federate(entry, key)
+            if let old { self.separate(old, key) }
+        }
         self.touch(key)
     }
 
     private mutating func take(_ entry: Entry, from key: ObjectIdentifier) {
         self.members[key]?.digest.toggle(entry)
         self.members[key]?.session.remove(entry.id)
+        self.separate(entry, key)
         self.touch(key)
     }
 
+    /// Counts what an entry federates with, and gives the agent what is new to it. Where there is no bundle (yet), one
+    /// that the agent may hold from an earlier session goes.
     private mutating func federate(_ entry: Entry, _ key: ObjectIdentifier) {
-        for trustDomain in entry.federatesWith
-        where self.members[key]?.federated.insert(trustDomain).inserted == true {
-            if let bundle = self.bundles[trustDomain] { self.members[key]?.session.upsert(bundle) }
+        for trustDomain in entry.federatesWith {
+            let count = self.members[key]?.federated[trustDomain] ?? 0
+            self.members[key]?.federated[trustDomain] = count + 1
+            guard count == 0 else { continue }
+            if let bundle = self.bundles[trustDomain] {
+                self.members[key]?.session.upsert(bundle)
+            } else {
+                self.members[key]?.session.remove(trustDomain)
+            }
+        }
+    }
+
+    /// Takes from the agent the bundles that it had for this entry alone.
+    private mutating func separate(_ entry: Entry, _ key: ObjectIdentifier) {
+        for trustDomain in entry.federatesWith {
+            guard let count = self.members[key]?.federated[trustDomain] else { continue }
+            self.members[key]?.federated[trustDomain] = count > 1 ? count - 1 : nil
+            if count == 1 { self.members[key]?.session.remove(trustDomain) }
         }
     }
 
@@ -222,8 +243,12 @@ struct SyncHub {
         var digest = EntryDigest()
         for entry in authorized { digest.toggle(entry) }
         self.members[key]?.digest = digest
-        self.members[key]?.federated = []
+        self.members[key]?.federated = [:]
         for entry in authorized where !entry.federatesWith.isEmpty { self.federate(entry, key) }
+        let federated = self.members[key]?.federated ?? [:]
+        for trustDomain in member.federated.keys where federated[trustDomain] == nil {
+            member.session.remove(trustDomain)
+        }
         if knownDigest != digest.bytes { member.session.replaceAll(authorized) }
         self.touch(key)
     }

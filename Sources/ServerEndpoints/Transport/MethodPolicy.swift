@@ -30,6 +30,12 @@ package enum MethodPolicy {
             "spire.api.server.entry.v1.Entry", [.agent], "GetAuthorizedEntries",
             "SyncAuthorizedEntries")
         add(
+            "spire.api.server.trustdomain.v1.TrustDomain", operators, "ListFederationRelationships",
+            "GetFederationRelationship", "BatchCreateFederationRelationship",
+            "BatchUpdateFederationRelationship", "BatchDeleteFederationRelationship",
+            "RefreshBundle")
+        add("cygnet.federation.v1.Federation", operators, "GetStatus")
+        add(
             "spire.api.server.svid.v1.SVID", operators, "MintX509SVID", "MintJWTSVID", "MintWITSVID"
         )
         add(

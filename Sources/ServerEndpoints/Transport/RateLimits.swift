@@ -26,12 +26,17 @@ package final class RateLimits: Sendable {
     package init(attestation: Bool, signing: Bool) {
         var rates: [String: Double] = ["status": 10]
         if attestation { rates["attest"] = 1 }
-        if signing { rates["sign"] = 500 }
+        if signing {
+            rates["sign"] = 500
+            rates["push"] = 500
+        }
         self.rates = rates
         self.kinds = [
             "spire.api.server.agent.v1.Agent/AttestAgent": "attest",
             "spire.api.server.agent.v1.Agent/RenewAgent": "sign",
             "spire.api.server.agent.v1.Agent/PostStatus": "status",
+            "spire.api.server.bundle.v1.Bundle/PublishJWTAuthority": "push",
+            "spire.api.server.bundle.v1.Bundle/PublishWITAuthority": "push",
             "spire.api.server.svid.v1.SVID/NewJWTSVID": "sign",
             "spire.api.server.svid.v1.SVID/BatchNewX509SVID": "sign-items",
             "spire.api.server.svid.v1.SVID/BatchNewWITSVID": "sign-items",

@@ -13,16 +13,23 @@ package struct ControlPlane: Sendable {
     package let entries: EntryRegistry
     package let nodes: NodeRegistry
     package let issuer: Issuer
+    package let bundles: BundleRegistry
+    package let federation: FederationRegistry
+    package let updater: FederationUpdater
     package let policy: CallerPolicy
 
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
+        bundles: BundleRegistry, federation: FederationRegistry, updater: FederationUpdater,
         policy: CallerPolicy
     ) {
         self.directory = directory
         self.entries = entries
         self.nodes = nodes
         self.issuer = issuer
+        self.bundles = bundles
+        self.federation = federation
+        self.updater = updater
         self.policy = policy
     }
 }
@@ -83,8 +90,11 @@ package final class ServerEndpoint: Sendable {
         let direct = [MintService(service: svids, gate: gate)]
         let shared: [any RegistrableRPCService] = [
             AgentService(nodes: plane.nodes, trustDomain: plane.directory.trustDomain),
-            BundleService(directory: plane.directory),
+            BundleService(directory: plane.directory, registry: plane.bundles),
             EntryService(registry: plane.entries, directory: plane.directory),
+            TrustDomainService(
+                registry: plane.federation, updater: plane.updater, directory: plane.directory),
+            FederationService(updater: plane.updater, directory: plane.directory),
             svids,
         ]
         let sync = SyncService(

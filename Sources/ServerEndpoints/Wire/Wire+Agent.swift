@@ -104,7 +104,7 @@ extension Wire {
                 }
             }
             if mask?.refreshHint ?? true { $0.refreshHint = bundle.refreshHint }
-            if mask?.sequenceNumber ?? true { $0.sequenceNumber = bundle.sequenceNumber }
+            if mask?.sequenceNumber ?? true { $0.sequenceNumber = bundle.publishedSequence }
         }
     }
 }

@@ -43,8 +43,8 @@ package enum ServerCommandLine {
             abstract: "The control plane of one SPIFFE trust domain.",
             subcommands: [
                 RunCommand.self, ValidateCommand.self, HealthcheckCommand.self, TokenCommand.self,
-                EntryCommand.self, AgentCommand.self, BundleCommand.self, X509Command.self,
-                JWTCommand.self, WITCommand.self,
+                EntryCommand.self, AgentCommand.self, BundleCommand.self, FederationCommand.self,
+                X509Command.self, JWTCommand.self, WITCommand.self,
             ],
             helpNames: .goHelp)
     }

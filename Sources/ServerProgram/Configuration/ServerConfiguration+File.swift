@@ -106,8 +106,73 @@ extension ServerConfiguration {
         self.ratelimitAttestation = file.ratelimitAttestation ?? true
         self.ratelimitSigning = file.ratelimitSigning ?? true
         self.bundlePublishers = file.bundlePublishers
+        self.federation = file.federation
+        for partner in self.federation.partners { try partner.check(own: trustDomain) }
+        self.discovery = file.discovery
+        if let issuer = self.jwtIssuer, issuer.hasPrefix("https://") {
+            // What tokens say is what discovery has to say, unless it is told otherwise.
+            self.discovery?.jwtIssuer = self.discovery?.jwtIssuer ?? issuer
+        }
+        try self.checkAddresses()
         self.advice =
             file.notes + self.adviceOnTrustDomain + self.adviceOnLifetimes + self.adviceOnWITSVIDs
+            + self.adviceOnDiscovery
+    }
+
+    /// Two listeners at one place are found out before anything is started.
+    private func checkAddresses() throws(ConfigurationError) {
+        var taken: [(name: String, address: ListeningAddress)] = [
+            ("bind_port", ListeningAddress(host: self.bindAddress, port: self.bindPort))
+        ]
+        if self.healthChecks.listenerEnabled {
+            taken.append(
+                (
+                    "health_checks",
+                    ListeningAddress(
+                        host: self.healthChecks.bindAddress, port: self.healthChecks.bindPort)
+                ))
+        }
+        if let endpoint = self.federation.bundleEndpoint {
+            taken.append(("federation.bundle_endpoint", endpoint.address))
+        }
+        if let address = self.discovery?.address { taken.append(("oidc_discovery", address)) }
+        for (index, later) in taken.enumerated() {
+            if let earlier = taken[..<index].first(where: {
+                $0.address.conflicts(with: later.address)
+            }) {
+                throw ConfigurationError(
+                    .conflict,
+                    "\(later.name) and \(earlier.name) both want port \(later.address.port); each needs a port "
+                        + "or an address of its own")
+            }
+        }
+        if case .unixSocket(let path) = self.discovery?.listener, path == self.socketPath {
+            throw ConfigurationError(
+                .conflict,
+                "listen_socket_path of oidc_discovery is the server's own socket_path; choose another path"
+            )
+        }
+    }
+
+    /// Who fetches keys by discovery compares `iss` with where it looked.
+    private var adviceOnDiscovery: [String] {
+        guard let discovery = self.discovery else { return [] }
+        if self.disableJWTSVIDs {
+            return ["oidc_discovery publishes no keys: disable_jwt_svids is set"]
+        }
+        guard let issuer = self.jwtIssuer else {
+            return [
+                "oidc_discovery is on and jwt_issuer of server is not set: JWT-SVIDs have no claim iss, and most "
+                    + "OpenID Connect consumers refuse them"
+            ]
+        }
+        if let other = discovery.jwtIssuer, other != issuer {
+            return [
+                "jwt_issuer of oidc_discovery, \(QuotedText.quoted(other)), is not that of server, "
+                    + "\(QuotedText.quoted(issuer)); OpenID Connect consumers refuse tokens of another issuer"
+            ]
+        }
+        return []
     }
 
     /// What an operator who switches an incubating part on should know.

@@ -97,6 +97,10 @@ package struct ServerConfiguration: Sendable, Hashable {
     package var ratelimitSigning = true
     /// Where the bundle is published.
     package var bundlePublishers: [BundlePublisherConfiguration] = []
+    /// What partners are offered; nothing unless configured.
+    package var federation = FederationConfiguration()
+    /// OpenID Connect discovery; nil serves none.
+    package var discovery: DiscoveryConfiguration?
     /// Advice for the operator, to be logged as warnings at start.
     package var advice: [String] = []
 

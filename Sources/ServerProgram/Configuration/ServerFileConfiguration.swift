@@ -37,6 +37,8 @@ struct ServerFileConfiguration: Sendable, Hashable {
     var ratelimitAttestation: Bool?
     var ratelimitSigning: Bool?
     var bundlePublishers: [BundlePublisherConfiguration] = []
+    var federation = FederationConfiguration()
+    var discovery: DiscoveryConfiguration?
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
 
@@ -48,6 +50,7 @@ struct ServerFileConfiguration: Sendable, Hashable {
         var root = try document.section()
         if var server = try root.section("server") {
             try self.readServer(&server)
+            try self.readHTTPS(&server)
             try self.readUnsupported(&server)
             try server.finish()
             self.notes += server.notes
@@ -114,11 +117,25 @@ struct ServerFileConfiguration: Sendable, Hashable {
         }
     }
 
+    /// What is served to those who are neither agents nor admins.
+    private mutating func readHTTPS(
+        _ server: inout ConfigurationSection
+    ) throws(ConfigurationError) {
+        if let federation = try server.section("federation") {
+            self.federation = try FederationConfiguration(federation)
+            self.notes += self.federation.notes
+        }
+        if var discovery = try server.section("oidc_discovery") {
+            self.discovery = try DiscoveryConfiguration(reading: &discovery)
+            try discovery.finish()
+            self.notes += discovery.notes
+        }
+    }
+
     private mutating func readUnsupported(
         _ server: inout ConfigurationSection
     ) throws(ConfigurationError) {
-        try server.unsupported(
-            "federation", "proxy_protocol_trusted_cidrs", unless: \.asksForNothing)
+        try server.unsupported("proxy_protocol_trusted_cidrs", unless: \.asksForNothing)
         try server.unsupported(
             "profiling_enabled", "profiling_port", "profiling_freq", "profiling_names",
             unless: \.asksForNothing)

@@ -8,13 +8,20 @@ enum BundleRows {
     static func fetch(_ trustDomain: TrustDomain, _ db: Database) throws -> TrustBundle? {
         guard
             let head = try Row.fetchOne(
-                db, sql: "SELECT refresh_hint, sequence_number FROM bundles WHERE trust_domain = ?",
+                db,
+                sql: """
+                    SELECT refresh_hint, sequence_number, foreign_sequence, fetched FROM bundles
+                    WHERE trust_domain = ?
+                    """,
                 arguments: [trustDomain.name])
         else { return nil }
         var bundle = TrustBundle(trustDomain: trustDomain)
         bundle.refreshHint = head[0]
         let sequence: Int64 = head[1]
         bundle.sequenceNumber = UInt64(bitPattern: sequence)
+        let foreign: Int64? = head[2]
+        bundle.foreignSequence = foreign.map { UInt64(bitPattern: $0) }
+        bundle.isFetched = head[3]
         let x509 = try Row.fetchCursor(
             db,
             sql:
@@ -51,13 +58,46 @@ enum BundleRows {
         return bundle
     }
 
+    static func exists(_ trustDomain: TrustDomain, _ db: Database) throws -> Bool {
+        try Bool.fetchOne(
+            db, sql: "SELECT EXISTS (SELECT 1 FROM bundles WHERE trust_domain = ?)",
+            arguments: [trustDomain.name]) ?? false
+    }
+
+    /// Stores a bundle under the next number, unless it is the one that is there.
+    static func put(
+        _ bundle: TrustBundle, replacing old: TrustBundle?, _ db: Database,
+        _ changes: inout [Change]
+    ) throws -> TrustBundle {
+        var new = bundle
+        new.sequenceNumber = old?.sequenceNumber ?? 0
+        if new == old { return new }
+        new.sequenceNumber += 1
+        try self.save(new, db)
+        changes.append(.bundleUpserted(new))
+        return new
+    }
+
+    static func delete(
+        _ trustDomain: TrustDomain, _ db: Database, _ changes: inout [Change]
+    ) throws {
+        try db.execute(
+            sql: "DELETE FROM bundles WHERE trust_domain = ?", arguments: [trustDomain.name])
+        if db.changesCount == 1 { changes.append(.bundleRemoved(trustDomain)) }
+    }
+
     static func save(_ bundle: TrustBundle, _ db: Database) throws {
         let name = bundle.trustDomain.name
         try db.execute(sql: "DELETE FROM bundles WHERE trust_domain = ?", arguments: [name])
         try db.execute(
-            sql:
-                "INSERT INTO bundles (trust_domain, refresh_hint, sequence_number) VALUES (?, ?, ?)",
-            arguments: [name, bundle.refreshHint, Int64(bitPattern: bundle.sequenceNumber)])
+            sql: """
+                INSERT INTO bundles (trust_domain, refresh_hint, sequence_number, foreign_sequence, fetched)
+                VALUES (?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                name, bundle.refreshHint, Int64(bitPattern: bundle.sequenceNumber),
+                bundle.foreignSequence.map { Int64(bitPattern: $0) }, bundle.isFetched,
+            ])
         for (position, authority) in bundle.x509Authorities.enumerated() {
             try db.execute(
                 sql: "INSERT INTO bundle_x509_authorities VALUES (?, ?, ?, ?)",
@@ -97,6 +137,58 @@ extension SQLiteStore: BundleStore {
             try BundleRows.save(new, db)
             changes.append(.bundleUpserted(new))
             return new
+        }
+    }
+
+    package func writeBundle(
+        _ trustDomain: TrustDomain, requiring relationship: FederationRelationship?,
+        _ rule: @escaping @Sendable (TrustBundle?) throws(ServerError) -> TrustBundle?
+    ) async throws -> TrustBundle? {
+        try await self.writes.write { db, changes in
+            if let relationship {
+                guard try RelationshipRows.fetch(relationship.trustDomain, db) == relationship
+                else {
+                    throw ServerError(
+                        .notFound,
+                        "the relationship with \(quoted(relationship.trustDomain.name)) was changed or ended"
+                    )
+                }
+            }
+            let old = try BundleRows.fetch(trustDomain, db)
+            guard let wanted = try rule(old) else { return old }
+            return try BundleRows.put(wanted, replacing: old, db, &changes)
+        }
+    }
+
+    package func deleteBundle(
+        _ trustDomain: TrustDomain, mode: BundleDeletionMode
+    ) async throws -> BundleDeletion {
+        let own = self.trustDomain
+        return try await self.writes.write { db, changes in
+            guard try BundleRows.exists(trustDomain, db) else { return .notFound }
+            if mode != .leave {
+                let entries = try EntryRows.federated(with: trustDomain, own: own, db)
+                switch mode {
+                case .restrict where !entries.isEmpty: return .restricted(entries: entries.count)
+                case .dissociate:
+                    for var entry in entries {
+                        entry.federatesWith.removeAll { $0 == trustDomain }
+                        entry.revision += 1
+                        // Never false: neither parent, ID nor selectors change.
+                        _ = try EntryRows.update(entry, db)
+                        changes.append(.entryUpserted(entry))
+                    }
+                case .delete:
+                    for entry in entries {
+                        try db.execute(
+                            sql: "DELETE FROM entries WHERE id = ?", arguments: [entry.id])
+                        changes.append(.entryRemoved(id: entry.id))
+                    }
+                case .restrict, .leave: break
+                }
+            }
+            try BundleRows.delete(trustDomain, db, &changes)
+            return .deleted
         }
     }
 }
@@ -155,6 +247,9 @@ extension SQLiteStore: SnapshotStore {
                 {
                     batch.append(.bundleUpserted(bundle))
                 }
+            }
+            for relationship in try RelationshipRows.all(db) {
+                batch.append(.relationshipUpserted(relationship))
             }
             let nodes = try Row.fetchCursor(db, sql: "SELECT \(NodeRows.columns) FROM nodes")
             while let row = try nodes.next() { batch.append(.nodeUpserted(try NodeRows.node(row))) }

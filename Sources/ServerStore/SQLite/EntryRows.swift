@@ -43,6 +43,21 @@ enum EntryRows {
         return try self.entry(row, trustDomain: trustDomain)
     }
 
+    /// The entries that federate with a trust domain.
+    ///
+    /// - Parameter own: the trust domain of the entries.
+    static func federated(
+        with trustDomain: TrustDomain, own: TrustDomain, _ db: Database
+    ) throws -> [Entry] {
+        // The name may be a part of another's, so this finds too many, never too few.
+        let rows = try Row.fetchAll(
+            db,
+            sql: "SELECT \(self.columns) FROM entries WHERE instr(federates_with, ?) > 0",
+            arguments: [Data(trustDomain.name.utf8)])
+        return try rows.map { try self.entry($0, trustDomain: own) }
+            .filter { $0.federatesWith.contains(trustDomain) }
+    }
+
     static func entry(_ row: Row, trustDomain: TrustDomain) throws -> Entry {
         let id: String = row[0]
         do {

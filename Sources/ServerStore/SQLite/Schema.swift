@@ -107,6 +107,21 @@ enum Schema {
                     );
                     """)
         }
+        migrator.registerMigration("federation relationships, numbers of partners' bundles") { db in
+            try db.execute(
+                sql: """
+                    -- endpoint_spiffe_id is null with the profile https_web.
+                    CREATE TABLE federation_relationships (
+                        trust_domain TEXT NOT NULL PRIMARY KEY,
+                        bundle_endpoint_url TEXT NOT NULL,
+                        endpoint_spiffe_id TEXT
+                    );
+                    -- The number that the partner gave its bundle; null when it gave none.
+                    ALTER TABLE bundles ADD COLUMN foreign_sequence INTEGER;
+                    -- Whether the partner's endpoint delivered it.
+                    ALTER TABLE bundles ADD COLUMN fetched INTEGER NOT NULL DEFAULT 0;
+                    """)
+        }
         return migrator
     }
 }

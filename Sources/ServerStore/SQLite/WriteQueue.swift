@@ -128,6 +128,10 @@ enum ChangeRows {
         case .nodeRemoved(let id): ("node_removed", id.string)
         case .bundleUpserted(let bundle): ("bundle", bundle.trustDomain.name)
         case .bundleRemoved(let trustDomain): ("bundle_removed", trustDomain.name)
+        case .relationshipUpserted(let relationship):
+            ("relationship", relationship.trustDomain.name)
+        case .relationshipRemoved(let trustDomain):
+            ("relationship_removed", trustDomain.name)
         }
     }
 }

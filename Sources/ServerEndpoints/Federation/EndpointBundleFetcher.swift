@@ -1,0 +1,40 @@
+package import SPIFFE
+package import SPIFFEFederation
+package import ServerCore
+
+/// Fetches partners' bundles over HTTPS.
+///
+/// Endpoints with the profile `https_spiffe` are verified with the newest bundle of their trust domain: the
+/// partner's own, another partner's, or ours.
+package struct EndpointBundleFetcher: BundleFetching {
+    private let client: BundleEndpointClient
+    private let bundles: any X509BundleSource
+
+    /// - Parameter bundles: what the server knows of other trust domains now.
+    package init(client: BundleEndpointClient, bundles: any X509BundleSource) {
+        self.client = client
+        self.bundles = bundles
+    }
+
+    package func fetch(
+        _ relationship: FederationRelationship, entityTag: String?
+    ) async throws -> FetchedBundle {
+        let profile: BundleEndpointProfile =
+            switch relationship.profile {
+            case .httpsWeb: .httpsWeb
+            case .httpsSPIFFE(let id): .httpsSPIFFE(endpointSPIFFEID: id)
+            }
+        let response = try await self.client.fetch(
+            // Our own endpoint has the same name.
+            try SPIFFEFederation.BundleEndpoint(
+                trustDomain: relationship.trustDomain, url: relationship.bundleEndpointURL,
+                profile: profile),
+            authenticatingWith: self.bundles, entityTag: entityTag)
+        switch response.content {
+        case .bundle(let bundle):
+            return FetchedBundle(.bundle(bundle), entityTag: response.entityTag)
+        case .notModified:
+            return FetchedBundle(.notModified, entityTag: response.entityTag ?? entityTag)
+        }
+    }
+}

@@ -1,0 +1,124 @@
+import ServiceRuntime
+
+/// The block `federation`: what partners of other trust domains are offered, and which partners there are.
+package struct FederationConfiguration: Sendable, Hashable {
+    /// `bundle_endpoint`; nil serves none.
+    package var bundleEndpoint: BundleEndpointConfiguration?
+    /// `federates_with`, in the order of the file; each trust domain once.
+    package var partners: [PartnerConfiguration] = []
+    /// What is worth telling the operator.
+    package var notes: [String] = []
+
+    /// Nothing is offered.
+    package init() {}
+
+    /// Reads the block.
+    ///
+    /// - Throws: ``ConfigurationError``.
+    init(_ section: ConfigurationSection) throws(ConfigurationError) {
+        var block = section
+        if let endpoint = try block.section("bundle_endpoint") {
+            let (configuration, notes) = try BundleEndpointConfiguration.read(endpoint)
+            self.bundleEndpoint = configuration
+            self.notes += notes
+        }
+        for (label, partner) in try block.labelledSections("federates_with") {
+            let partner = try PartnerConfiguration.read(label, partner)
+            if let first = self.partners.first(where: { $0.trustDomain == partner.trustDomain }) {
+                throw ConfigurationError(
+                    .duplicateKey,
+                    "federates_with \(QuotedText.quoted(label)) at \(partner.place) names a trust domain that appeared "
+                        + "before at \(first.place)")
+            }
+            self.partners.append(partner)
+        }
+        try block.finish()
+        self.notes += block.notes
+    }
+}
+
+/// The block `bundle_endpoint`: where and how the server's own bundle is served.
+package struct BundleEndpointConfiguration: Sendable, Hashable {
+    /// With which certificate (SPIFFE Federation §5.2).
+    package enum Profile: Sendable, Hashable {
+        /// The server's own X509-SVID.
+        case httpsSPIFFE
+        /// A certificate in files.
+        case httpsWeb(ServingCertificateConfiguration)
+    }
+
+    /// `address`, default `0.0.0.0`, and `port`, default 443.
+    package var address = ListeningAddress(host: "0.0.0.0", port: 443)
+    /// `refresh_hint`, default 5 minutes: how often partners shall look.
+    package var refreshHint = Duration.seconds(300)
+    /// `profile`.
+    package var profile = Profile.httpsSPIFFE
+
+    /// The defaults.
+    package init() {}
+
+    static func read(
+        _ section: ConfigurationSection
+    ) throws(ConfigurationError) -> (BundleEndpointConfiguration, [String]) {
+        var block = section
+        var configuration = BundleEndpointConfiguration()
+        var notes: [String] = []
+        configuration.address.host =
+            try block.string("address").nonEmpty ?? configuration.address.host
+        configuration.address.port =
+            try block.integer("port", in: 0...65535) ?? configuration.address.port
+        if let hint = try block.duration("refresh_hint", atLeast: .seconds(1)) {
+            configuration.refreshHint = hint
+            if hint < .seconds(60) || hint > .seconds(86_400) {
+                notes.append(
+                    "refresh_hint of \(block.name) at \(block.location(of: "refresh_hint")) is "
+                        + "\(GoDuration.format(hint)); many partners poll once a minute at most, and one that "
+                        + "polls less than once a day may miss a rotation")
+            }
+        }
+        try ServingCertificateConfiguration.refuseACME(&block)
+        let profiles = try block.labelledSections("profile")
+        if let second = profiles.dropFirst().first {
+            throw ConfigurationError(
+                .conflict,
+                "\(second.section.name) at \(second.section.location) is one too many; a bundle endpoint has "
+                    + "one profile")
+        }
+        if let (label, section) = profiles.first {
+            configuration.profile = try Self.profile(label, section)
+        } else {
+            notes.append(
+                "\(block.name) at \(block.location) has no profile; https_spiffe is used, write "
+                    + "profile \"https_spiffe\" {} to say so")
+        }
+        try block.finish()
+        return (configuration, notes + block.notes)
+    }
+
+    private static func profile(
+        _ label: String, _ section: ConfigurationSection
+    ) throws(ConfigurationError) -> Profile {
+        var block = section
+        switch label {
+        case "https_spiffe":
+            try block.finish()
+            return .httpsSPIFFE
+        case "https_web":
+            try ServingCertificateConfiguration.refuseACME(&block)
+            guard var files = try block.section("serving_cert_file") else {
+                throw block.missing(
+                    "serving_cert_file", "it names the certificate that the endpoint serves with")
+            }
+            let certificate = try ServingCertificateConfiguration(
+                reading: &files, interval: .seconds(3_600))
+            try files.finish()
+            try block.finish()
+            return .httpsWeb(certificate)
+        default:
+            throw ConfigurationError(
+                .invalidValue,
+                "profile \(QuotedText.quoted(label)) at \(block.location) is not known; expected "
+                    + "\"https_spiffe\" or \"https_web\"")
+        }
+    }
+}

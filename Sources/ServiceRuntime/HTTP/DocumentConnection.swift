@@ -1,0 +1,190 @@
+import NIOCore
+import NIOHTTP1
+
+/// One connection of a document listener: reads requests, answers each at once, and ends when a limit is passed.
+///
+/// Answers come from memory, so a request never waits and pipelined requests are answered in their order. What is
+/// not read by the client is not piled up: a client that asks on without reading is disconnected.
+final class DocumentConnection: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = ByteBuffer
+
+    private let routes: DocumentRoutes
+    private let limits: DocumentLimits
+    private let clock: HTTPDate
+    private var context: ChannelHandlerContext?
+    private var head: HTTPRequestHead?
+    /// Bytes that came since the last complete request.
+    private var unfinishedBytes = 0
+    private var isIdle = false
+    private var isClosing = false
+    private var endOfLife = NIODeadline.distantFuture
+    private var deadline = NIODeadline.distantFuture
+    private var timer: Scheduled<Void>?
+
+    init(routes: @escaping DocumentRoutes, limits: DocumentLimits, clock: HTTPDate) {
+        self.routes = routes
+        self.limits = limits
+        self.clock = clock
+    }
+
+    // MARK: Life
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        let now = context.eventLoop.now
+        self.endOfLife = now + TimeAmount(self.limits.maximumAge)
+        self.deadline = now + TimeAmount(self.limits.requestTimeout)
+        self.watch(context)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.timer?.cancel()
+        self.timer = nil
+        self.context = nil
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard let error = error as? HTTPParserError else { return context.close(promise: nil) }
+        let isTooLong = error == .headerOverflow
+        self.refuse(
+            isTooLong
+                ? .refusal(431, "header fields are too long")
+                : .refusal(400, "this is no request in HTTP/1.1"), context)
+    }
+
+    /// Looks at the deadline now and then instead of moving a timer with every request.
+    private func watch(_ context: ChannelHandlerContext) {
+        let now = context.eventLoop.now
+        let wait = min(self.deadline - now, TimeAmount(self.limits.requestTimeout))
+        self.timer = context.eventLoop.assumeIsolated().scheduleTask(in: wait) {
+            if context.eventLoop.now >= self.deadline {
+                context.close(promise: nil)
+            } else {
+                self.watch(context)
+            }
+        }
+    }
+
+    // MARK: Requests
+
+    /// Bytes have come and are about to be parsed.
+    func willParse(_ count: Int) {
+        self.unfinishedBytes += count
+        guard self.isIdle, let context = self.context else { return }
+        self.isIdle = false
+        self.deadline = context.eventLoop.now + TimeAmount(self.limits.requestTimeout)
+    }
+
+    /// They have been parsed; what is left of them belongs to a request that is not complete.
+    func didParse() {
+        guard self.unfinishedBytes > self.limits.maximumRequestBytes, let context = self.context
+        else { return }
+        self.refuse(.refusal(431, "the request is too long"), context)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !self.isClosing else { return }
+        switch self.unwrapInboundIn(data) {
+        case .head(let head):
+            if Self.hasBody(head) {
+                self.refuse(.refusal(413, "requests have no body here"), context)
+            } else if Self.size(of: head) > self.limits.maximumRequestBytes {
+                self.refuse(.refusal(431, "header fields are too long"), context)
+            } else {
+                self.head = head
+            }
+        case .body: self.refuse(.refusal(413, "requests have no body here"), context)
+        case .end:
+            guard let head = self.head else { return }
+            self.head = nil
+            self.unfinishedBytes = 0
+            self.isIdle = true
+            self.deadline = context.eventLoop.now + TimeAmount(self.limits.idleTimeout)
+            self.answer(head, context)
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.flush()
+        context.fireChannelReadComplete()
+    }
+
+    private static func hasBody(_ head: HTTPRequestHead) -> Bool {
+        if head.headers.contains(name: "transfer-encoding") { return true }
+        return head.headers["content-length"].contains { $0 != "0" }
+    }
+
+    private static func size(of head: HTTPRequestHead) -> Int {
+        head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+    }
+
+    private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard let request = DocumentRequest(head) else {
+            return self.refuse(.refusal(400, "a request names a path and one host"), context)
+        }
+        guard let response = self.routes(request) else {
+            return self.refuse(.refusal(404, "there is nothing here"), context, head.method)
+        }
+        guard head.method == .GET || head.method == .HEAD else {
+            return self.refuse(
+                .refusal(405, "use GET", fields: [("allow", "GET, HEAD")]), context)
+        }
+        // A protocol that somebody wants to change to is not spoken here, and what follows is not understood.
+        let closes =
+            response.status >= 400 || head.version != .http1_1 || !head.isKeepAlive
+            || !self.limits.keepsConnections || head.headers.contains(name: "upgrade")
+            || context.eventLoop.now >= self.endOfLife
+        self.send(
+            response, isUnchanged: response.entityTag.map(request.has) ?? false,
+            withBody: head.method != .HEAD, closes: closes, context)
+    }
+
+    /// Answers and ends the connection.
+    private func refuse(
+        _ response: DocumentResponse, _ context: ChannelHandlerContext, _ method: HTTPMethod = .GET
+    ) {
+        guard !self.isClosing else { return }
+        self.send(
+            response, isUnchanged: false, withBody: method != .HEAD, closes: true, context)
+    }
+
+    private func send(
+        _ response: DocumentResponse, isUnchanged: Bool, withBody: Bool, closes: Bool,
+        _ context: ChannelHandlerContext
+    ) {
+        var buffer = context.channel.allocator.buffer(capacity: 512 + response.body.count)
+        response.write(
+            to: &buffer, date: self.clock.text, isUnchanged: isUnchanged, withBody: withBody,
+            closes: closes)
+        guard closes else {
+            context.write(self.wrapOutboundOut(buffer), promise: nil)
+            guard !context.channel.isWritable else { return }
+            // Many answers at once: the kernel may still take them. If not, nobody reads.
+            context.flush()
+            if !context.channel.isWritable { context.close(promise: nil) }
+            return
+        }
+        self.isClosing = true
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+        context.writeAndFlush(self.wrapOutboundOut(buffer), promise: written)
+    }
+}
+
+/// Stands before the parser and tells the connection how much it is given.
+final class DocumentByteCounter: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private let connection: DocumentConnection
+
+    init(_ connection: DocumentConnection) { self.connection = connection }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let buffer = self.unwrapInboundIn(data)
+        self.connection.willParse(buffer.readableBytes)
+        context.fireChannelRead(self.wrapInboundOut(buffer))
+        self.connection.didParse()
+    }
+}
