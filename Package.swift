@@ -226,7 +226,8 @@ let package = Package(
             name: "ServerProgram",
             dependencies: [
                 "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
-                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEWorkloadAPI",
+                "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEFederation",
+                "SPIFFEWorkloadAPI",
                 "ControlPlaneProto",
                 grpcCore,
                 grpcTransport, grpcProtobuf, protobuf, logging, argumentParser, x509, asn1, crypto,

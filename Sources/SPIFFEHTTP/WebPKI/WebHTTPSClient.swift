@@ -97,7 +97,6 @@ package struct WebHTTPSClient: Sendable {
         let url = try HTTPSURL(request.url)
         let certificates = NIOLockedValueBox<[[UInt8]]>([])
         let channel = try await self.connect(url.origin, certificates)
-        defer { channel.close(promise: nil) }
         var headers = HTTPHeaders()
         for (name, value) in request.headers
         where !["host", "connection", "content-length", "transfer-encoding"]
@@ -110,30 +109,28 @@ package struct WebHTTPSClient: Sendable {
         if !request.body.isEmpty || ["POST", "PUT", "PATCH"].contains(request.method) {
             headers.add(name: "content-length", value: "\(request.body.count)")
         }
-        let promise = channel.eventLoop.makePromise(of: HTTPExchange.Result.self)
-        let exchange = HTTPExchange(
-            head: HTTPRequestHead(
-                version: .http1_1, method: HTTPMethod(rawValue: request.method), uri: url.target,
-                headers: headers),
-            body: request.body, maximumResponseBytes: self.maximumResponseBytes,
-            timeout: TimeAmount(self.timeout), promise: promise)
+        let head = HTTPRequestHead(
+            version: .http1_1, method: HTTPMethod(rawValue: request.method), uri: url.target,
+            headers: headers)
         do {
-            let result = try await withTaskCancellationHandler {
-                channel.writeAndFlush(exchange).whenFailure { promise.fail($0) }
-                return try await promise.futureResult.get()
-            } onCancel: {
-                channel.close(promise: nil)
-            }
+            let result = try await HTTPConnection.exchange(
+                channel, head, request.body, limits: self.limits)
+            channel.close(promise: nil)
             return Response(
                 status: Int(result.head.status.code),
                 headers: result.head.headers.map { ($0.name, $0.value) }, body: result.body,
                 certificatesDER: certificates.withLockedValue { $0 })
-        } catch {
-            try Task.checkCancellation()
-            if let error = error as? HTTPConnectionError { throw error.reported }
-            if error is SPIFFEHTTPError { throw error }
-            throw SPIFFEHTTPError(.connection, "the exchange with \(url.authority) failed", error)
+        } catch let error as HTTPConnectionError {
+            throw error.reported
         }
+    }
+
+    private var limits: SPIFFEHTTPClient.Limits {
+        var limits = SPIFFEHTTPClient.Limits()
+        limits.connectTimeout = self.timeout
+        limits.responseTimeout = self.timeout
+        limits.maximumResponseBytes = self.maximumResponseBytes
+        return limits
     }
 
     /// Connects and waits for the end of the handshake.
@@ -142,45 +139,18 @@ package struct WebHTTPSClient: Sendable {
     ) async throws -> any Channel {
         let place = "\(origin.host):\(origin.port)"
         let context = try self.context(place)
-        let eventLoop = self.group.next()
-        let handshake = eventLoop.makePromise(of: Void.self)
-        let channel: any Channel
         do {
-            channel = try await ClientBootstrap(group: eventLoop)
-                .connectTimeout(TimeAmount(self.timeout))
-                .channelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        let pipeline = channel.pipeline.syncOperations
-                        try pipeline.addHandler(self.handler(context, origin, certificates))
-                        try pipeline.addHandler(HTTPHandshakeHandler(handshake))
-                        try pipeline.addHTTPClientHandlers()
-                        try pipeline.addHandler(HTTPExchangeHandler())
-                    }
-                }
-                .connect(host: origin.host, port: origin.port).get()
-        } catch {
-            handshake.fail(error)
-            throw SPIFFEHTTPError(.connection, "cannot connect to \(place)", error)
-        }
-        let timer = eventLoop.scheduleTask(in: TimeAmount(self.timeout)) {
-            handshake.fail(
-                SPIFFEHTTPError(.timedOut, "the TLS handshake with \(place) took too long"))
-            channel.close(promise: nil)
-        }
-        defer { timer.cancel() }
-        do {
-            try await withTaskCancellationHandler {
-                try await handshake.futureResult.get()
-            } onCancel: {
-                channel.close(promise: nil)
+            return try await HTTPConnection.open(
+                origin, timeout: self.timeout, group: self.group
+            ) {
+                try self.handler(context, origin, certificates)
+            } refusal: { _ in
+                nil
             }
         } catch {
-            channel.close(promise: nil)
             try Task.checkCancellation()
-            if error is SPIFFEHTTPError { throw error }
-            throw SPIFFEHTTPError(.connection, "the TLS handshake with \(place) failed", error)
+            throw error
         }
-        return channel
     }
 
     private func context(_ place: String) throws(SPIFFEHTTPError) -> NIOSSLContext {

@@ -8,12 +8,28 @@ import SwiftProtobuf
 struct BundleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bundle", abstract: "Bundles of trust domains.",
-        subcommands: [BundleCountCommand.self, BundleShowCommand.self], helpNames: .goHelp)
+        subcommands: [
+            BundleCountCommand.self, BundleDeleteCommand.self, BundleListCommand.self,
+            BundleSetCommand.self, BundleShowCommand.self,
+        ],
+        helpNames: .goHelp)
 }
 
 /// How a bundle is written in text mode.
 enum BundleTextFormat: String, CaseIterable, ExpressibleByArgument, Sendable {
     case pem, spiffe
+
+    /// Prints the bundle; as PEM its X.509 authorities only.
+    func print(_ bundle: Spire_Api_Types_Bundle, _ context: CommandContext) throws {
+        switch self {
+        case .pem:
+            for authority in bundle.x509Authorities {
+                context.print(PEMText.certificate(Array(authority.asn1)))
+            }
+        case .spiffe:
+            context.print(try SPIFFEBundleText.json(bundle))
+        }
+    }
 }
 
 struct BundleShowCommand: AsyncParsableCommand {
@@ -34,14 +50,7 @@ struct BundleShowCommand: AsyncParsableCommand {
         }
         let context = CommandContext.current
         if self.output.format == .json { return try context.printJSON(bundle) }
-        switch self.format {
-        case .pem:
-            for authority in bundle.x509Authorities {
-                context.print(PEMText.certificate(Array(authority.asn1)))
-            }
-        case .spiffe:
-            context.print(try SPIFFEBundleText.json(bundle))
-        }
+        try self.format.print(bundle, context)
     }
 }
 

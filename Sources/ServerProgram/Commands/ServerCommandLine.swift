@@ -55,6 +55,8 @@ package enum ServerCommandLine {
                 RunCommand.self, ValidateCommand.self, HealthcheckCommand.self, TokenCommand.self,
                 EntryCommand.self, AgentCommand.self, BundleCommand.self, X509Command.self,
                 JWTCommand.self, WITCommand.self, DiscoveryProviderCommand.self,
+                EntryCommand.self, AgentCommand.self, BundleCommand.self, FederationCommand.self,
+                X509Command.self, JWTCommand.self, WITCommand.self,
             ],
             helpNames: .goHelp)
     }

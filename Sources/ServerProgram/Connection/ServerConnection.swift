@@ -35,6 +35,12 @@ struct ServerConnection: Sendable {
         .init(wrapping: self.client)
     }
     var entries: Spire_Api_Server_Entry_V1_Entry.Client<Transport> { .init(wrapping: self.client) }
+    var federation: Cygnet_Federation_V1_Federation.Client<Transport> {
+        .init(wrapping: self.client)
+    }
+    var trustDomains: Spire_Api_Server_Trustdomain_V1_TrustDomain.Client<Transport> {
+        .init(wrapping: self.client)
+    }
     var health: Grpc_Health_V1_Health.Client<Transport> { .init(wrapping: self.client) }
     var svids: Spire_Api_Server_Svid_V1_SVID.Client<Transport> { .init(wrapping: self.client) }
 

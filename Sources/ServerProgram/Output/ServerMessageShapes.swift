@@ -34,6 +34,13 @@ private enum Shapes {
         "status": .message(status), "entry": .message(Spire_Api_Types_Entry.shape),
     ])
     static let count = MessageShape(["count": .number])
+    static let relationshipItem = MessageShape([
+        "status": .message(status),
+        "federation_relationship": .message(Spire_Api_Types_FederationRelationship.shape),
+    ])
+    static let trustDomainItem = MessageShape([
+        "status": .message(status), "trust_domain": .text,
+    ])
 }
 
 extension Spire_Api_Types_Entry: ShapedMessage {
@@ -124,6 +131,69 @@ extension Spire_Api_Types_WITSVID: ShapedMessage {
     static let shape = MessageShape([
         "token": .text, "id": .message(Shapes.spiffeID), "expires_at": .bigNumber,
         "issued_at": .bigNumber, "hint": .text,
+    ])
+}
+
+extension Spire_Api_Types_FederationRelationship: ShapedMessage {
+    static let shape = MessageShape([
+        "trust_domain": .text, "bundle_endpoint_url": .text,
+        "https_web": .message(.empty),
+        "https_spiffe": .message(MessageShape(["endpoint_spiffe_id": .text])),
+        "trust_domain_bundle": .message(Spire_Api_Types_Bundle.shape),
+    ])
+}
+
+extension Spire_Api_Server_Trustdomain_V1_ListFederationRelationshipsResponse: ShapedMessage {
+    static let shape = MessageShape([
+        "federation_relationships": .messages(Spire_Api_Types_FederationRelationship.shape),
+        "next_page_token": .text,
+    ])
+}
+
+extension Spire_Api_Server_Trustdomain_V1_BatchCreateFederationRelationshipResponse: ShapedMessage {
+    static let shape = MessageShape(["results": .messages(Shapes.relationshipItem)])
+}
+
+extension Spire_Api_Server_Trustdomain_V1_BatchUpdateFederationRelationshipResponse: ShapedMessage {
+    static let shape = MessageShape(["results": .messages(Shapes.relationshipItem)])
+}
+
+extension Spire_Api_Server_Trustdomain_V1_BatchDeleteFederationRelationshipResponse: ShapedMessage {
+    static let shape = MessageShape(["results": .messages(Shapes.trustDomainItem)])
+}
+
+extension Spire_Api_Server_Bundle_V1_ListFederatedBundlesResponse: ShapedMessage {
+    static let shape = MessageShape([
+        "bundles": .messages(Spire_Api_Types_Bundle.shape), "next_page_token": .text,
+    ])
+}
+
+extension Spire_Api_Server_Bundle_V1_BatchSetFederatedBundleResponse: ShapedMessage {
+    static let shape = MessageShape([
+        "results": .messages(
+            MessageShape([
+                "status": .message(Shapes.status), "bundle": .message(Spire_Api_Types_Bundle.shape),
+            ]))
+    ])
+}
+
+extension Spire_Api_Server_Bundle_V1_BatchDeleteFederatedBundleResponse: ShapedMessage {
+    static let shape = MessageShape(["results": .messages(Shapes.trustDomainItem)])
+}
+
+extension Cygnet_Federation_V1_GetStatusResponse: ShapedMessage {
+    static let shape = MessageShape([
+        "server_time": .bigNumber,
+        "partners": .messages(
+            MessageShape([
+                "trust_domain": .text, "bundle_endpoint_url": .text,
+                "bundle_endpoint_profile": .text, "endpoint_spiffe_id": .text,
+                "configured": .boolean, "has_bundle": .boolean, "sequence_number": .bigNumber,
+                "refresh_hint": .bigNumber, "x509_authorities": .number,
+                "jwt_authorities": .number, "last_attempt": .bigNumber,
+                "last_success": .bigNumber, "last_error": .text, "failures": .number,
+                "next_attempt": .bigNumber,
+            ])),
     ])
 }
 

@@ -4,6 +4,7 @@ import NIOConcurrencyHelpers
 import PluginAPI
 import Plugins
 import SPIFFE
+import SPIFFEFederation
 import SPIFFETLS
 import ServerCore
 import ServerEndpoints
@@ -47,6 +48,7 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.identity.run() }
             group.addTask { try await parts.upkeep.run() }
             group.addTask { try await parts.publishing.run() }
+            group.addTask { try await parts.plane.updater.run() }
             group.addTask { try await parts.https.run() }
             group.addTask {
                 let isWell: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
@@ -130,7 +132,9 @@ package final class ServerProcess: Sendable {
         try DirectoryPath.make(recordsFolder, mode: 0o700)
         let records = try RecordFile(path: recordsFolder + "/issuance.jsonl")
 
-        let directory = Directory(trustDomain: trustDomain)
+        let directory = Directory(
+            trustDomain: trustDomain,
+            relationships: configuration.federation.partners.map(\.relationship))
         try await directory.load(from: store)
         store.setConsumer(directory)
 
@@ -150,8 +154,19 @@ package final class ServerProcess: Sendable {
             directory: directory, store: store, issuer: issuer, logger: self.logger)
         let entries = EntryRegistry(directory: directory, store: store)
         let adminIDs = Set(try configuration.adminIDs.map { text in try SPIFFEID(text) })
+        let bundles = BundleRegistry(directory: directory, store: store)
+        try await BootstrapBundles.store(
+            configuration.federation.partners, directory: directory, registry: bundles,
+            logger: self.logger)
+        let knownBundles = DirectoryBundleSource(directory: directory)
         let plane = ControlPlane(
             directory: directory, entries: entries, nodes: nodes, issuer: issuer,
+            bundles: bundles, federation: FederationRegistry(directory: directory, store: store),
+            updater: FederationUpdater(
+                directory: directory, store: store,
+                fetcher: EndpointBundleFetcher(
+                    client: BundleEndpointClient(), bundles: knownBundles),
+                logger: self.logger),
             policy: CallerPolicy(
                 methods: MethodPolicy.methods,
                 adminIDs: adminIDs,
@@ -168,7 +183,7 @@ package final class ServerProcess: Sendable {
                 logsAccess: configuration.auditLogEnabled),
             logger: self.logger,
             tls: MTLSServerConfiguration(
-                svid: identity, bundles: DirectoryBundleSource(directory: directory),
+                svid: identity, bundles: knownBundles,
                 authorizer: .anyOf([.member(of: trustDomain), .oneOf(adminIDs)]),
                 applicationProtocols: ["h2"], clientCertificate: .optional))
         return Parts(

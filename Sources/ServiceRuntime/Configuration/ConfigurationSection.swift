@@ -53,6 +53,19 @@ package struct ConfigurationSection {
         return text
     }
 
+    /// Text as it is, or a block as JSON text: for documents that stand inside a document.
+    package mutating func document(_ key: String) throws(ConfigurationError) -> String? {
+        guard let member = try self.take(key) else { return nil }
+        switch member.node.value {
+        case .string(let text): return text
+        case .object:
+            var text = ""
+            JSONLine.append(member.node.value, to: &text)
+            return text
+        default: throw self.wrongType(member, "a string or a block")
+        }
+    }
+
     /// A whole number within a range.
     package mutating func integer(
         _ key: String, in range: ClosedRange<Int> = Int.min...Int.max
