@@ -278,7 +278,8 @@ let package = Package(
         .testTarget(
             name: "ServerProgramTests",
             dependencies: [
-                "ServerProgram", "ServerCore", "ServiceRuntime", "SPIFFE", "ControlPlaneProto",
+                "ServerProgram", "ServerCore", "ServiceRuntime", "SPIFFE", "SPIFFEWorkloadAPI",
+                "ControlPlaneProto",
                 protobuf, logging,
                 argumentParser, nioConcurrency,
             ],
