@@ -72,9 +72,13 @@ import Testing
             "key_file_path"
         ),
         (
-            "bundle_endpoint { profile \"https_spiffe\" {} profile \"https_web\" {} }", "one too many"
+            "bundle_endpoint { profile \"https_spiffe\" {} profile \"https_web\" {} }",
+            "one too many"
         ),
-        ("bundle_endpoint { profile \"https_spiffe\" { endpoint = 1 } }", "unknown key \"endpoint\""),
+        (
+            "bundle_endpoint { profile \"https_spiffe\" { endpoint = 1 } }",
+            "unknown key \"endpoint\""
+        ),
         ("bundle_endpoint { port = 8081 }", "both want port 8081"),
     ])
     func refusesInFederation(_ text: String, _ part: String) {
@@ -135,12 +139,24 @@ import Testing
         ("domains = [\"a\"] insecure_addr = \"8080\"", "\"127.0.0.1:8080\""),
         ("domains = [\"a\"] insecure_addr = \"::1:8080\"", "\"127.0.0.1:8080\""),
         ("domains = [\"a\"] insecure_addr = \":70000\"", "\"127.0.0.1:8080\""),
-        ("domains = [\"a\"] insecure_addr = \":80\" listen_socket_path = \"/s\"", "exclude each other"),
+        (
+            "domains = [\"a\"] insecure_addr = \":80\" listen_socket_path = \"/s\"",
+            "exclude each other"
+        ),
         ("domains = [\"a\"] listen_socket_path = \"/s\" jwt_issuer = \"a\"", "an address such as"),
-        ("domains = [\"a\"] listen_socket_path = \"/s\" jwks_uri = \"https://\"", "an address such as"),
-        ("domains = [\"a\"] listen_socket_path = \"/s\" server_path_prefix = \"/a b\"", "a path of"),
+        (
+            "domains = [\"a\"] listen_socket_path = \"/s\" jwks_uri = \"https://\"",
+            "an address such as"
+        ),
+        (
+            "domains = [\"a\"] listen_socket_path = \"/s\" server_path_prefix = \"/a b\"",
+            "a path of"
+        ),
         ("domains = [\"a\"] listen_socket_path = \"/s\" set_key_us = true", "\"set_key_use\"?"),
-        ("domains = [\"a\"] listen_socket_path = \"/tmp/spire-server/private/api.sock\"", "own socket_path"),
+        (
+            "domains = [\"a\"] listen_socket_path = \"/tmp/spire-server/private/api.sock\"",
+            "own socket_path"
+        ),
         ("domains = [\"a\"] insecure_addr = \":8081\"", "both want port 8081"),
         (
             "domains = [\"a\"] allow_insecure_scheme = true serving_cert_file { cert_file_path = \"c\" key_file_path = \"k\" }",
@@ -163,7 +179,8 @@ import Testing
             try self.load(endpoint + "\n" + discovery(":9000"))
         }
         _ = try self.load(endpoint + "\n" + discovery("10.0.0.2:9000"))
-        let health = "health_checks { listener_enabled = true bind_address = \"10.0.0.1\" bind_port = 9000 }"
+        let health =
+            "health_checks { listener_enabled = true bind_address = \"10.0.0.1\" bind_port = 9000 }"
         #expect(throws: ConfigurationError.self) { try self.load(endpoint, top: health) }
     }
 
@@ -185,7 +202,8 @@ import Testing
             server_api { address = "unix:///tmp/api.sock" poll_interval = "5s" }
             health_checks { }
             """)
-        #expect(configuration.source == .serverAPI(socketPath: "/tmp/api.sock", interval: .seconds(5)))
+        #expect(
+            configuration.source == .serverAPI(socketPath: "/tmp/api.sock", interval: .seconds(5)))
         #expect(configuration.log.level == .debug && configuration.log.format == .json)
         #expect(configuration.logsRequests && configuration.healthChecks.listenerEnabled)
         #expect(configuration.healthChecks.bindPort == 8008)
@@ -240,7 +258,8 @@ import Testing
         #expect(keys.update(bundle) && !keys.update(bundle))
         #expect(keys.version == 1 && keys.isReady(at: start + .seconds(10_000)))
         #expect(keys.failed(at: start + .seconds(1_000)))
-        #expect(keys.isReady(at: start + .seconds(1_179)) && !keys.isReady(at: start + .seconds(1_180)))
+        #expect(
+            keys.isReady(at: start + .seconds(1_179)) && !keys.isReady(at: start + .seconds(1_180)))
         #expect(keys.keys() == bundle, "the keys stay")
         #expect(FetchedKeys.patience(interval: .seconds(60)) == .seconds(300))
         #expect(FetchedKeys.patience(interval: .seconds(1)) == .seconds(180))

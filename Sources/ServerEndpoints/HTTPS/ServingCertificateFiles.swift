@@ -143,12 +143,14 @@ package final class ServingCertificateFiles: ServingCertificate {
         } catch {
             throw ServerError(
                 .failedPrecondition,
-                "\(quoted(keyPath)) has no private key that can be read; expected PEM without a passphrase")
+                "\(quoted(keyPath)) has no private key that can be read; expected PEM without a passphrase"
+            )
         }
         guard self.publicKey(of: key).map({ $0 == leaf.publicKey }) ?? true else {
             throw ServerError(
                 .failedPrecondition,
-                "the key in \(quoted(keyPath)) is not that of the certificate in \(quoted(certificatePath))")
+                "the key in \(quoted(keyPath)) is not that of the certificate in \(quoted(certificatePath))"
+            )
         }
         do {
             return Loaded(
@@ -158,7 +160,8 @@ package final class ServingCertificateFiles: ServingCertificate {
         } catch {
             throw ServerError(
                 .failedPrecondition,
-                "\(quoted(certificatePath)) and \(quoted(keyPath)) cannot be used together: \(error)")
+                "\(quoted(certificatePath)) and \(quoted(keyPath)) cannot be used together: \(error)"
+            )
         }
     }
 

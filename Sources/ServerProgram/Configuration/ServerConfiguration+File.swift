@@ -135,8 +135,9 @@ extension ServerConfiguration {
         }
         if let address = self.discovery?.address { taken.append(("oidc_discovery", address)) }
         for (index, later) in taken.enumerated() {
-            if let earlier = taken[..<index].first(where: { $0.address.conflicts(with: later.address) })
-            {
+            if let earlier = taken[..<index].first(where: {
+                $0.address.conflicts(with: later.address)
+            }) {
                 throw ConfigurationError(
                     .conflict,
                     "\(later.name) and \(earlier.name) both want port \(later.address.port); each needs a port "
@@ -146,7 +147,8 @@ extension ServerConfiguration {
         if case .unixSocket(let path) = self.discovery?.listener, path == self.socketPath {
             throw ConfigurationError(
                 .conflict,
-                "listen_socket_path of oidc_discovery is the server's own socket_path; choose another path")
+                "listen_socket_path of oidc_discovery is the server's own socket_path; choose another path"
+            )
         }
     }
 

@@ -44,7 +44,8 @@ package struct DocumentResponse: Sendable, Hashable {
         _ status: Int, _ text: String, fields: [(name: String, value: String)] = []
     ) -> DocumentResponse {
         DocumentResponse(
-            status: status, contentType: "text/plain; charset=utf-8", body: Array((text + "\n").utf8),
+            status: status, contentType: "text/plain; charset=utf-8",
+            body: Array((text + "\n").utf8),
             cacheControl: "no-store", fields: fields)
     }
 

@@ -1,9 +1,10 @@
+import NIOConcurrencyHelpers
+
 #if canImport(Glibc)
     import Glibc
 #else
     import Darwin
 #endif
-import NIOConcurrencyHelpers
 
 /// The date of responses (RFC 9110 §5.6.7), written once a second.
 final class HTTPDate: Sendable {
@@ -29,7 +30,8 @@ final class HTTPDate: Sendable {
             "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
         ]
         let year = 1900 + Int(parts.tm_year)
-        return "\(days[Int(parts.tm_wday)]), \(padded(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(year) "
+        return
+            "\(days[Int(parts.tm_wday)]), \(padded(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(year) "
             + "\(padded(parts.tm_hour)):\(padded(parts.tm_min)):\(padded(parts.tm_sec)) GMT"
     }
 }

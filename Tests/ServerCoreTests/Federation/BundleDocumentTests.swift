@@ -5,7 +5,9 @@ import ServerTestSupport
 import Testing
 
 @Suite struct BundleDocumentTests {
-    @Test func `BND-01, BND-02, BND-05, BND-09, BND-10, BND-16: the document is a SPIFFE bundle with sequence and hint`()
+    @Test
+    func
+        `BND-01, BND-02, BND-05, BND-09, BND-10, BND-16: the document is a SPIFFE bundle with sequence and hint`()
         async throws
     {
         let plane = try await TestPlane()
@@ -13,7 +15,7 @@ import Testing
         let document = try BundleDocument(bundle, refreshHint: .milliseconds(90_500))
         let members = try #require(
             JSONSerialization.jsonObject(with: Data(document.bytes)) as? [String: Any])
-        #expect(members["spiffe_sequence"] as? UInt64 == bundle.sequenceNumber)
+        #expect((members["spiffe_sequence"] as? Int).map { UInt64($0) } == bundle.sequenceNumber)
         #expect(members["spiffe_refresh_hint"] as? Int == 91)
         let keys = try #require(members["keys"] as? [[String: Any]])
         #expect(keys.compactMap { $0["use"] as? String }.sorted() == ["jwt-svid", "x509-svid"])

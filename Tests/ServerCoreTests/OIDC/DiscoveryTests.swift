@@ -49,7 +49,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "b.test", "a.test.", "x.a.test", "a.test:", "a.test:80:80", "a.test:8x", "a.test:123456",
+        "", "b.test", "a.test.", "x.a.test", "a.test:", "a.test:80:80", "a.test:8x",
+        "a.test:123456",
         "a.test/", "a.test@b.test", " a.test", "a.test\"", "[::1", "::1", "[::1]x", ":443",
         "a.test:\u{661}",
     ])

@@ -53,7 +53,8 @@ import Testing
     @Test func tellsWhoHasTheBundleAlready() async throws {
         try await self.serving { running in
             let head = try await running.client.get().head
-            let line = try #require(head.components(separatedBy: "\r\n").first { $0.hasPrefix("etag: ") })
+            let line = try #require(
+                head.components(separatedBy: "\r\n").first { $0.hasPrefix("etag: ") })
             let tag = String(line.dropFirst("etag: ".count))
             let same = try await running.client.get("/", "If-None-Match: \(tag)")
             #expect(same.text.hasPrefix("HTTP/1.1 304") && same.body.isEmpty)
@@ -88,7 +89,8 @@ import Testing
                 client.maximumVersion = version
                 #expect(try await client.get().text.hasPrefix("HTTP/1.1 200"), "\(version)")
             }
-            client.cipherSuites = "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:AES128-GCM-SHA256:AES128-SHA"
+            client.cipherSuites =
+                "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:AES128-GCM-SHA256:AES128-SHA"
             let old = try await client.get()
             #expect(old.text.isEmpty && old.error != nil, "CBC, RSA key exchange")
             client.cipherSuites = nil
@@ -121,7 +123,8 @@ import Testing
 /// Runs something that listens, for as long as a test needs it.
 enum HTTPSListening {
     static func with(
-        _ run: @escaping @Sendable (_ onBound: @escaping @Sendable (Int) -> Void) async throws -> Void,
+        _ run:
+            @escaping @Sendable (_ onBound: @escaping @Sendable (Int) -> Void) async throws -> Void,
         _ body: @escaping @Sendable (Int) async throws -> Void
     ) async throws {
         let (ports, continuation) = AsyncStream.makeStream(of: Int.self)

@@ -16,7 +16,8 @@ import X509
         let plane = try await TestPlane()
         return (
             plane,
-            DiscoveryRoutes(site, keys: DirectoryKeySource(plane.directory), isEncrypted: isEncrypted)
+            DiscoveryRoutes(
+                site, keys: DirectoryKeySource(plane.directory), isEncrypted: isEncrypted)
         )
     }
 
@@ -31,7 +32,9 @@ import X509
     @Test func believesTheProxyWithinTheDomains() async throws {
         let (_, routes) = try await self.routes(
             DiscoverySite(domains: ["oidc.test"], allowsInsecureScheme: true), isEncrypted: false)
-        func ask(_ host: String?, forwarded: String? = nil, scheme: String? = nil) -> DocumentResponse? {
+        func ask(_ host: String?, forwarded: String? = nil, scheme: String? = nil)
+            -> DocumentResponse?
+        {
             routes.response(
                 to: DocumentRequest(
                     path: Self.document, host: host, forwardedHost: forwarded,
@@ -68,7 +71,9 @@ import X509
         #expect(routes.response(to: DocumentRequest(path: "/keys"))?.status == 503)
     }
 
-    @Test("an HTTPS listener shows the certificate of its files, also after a change, and keeps it when they break")
+    @Test(
+        "an HTTPS listener shows the certificate of its files, also after a change, and keeps it when they break"
+    )
     func reloadsItsCertificate() async throws {
         let files = try CertificateFiles()
         defer { files.remove() }

@@ -25,7 +25,8 @@ import Testing
                     contentType: "text/plain",
                     body: Array("\(request.host ?? "-") \(request.forwardedHost ?? "-")".utf8))
             case "/long":
-                DocumentResponse(contentType: "text/plain", body: [UInt8](repeating: 97, count: 8 << 20))
+                DocumentResponse(
+                    contentType: "text/plain", body: [UInt8](repeating: 97, count: 8 << 20))
             case let path where path.hasPrefix("/echo/"):
                 DocumentResponse(contentType: "text/plain", body: Array(path.utf8))
             default: nil
@@ -134,7 +135,10 @@ import Testing
         try await Self.serving { port in
             for (request, want) in [
                 ("GET /host HTTP/1.1\r\nHost: a.test:1\r\nConnection: close\r\n\r\n", "a.test:1 -"),
-                ("GET http://b.test/host HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "b.test -"),
+                (
+                    "GET http://b.test/host HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                    "b.test -"
+                ),
                 ("GET /host HTTP/1.0\r\n\r\n", "- -"),
                 (
                     "GET /host HTTP/1.1\r\nHost: a\r\nX-Forwarded-Host: c.test, d\r\nConnection: close\r\n\r\n",
@@ -159,8 +163,10 @@ import Testing
         try await Self.serving { port in
             let requests = (0..<100).map { Self.get("/echo/\($0)") }.joined()
             let answer = try await RawClient.exchange(
-                port, requests + Self.get("/echo/last", "Connection: close") + Self.get("/echo/late"))
-            let bodies = answer.components(separatedBy: "HTTP/1.1 200 OK").dropFirst().map(Self.body)
+                port,
+                requests + Self.get("/echo/last", "Connection: close") + Self.get("/echo/late"))
+            let bodies = answer.components(separatedBy: "HTTP/1.1 200 OK").dropFirst().map(
+                Self.body)
             #expect(bodies == (0..<100).map { "/echo/\($0)" } + ["/echo/last"])
         }
     }

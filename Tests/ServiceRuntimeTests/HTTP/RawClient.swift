@@ -20,7 +20,8 @@ struct RawClient: Sendable {
                             Collector(promise, answered))
                     }
                 }.connect(host: "127.0.0.1", port: port).get()
-            return RawClient(channel: channel, received: promise.futureResult, answered: answered.futureResult)
+            return RawClient(
+                channel: channel, received: promise.futureResult, answered: answered.futureResult)
         } catch {
             promise.fail(error)
             answered.fail(error)

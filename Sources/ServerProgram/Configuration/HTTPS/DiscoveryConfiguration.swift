@@ -39,7 +39,8 @@ package struct DiscoveryConfiguration: Sendable, Hashable {
         self.jwksURI = try Self.url("jwks_uri", &section)
         self.pathPrefix =
             try section.parsed(
-                "server_path_prefix", expecting: "a path of unreserved characters, such as \"/spiffe\""
+                "server_path_prefix",
+                expecting: "a path of unreserved characters, such as \"/spiffe\""
             ) { text in
                 text.utf8.allSatisfy(Self.isPathByte) ? text : nil
             } ?? ""
@@ -49,7 +50,8 @@ package struct DiscoveryConfiguration: Sendable, Hashable {
             throw ConfigurationError(
                 .conflict,
                 "allow_insecure_scheme at \(section.location(of: "allow_insecure_scheme")) goes with "
-                    + "insecure_addr or listen_socket_path only; addresses of an HTTPS listener are https")
+                    + "insecure_addr or listen_socket_path only; addresses of an HTTPS listener are https"
+            )
         }
     }
 
@@ -74,7 +76,8 @@ package struct DiscoveryConfiguration: Sendable, Hashable {
     ) throws(ConfigurationError) -> [String] {
         guard let domains = try section.strings("domains"), !domains.isEmpty else {
             throw section.missing(
-                "domains", "list the names under which discovery is asked for, such as [\"oidc.example.org\"]")
+                "domains",
+                "list the names under which discovery is asked for, such as [\"oidc.example.org\"]")
         }
         for domain in domains {
             // What is compared is the host of a request without its port, so nothing else can ever match.
@@ -86,7 +89,8 @@ package struct DiscoveryConfiguration: Sendable, Hashable {
                 throw ConfigurationError(
                     .invalidValue,
                     "key \"domains\" at \(section.location(of: "domains")): \(QuotedText.quoted(domain)) is no "
-                        + "domain; expected a host name in ASCII or an IP address, without scheme and port")
+                        + "domain; expected a host name in ASCII or an IP address, without scheme and port"
+                )
             }
         }
         return domains
@@ -125,7 +129,8 @@ package struct DiscoveryConfiguration: Sendable, Hashable {
         if let second = found.dropFirst().first {
             throw ConfigurationError(
                 .conflict,
-                "\(second.key) at \(section.location(of: second.key)) and \(first.key) exclude each other")
+                "\(second.key) at \(section.location(of: second.key)) and \(first.key) exclude each other"
+            )
         }
         return first.listener
     }
