@@ -84,7 +84,8 @@ struct DiscoveryProvider: Sendable {
             guard let bundle = bundles.jwtBundle(for: trustDomain) else {
                 return self.fail(
                     CommandError(
-                        "the Workload API has no JWT bundle of \(trustDomain.name); is trust_domain right?"))
+                        "the Workload API has no JWT bundle of \(trustDomain.name); is trust_domain right?"
+                    ))
             }
             self.take(bundle)
         }

@@ -1,13 +1,14 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 package import Logging
 import NIOConcurrencyHelpers
 package import NIOCore
 import NIOHTTP1
 import NIOPosix
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
 
 /// Finds the answer to a request; nil when there is nothing at its path.
 ///

@@ -83,7 +83,8 @@ struct DiscoveryProviderConfiguration: Sendable, Hashable {
             return path.isEmpty ? nil : String(path)
         }
         guard let path else {
-            throw block.missing("address", "it is the server's socket, such as \"unix:///…/api.sock\"")
+            throw block.missing(
+                "address", "it is the server's socket, such as \"unix:///…/api.sock\"")
         }
         let interval = try Self.interval(&block)
         try block.finish()
