@@ -85,8 +85,8 @@ import Testing
         ("server { experimental { wit_key_type = \"ed25519\" } }", "\"ec-p256\""),
         ("server { federation { } bind_port = 1 bind_port = 2 }", "appeared before"),
         (
-            "server { federation { bundle_endpoint { } } }",
-            "not supported yet: \"federation\" of server"
+            "server { federation { federates_wiht \"b.test\" { } } }",
+            "did you mean \"federates_with\"?"
         ),
         ("server { bind_port = 70000 }", "out of range"),
         ("server { trust_domain = \"Example.org\" }", "server.conf:1"),
