@@ -288,6 +288,48 @@ private let agentPath = "/spire/agent/join_token/"
         #expect(try await two.pending()?.bundles == [own])
     }
 
+    @Test("FED-39: an agent gives up the bundle of a partner with the last entry that federates")
+    func separates() async throws {
+        let feed = try Feed()
+        let one = try await feed.connect(1)
+        let foreign = try TrustDomain("b.test")
+        let bundle = TrustBundle(trustDomain: foreign)
+        feed.apply(.bundleUpserted(bundle))
+        var first = try Entry.test("e", "/a", parent: agentPath + "1")
+        first.federatesWith = [foreign]
+        var second = try Entry.test("f", "/b", parent: agentPath + "1")
+        second.federatesWith = [foreign]
+        feed.apply(.entryUpserted(first))
+        #expect(try await one.pending()?.bundles == [bundle])
+        feed.apply(.entryUpserted(second))
+        let again = try #require(try await one.pending())
+        #expect(again.bundles.isEmpty && again.removedBundles.isEmpty, "it has the bundle")
+        first.federatesWith = []
+        first.revision = 1
+        feed.apply(.entryUpserted(first))
+        #expect(try await one.pending()?.removedBundles == [], "the second still federates")
+        feed.apply(.entryRemoved(id: "f"))
+        #expect(try await one.pending()?.removedBundles == [foreign])
+        feed.apply(.bundleUpserted(bundle))
+        #expect(one.settled != nil, "it is not told any more")
+    }
+
+    @Test func `a partner without bundle costs an agent the one it may have held before`()
+        async throws
+    {
+        let feed = try Feed()
+        let foreign = try TrustDomain("b.test")
+        var entry = try Entry.test("e", "/a", parent: agentPath + "1")
+        entry.federatesWith = [foreign]
+        feed.apply(.nodeUpserted(try feed.node(1)), .entryUpserted(entry))
+        let session = feed.directory.openSession(agent: try feed.agent(1), knownDigest: [])
+        let update = try #require(try await session.pending())
+        #expect(update.removedBundles == [foreign] && update.upserted == [entry])
+        let bundle = TrustBundle(trustDomain: foreign)
+        feed.apply(.bundleUpserted(bundle))
+        #expect(try await session.pending()?.bundles == [bundle])
+    }
+
     @Test(arguments: [21, 22, 23, 24, 25, 26] as [UInt64])
     func `after any changes each agent holds its authorised set, and the digest says so`(
         seed: UInt64

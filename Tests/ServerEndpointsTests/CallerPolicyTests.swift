@@ -47,6 +47,12 @@ import Testing
         + rows(svid, [.local, .admin], "MintX509SVID MintJWTSVID MintWITSVID")
         + rows(svid, [.agent], "BatchNewX509SVID NewJWTSVID BatchNewWITSVID")
         + rows(svid, [.downstream], "NewDownstreamX509CA")
+        + rows(
+            "spire.api.server.trustdomain.v1.TrustDomain", [.local, .admin],
+            "ListFederationRelationships GetFederationRelationship "
+                + "BatchCreateFederationRelationship BatchUpdateFederationRelationship "
+                + "BatchDeleteFederationRelationship RefreshBundle")
+        + rows("cygnet.federation.v1.Federation", [.local, .admin], "GetStatus")
         + rows("cygnet.sync.v1.Sync", [.agent], "Connect")
         + rows("grpc.health.v1.Health", [.local], "Check List Watch")
 

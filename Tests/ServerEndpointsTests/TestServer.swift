@@ -24,6 +24,8 @@ struct TestServer: Sendable {
     let plane: TestPlane
     let port: Int
     let socketPath: String
+    /// The bundle endpoints of partners.
+    let endpoints: ScriptedEndpoints
 
     /// Runs `body` against a server of its own.
     static func with(
@@ -49,10 +51,16 @@ struct TestServer: Sendable {
             svid: identity, bundles: DirectoryBundleSource(directory: plane.directory),
             authorizer: .anyOf([.member(of: plane.trustDomain), .oneOf(adminIDs)]),
             applicationProtocols: ["h2"], clientCertificate: .optional)
+        let endpoints = ScriptedEndpoints()
         let endpoint = ServerEndpoint(
             ControlPlane(
                 directory: plane.directory, entries: plane.entries, nodes: plane.nodes,
                 issuer: plane.issuer,
+                bundles: BundleRegistry(directory: plane.directory, store: plane.store),
+                federation: FederationRegistry(directory: plane.directory, store: plane.store),
+                updater: FederationUpdater(
+                    directory: plane.directory, store: plane.store, fetcher: endpoints,
+                    logger: TestPlane.logger, now: plane.clock.now),
                 policy: CallerPolicy(
                     methods: MethodPolicy.methods, adminIDs: adminIDs, directory: plane.directory,
                     nodes: plane.nodes)),
@@ -66,7 +74,9 @@ struct TestServer: Sendable {
                 defer { endpoint.shutDown() }
                 let port = try #require(await endpoint.boundPort)
                 while !FileManager.default.fileExists(atPath: socketPath) { await Task.yield() }
-                try await body(TestServer(plane: plane, port: port, socketPath: socketPath))
+                try await body(
+                    TestServer(
+                        plane: plane, port: port, socketPath: socketPath, endpoints: endpoints))
             }
             try await group.waitForAll()
         }

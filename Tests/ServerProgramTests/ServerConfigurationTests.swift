@@ -87,6 +87,8 @@ import Testing
         (
             "server { federation { federates_with \"a\" { bundle_endpoint_url = \"b\" } } }",
             "not supported yet: \"federates_with\" of server.federation"
+            "server { federation { federates_wiht \"b.test\" { } } }",
+            "did you mean \"federates_with\"?"
         ),
         ("server { bind_port = 70000 }", "out of range"),
         ("server { trust_domain = \"Example.org\" }", "server.conf:1"),

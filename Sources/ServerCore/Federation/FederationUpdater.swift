@@ -193,10 +193,12 @@ package actor FederationUpdater {
                 self.leave(lane)
                 return .failure(Self.ended(trustDomain))
             }
-            let tag = self.directory.bundle(trustDomain)?.sequenceNumber == partner.taggedSequence
+            // A tag that names another bundle than the stored one must not keep the endpoint's away.
+            let stored = self.directory.bundle(trustDomain)
+            let isTagged =
+                stored?.isFetched == true && stored?.sequenceNumber == partner.taggedSequence
             let fetched = try await self.fetch(
-                partner.status.relationship,
-                entityTag: tag ? partner.entityTag : nil)
+                partner.status.relationship, entityTag: isTagged ? partner.entityTag : nil)
             self.leave(lane)
             result = await self.take(fetched, trustDomain, generation)
         } catch {
