@@ -6,13 +6,16 @@ package import SPIFFE
 
 /// Holds the signing authorities of the trust domain and rotates them.
 ///
-/// Each new authority is made, recorded, published in the bundle and written to the journal, in that order,
-/// before it may sign. After a crash between two of these steps the journal still names the earlier
-/// authorities; what was half made is made again.
+/// Each new authority is made, recorded, written to the journal and published in the bundle, in that order, before
+/// it may sign. After a crash between two of these steps the next start goes on from the journal: it publishes what
+/// was made, finishes what was withdrawn, and deletes keys that no authority has.
 package final class AuthorityManager: Sendable {
-    private struct State {
-        var lifecycles: [JournalEntry.Kind: AuthorityLifecycle] = [:]
+    struct State {
+        private var lifecycles: [JournalEntry.Kind: AuthorityLifecycle] = [:]
+        /// By authority ID; of old ones nothing is needed any more.
         var authorities: [String: SigningAuthority] = [:]
+        /// The key manager may hold keys that no authority has.
+        var hasUnusedKeys = false
 
         subscript(kind: JournalEntry.Kind) -> AuthorityLifecycle {
             get { self.lifecycles[kind] ?? AuthorityLifecycle([]) }
@@ -28,30 +31,45 @@ package final class AuthorityManager: Sendable {
         var entries: [JournalEntry] { JournalEntry.Kind.allCases.flatMap { self[$0].entries } }
     }
 
-    private let trustDomain: TrustDomain
-    private let settings: Settings
-    private let maker: AuthorityMaker
-    private let journal: any JournalStore
-    private let bundles: any BundleStore
-    private let recorder: any IssuanceRecorder
+    let trustDomain: TrustDomain
+    let settings: Settings
+    let bundles: any BundleStore
+    let holders: (any BundleHolders)?
+    let state = NIOLockedValueBox(State())
+    /// Those who must have a new SVID before the authority of theirs is taken back.
+    let dependents = NIOLockedValueBox<[any AuthorityDependent]>([])
+    /// Rotation and operators change authorities one at a time.
+    let turn = Turn()
+    let logger: Logger
+    let maker: AuthorityMaker
+    let keyManager: any KeyManager
+    let journal: any JournalStore
+    let recorder: any IssuanceRecorder
     private let now: @Sendable () -> Date
-    private let logger: Logger
-    private let state = NIOLockedValueBox(State())
 
+    /// - Parameter holders: Who is to have a new authority in their bundle before it signs; nil when there are none.
     package init(
         trustDomain: TrustDomain, settings: Settings, keyManager: any KeyManager,
         journal: any JournalStore, bundles: any BundleStore, recorder: any IssuanceRecorder,
-        logger: Logger, now: @escaping @Sendable () -> Date = { Date() }
+        holders: (any BundleHolders)? = nil, logger: Logger,
+        now: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.trustDomain = trustDomain
         self.settings = settings
         self.maker = AuthorityMaker(
             trustDomain: trustDomain, settings: settings, keyManager: keyManager)
+        self.keyManager = keyManager
         self.journal = journal
         self.bundles = bundles
         self.recorder = recorder
+        self.holders = holders
         self.logger = logger
         self.now = now
+    }
+
+    /// Has `dependent` replace its SVIDs whenever their authority is tainted.
+    package func add(_ dependent: any AuthorityDependent) {
+        self.dependents.withLockedValue { $0.append(dependent) }
     }
 
     // MARK: Signing
@@ -94,14 +112,14 @@ package final class AuthorityManager: Sendable {
     }
 
     /// - Throws: ``ServerError`` `unimplemented` when SVIDs of that kind are not issued.
-    private func require(_ kind: JournalEntry.Kind) throws(ServerError) {
+    func require(_ kind: JournalEntry.Kind) throws(ServerError) {
         guard !self.settings.issues(kind) else { return }
         throw ServerError(
             .unimplemented,
             kind == .wit ? "WIT-SVIDs are not enabled" : "JWT functionality is disabled")
     }
 
-    private static func none(_ kind: JournalEntry.Kind) -> ServerError {
+    static func none(_ kind: JournalEntry.Kind) -> ServerError {
         ServerError(
             .unavailable,
             "no active \(kind.title) authority; the server log says why it could not be made")
@@ -109,33 +127,46 @@ package final class AuthorityManager: Sendable {
 
     // MARK: Rotation
 
-    /// Resumes the authorities of the journal, and makes what is missing.
+    /// Resumes the authorities of the journal, finishes what was begun, and makes what is missing.
     ///
     /// - Throws: when the journal or the keys cannot be read, or no authority can be made.
     package func start(ownBundle: TrustBundle?) async throws {
-        let entries = try await self.journal.loadJournal()
         var resumed: [JournalEntry.Kind: [JournalEntry]] = [:]
-        for entry in entries {
+        for entry in try await self.journal.loadJournal() {
             guard try await self.resume(entry, ownBundle: ownBundle) else { continue }
             resumed[entry.kind, default: []].append(entry)
         }
-        let lifecycles = resumed.mapValues { AuthorityLifecycle($0) }
+        let lifecycles = resumed.mapValues { entries in
+            let prepared = entries.last { $0.status == .prepared }
+            return AuthorityLifecycle(
+                entries, isPublished: prepared.map { ownBundle?.contains($0) == true } ?? true)
+        }
         self.state.withLockedValue { state in
             for (kind, lifecycle) in lifecycles { state[kind] = lifecycle }
+            state.hasUnusedKeys = true
         }
         try await self.rotate()
     }
 
-    /// Does what is due now: prepares and activates authorities.
+    /// Does what is due now: prepares and activates authorities, finishes what failed before.
     package func rotate() async throws {
-        for kind in self.kinds {
-            // At most prepare and activate, and once more after an expired pair.
-            for _ in 0..<4 {
-                let now = self.unixNow
-                guard let action = self.state.withLockedValue({ $0[kind].action(at: now) })
-                else { break }
-                try await self.perform(action, kind)
+        try await self.turn.taken {
+            for kind in JournalEntry.Kind.allCases where self.settings.issues(kind) {
+                // At most publish, prepare and activate, and once more after an expired pair.
+                for _ in 0..<5 {
+                    let now = self.unixNow
+                    guard let action = self.state.withLockedValue({ $0[kind].action(at: now) })
+                    else { break }
+                    switch action {
+                    case .prepare(let slot):
+                        try await self.prepare(kind, slot: slot, requestedBy: "self")
+                    case .publish: try await self.publish(kind)
+                    case .activate: try await self.activate(kind, requestedBy: "self")
+                    }
+                }
+                try await self.finishWithdrawals(kind)
             }
+            await self.deleteUnusedKeys()
         }
     }
 
@@ -144,10 +175,12 @@ package final class AuthorityManager: Sendable {
         while true {
             let now = self.unixNow
             let due = self.state.withLockedValue { state in
-                self.kinds.map { state[$0].secondsUntilDue(at: now) }.min() ?? 3_600
+                JournalEntry.Kind.allCases.filter(self.settings.issues)
+                    .map { state[$0].secondsUntilDue(at: now) }.min() ?? 3_600
             }
-            // An hour at most, so that a clock set forward is noticed.
-            try await Task.sleep(for: .seconds(min(due, 3_600)))
+            // A minute at most, so that a clock set forward is noticed, and what an operator began and what failed is
+            // finished.
+            try await Task.sleep(for: .seconds(min(due, 60)))
             do {
                 try await self.rotate()
             } catch {
@@ -158,61 +191,24 @@ package final class AuthorityManager: Sendable {
         }
     }
 
-    /// The kinds that are made and rotated here.
-    private var kinds: [JournalEntry.Kind] {
-        JournalEntry.Kind.allCases.filter(self.settings.issues)
-    }
-
-    private func perform(_ action: AuthorityLifecycle.Action, _ kind: JournalEntry.Kind)
-        async throws
-    {
-        switch action {
-        case .prepare(let slot):
-            let entry = try await self.prepare(kind, slot)
-            try await self.commit(kind) { $0.prepared(entry) }
-            self.logger.info(
-                "prepared authority", metadata: Self.metadata(entry))
-        case .activate:
-            try await self.commit(kind) { $0.activated() }
-            if let current = self.state.withLockedValue({ $0[kind].current }) {
-                self.logger.info("activated authority", metadata: Self.metadata(current))
-            }
-        }
-    }
-
-    /// Changes the lifecycle in the journal first, then in memory. One caller at a time: `start`, then `run`.
-    private func commit(
-        _ kind: JournalEntry.Kind, _ change: (inout AuthorityLifecycle) -> Void
-    ) async throws {
-        var changed = self.state.withLockedValue { $0 }
-        change(&changed[kind])
-        try await self.journal.saveJournal(changed.entries)
-        let lifecycle = changed[kind]
-        self.state.withLockedValue { $0[kind] = lifecycle }
-    }
-
-    private func prepare(_ kind: JournalEntry.Kind, _ slot: String) async throws -> JournalEntry {
-        let (entry, authority) = try await self.maker.make(kind, slot: slot, at: self.unixNow)
-        try await self.recorder.append([
-            IssuanceRecord(entry, of: self.trustDomain, reason: "authority", requestedBy: "self")
-        ])
-        _ = try await self.bundles.updateBundle(self.trustDomain) { $0.add(entry) }
-        self.state.withLockedValue { $0.authorities[entry.authorityID] = authority }
-        return entry
-    }
-
-    /// Takes an authority of the journal up again: its key must be in the key manager, fit, and its public half
-    /// still be in the bundle.
+    /// Takes an authority of the journal up again. One that signs, or will, needs its key, and one that signs must
+    /// still be in the bundle; an old one that is not in the bundle any more was revoked or has long expired.
     private func resume(_ entry: JournalEntry, ownBundle: TrustBundle?) async throws -> Bool {
+        let isInBundle = ownBundle?.contains(entry) == true
+        switch entry.status {
+        case .withdrawn: return true
+        case .old: return isInBundle
+        case .prepared, .active: break
+        }
         guard let authority = try await self.maker.restore(entry),
-            ownBundle?.contains(entry) == true
+            isInBundle || entry.status == .prepared
         else {
             if entry.status == .active {
                 self.logger.warning(
                     "active authority cannot be resumed: its key or its place in the bundle is gone; a new authority is made",
                     metadata: Self.metadata(entry))
             }
-            return entry.status == .old
+            return false
         }
         self.state.withLockedValue { $0.authorities[entry.authorityID] = authority }
         if entry.status == .active {
@@ -221,9 +217,9 @@ package final class AuthorityManager: Sendable {
         return true
     }
 
-    private var unixNow: Int64 { Int64(self.now().timeIntervalSince1970) }
+    var unixNow: Int64 { Int64(self.now().timeIntervalSince1970) }
 
-    private static func metadata(_ entry: JournalEntry) -> Logger.Metadata {
+    static func metadata(_ entry: JournalEntry) -> Logger.Metadata {
         [
             LogKeys.authorityID: "\(entry.authorityID)",
             LogKeys.authorityKind: "\(entry.kind.rawValue)",

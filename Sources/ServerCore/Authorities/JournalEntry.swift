@@ -6,6 +6,9 @@ package enum AuthorityStatus: String, Sendable {
     case active
     /// Has signed; stays in the bundle until everything it signed has ended.
     case old
+    /// Revoked, or replaced before it ever signed: goes out of the bundle, and its key is deleted. The last status,
+    /// kept until both are done.
+    case withdrawn
 }
 
 /// What the journal keeps of one authority, so that a restart resumes it.
@@ -26,7 +29,7 @@ package struct JournalEntry: Sendable, Hashable {
     }
 
     package let kind: Kind
-    /// `A` or `B`; names the key in the key manager.
+    /// `A`, `B` and so on; names the key in the key manager.
     package let slot: String
     /// X.509: subject key ID in lower-case hex. JWT and WIT: the key ID.
     package let authorityID: String
@@ -52,6 +55,17 @@ package struct JournalEntry: Sendable, Hashable {
 
     /// The name of the authority's key in the key manager.
     package var keyID: String { Self.keyID(self.kind, slot: self.slot) }
+
+    /// Whether a key of that name can only be an authority's.
+    static func isKeyID(_ id: String) -> Bool {
+        Kind.allCases.contains { kind in
+            let prefix = Self.keyID(kind, slot: "")
+            return id.hasPrefix(prefix) && Self.slots.contains(String(id.dropFirst(prefix.count)))
+        }
+    }
+
+    /// Places for authorities of one kind. Two are enough when nobody asks for more.
+    static let slots = "ABCDEFGHIJKLMNOPQRSTUVWXYZ".map(String.init)
 
     package static func keyID(_ kind: Kind, slot: String) -> String {
         switch kind {
