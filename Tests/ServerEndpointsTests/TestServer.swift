@@ -45,6 +45,7 @@ struct TestServer: Sendable {
         }
         let identity = ServerIdentity(issuer: plane.issuer, logger: TestPlane.logger)
         try await identity.rotate()
+        plane.authorities.add(identity)
         let tls = MTLSServerConfiguration(
             svid: identity, bundles: DirectoryBundleSource(directory: plane.directory),
             authorizer: .anyOf([.member(of: plane.trustDomain), .oneOf(adminIDs)]),
@@ -52,7 +53,7 @@ struct TestServer: Sendable {
         let endpoint = ServerEndpoint(
             ControlPlane(
                 directory: plane.directory, entries: plane.entries, nodes: plane.nodes,
-                issuer: plane.issuer,
+                issuer: plane.issuer, authorities: plane.authorities,
                 policy: CallerPolicy(
                     methods: MethodPolicy.methods, adminIDs: adminIDs, directory: plane.directory,
                     nodes: plane.nodes)),

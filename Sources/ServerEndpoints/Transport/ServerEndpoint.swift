@@ -13,16 +13,18 @@ package struct ControlPlane: Sendable {
     package let entries: EntryRegistry
     package let nodes: NodeRegistry
     package let issuer: Issuer
+    package let authorities: AuthorityManager
     package let policy: CallerPolicy
 
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
-        policy: CallerPolicy
+        authorities: AuthorityManager, policy: CallerPolicy
     ) {
         self.directory = directory
         self.entries = entries
         self.nodes = nodes
         self.issuer = issuer
+        self.authorities = authorities
         self.policy = policy
     }
 }
@@ -85,6 +87,7 @@ package final class ServerEndpoint: Sendable {
             AgentService(nodes: plane.nodes, trustDomain: plane.directory.trustDomain),
             BundleService(directory: plane.directory),
             EntryService(registry: plane.entries, directory: plane.directory),
+            LocalAuthorityService(authorities: plane.authorities),
             svids,
         ]
         let sync = SyncService(

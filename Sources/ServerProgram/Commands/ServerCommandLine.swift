@@ -44,7 +44,8 @@ package enum ServerCommandLine {
             subcommands: [
                 RunCommand.self, ValidateCommand.self, HealthcheckCommand.self, TokenCommand.self,
                 EntryCommand.self, AgentCommand.self, BundleCommand.self, X509Command.self,
-                JWTCommand.self, WITCommand.self,
+                JWTCommand.self, WITCommand.self, LocalAuthorityCommand.self,
+                UpstreamAuthorityCommand.self,
             ],
             helpNames: .goHelp)
     }

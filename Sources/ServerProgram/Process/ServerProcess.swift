@@ -133,7 +133,9 @@ package final class ServerProcess: Sendable {
         let authorities = AuthorityManager(
             trustDomain: trustDomain, settings: self.authoritySettings,
             keyManager: try self.keyManager(),
-            journal: store, bundles: store, recorder: records, logger: self.logger)
+            journal: store, bundles: store, recorder: records,
+            holders: ConnectedAgents(directory: directory, logger: self.logger),
+            logger: self.logger)
         try await authorities.start(ownBundle: directory.ownBundle)
 
         let issuer = try Issuer(
@@ -141,6 +143,7 @@ package final class ServerProcess: Sendable {
             recorder: records)
         let identity = ServerIdentity(issuer: issuer, logger: self.logger)
         try await identity.rotate()
+        authorities.add(identity)
 
         let nodes = NodeRegistry(
             directory: directory, store: store, issuer: issuer, logger: self.logger)
@@ -148,6 +151,7 @@ package final class ServerProcess: Sendable {
         let adminIDs = Set(try configuration.adminIDs.map { text in try SPIFFEID(text) })
         let plane = ControlPlane(
             directory: directory, entries: entries, nodes: nodes, issuer: issuer,
+            authorities: authorities,
             policy: CallerPolicy(
                 methods: MethodPolicy.methods,
                 adminIDs: adminIDs,
