@@ -79,6 +79,15 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     set {message = .signWit(newValue)}
   }
 
+  /// Only to a server that asked for it.
+  public var bundleConfirmation: Cygnet_Sync_V1_BundleConfirmation {
+    get {
+      if case .bundleConfirmation(let v)? = message {return v}
+      return Cygnet_Sync_V1_BundleConfirmation()
+    }
+    set {message = .bundleConfirmation(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -89,6 +98,8 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     case resync(Cygnet_Sync_V1_Resync)
     /// Only to a server whose bundle has WIT authorities.
     case signWit(Cygnet_Sync_V1_SignWITBatch)
+    /// Only to a server that asked for it.
+    case bundleConfirmation(Cygnet_Sync_V1_BundleConfirmation)
 
   }
 
@@ -115,6 +126,24 @@ public nonisolated struct Cygnet_Sync_V1_Resync: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Tells how far the agent has got with the trust domain's own bundle. Sent when it has it, and again when it has
+/// replaced what was to be replaced.
+public nonisolated struct Cygnet_Sync_V1_BundleConfirmation: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// `confirm` of the newest update that the agent has applied and handed on to its workloads.
+  public var number: UInt64 = 0
+
+  /// Nothing that the agent holds rests on an authority that is tainted in that bundle.
+  public var replaced: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -312,6 +341,9 @@ public nonisolated struct Cygnet_Sync_V1_BundleUpdate: Sendable {
   /// Names of trust domains whose bundle the agent must drop.
   public var removed: [String] = []
 
+  /// Not 0: the agent is to answer with a BundleConfirmation of this number. It is the sequence number of the own bundle.
+  public var confirm: UInt64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -469,7 +501,7 @@ fileprivate nonisolated let _protobuf_package = "cygnet.sync.v1"
 
 nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".AgentMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0\u{3}bundle_confirmation\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -542,6 +574,19 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
           self.message = .signWit(v)
         }
       }()
+      case 6: try {
+        var v: Cygnet_Sync_V1_BundleConfirmation?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .bundleConfirmation(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .bundleConfirmation(v)
+        }
+      }()
       default: break
       }
     }
@@ -572,6 +617,10 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
     case .signWit?: try {
       guard case .signWit(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    }()
+    case .bundleConfirmation?: try {
+      guard case .bundleConfirmation(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     }()
     case nil: break
     }
@@ -634,6 +683,41 @@ nonisolated extension Cygnet_Sync_V1_Resync: SwiftProtobuf.Message, SwiftProtobu
   }
 
   public static func ==(lhs: Cygnet_Sync_V1_Resync, rhs: Cygnet_Sync_V1_Resync) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_BundleConfirmation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".BundleConfirmation"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{1}replaced\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.replaced) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    if self.replaced != false {
+      try visitor.visitSingularBoolField(value: self.replaced, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_BundleConfirmation, rhs: Cygnet_Sync_V1_BundleConfirmation) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs.replaced != rhs.replaced {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1016,7 +1100,7 @@ nonisolated extension Cygnet_Sync_V1_EntryDelta: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Cygnet_Sync_V1_BundleUpdate: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".BundleUpdate"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}upserted\0\u{1}removed\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}upserted\0\u{1}removed\0\u{1}confirm\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1026,6 +1110,7 @@ nonisolated extension Cygnet_Sync_V1_BundleUpdate: SwiftProtobuf.Message, SwiftP
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.upserted) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.removed) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.confirm) }()
       default: break
       }
     }
@@ -1038,12 +1123,16 @@ nonisolated extension Cygnet_Sync_V1_BundleUpdate: SwiftProtobuf.Message, SwiftP
     if !self.removed.isEmpty {
       try visitor.visitRepeatedStringField(value: self.removed, fieldNumber: 2)
     }
+    if self.confirm != 0 {
+      try visitor.visitSingularUInt64Field(value: self.confirm, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Cygnet_Sync_V1_BundleUpdate, rhs: Cygnet_Sync_V1_BundleUpdate) -> Bool {
     if lhs.upserted != rhs.upserted {return false}
     if lhs.removed != rhs.removed {return false}
+    if lhs.confirm != rhs.confirm {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -26,12 +26,18 @@ package struct ManagedKey: Sendable {
 ///
 /// A key is named; generating under a name that is taken replaces the key. When `generateKey` returns, the
 /// key is as durable as the manager makes keys at all; when it throws, the earlier key of that name is
-/// still there. All methods may be called at the same time.
+/// still there. A deleted key does not come back after a restart. All methods may be called at the same time.
 package protocol KeyManager: Sendable {
     /// - Throws: ``KeyManagerError``.
     func generateKey(id: String, type: KeyType) async throws -> ManagedKey
     /// The key of that name, or nil.
     func key(id: String) async throws -> ManagedKey?
+    /// The names of all keys, in no order.
+    func keyIDs() async throws -> [String]
+    /// Deletes the key of that name; none is no error.
+    ///
+    /// - Throws: ``KeyManagerError`` `notStored`; the key is still there.
+    func deleteKey(id: String) async throws
 }
 
 /// Why a key could not be made, read or kept.

@@ -47,6 +47,7 @@ struct TestServer: Sendable {
         }
         let identity = ServerIdentity(issuer: plane.issuer, logger: TestPlane.logger)
         try await identity.rotate()
+        plane.authorities.add(identity)
         let tls = MTLSServerConfiguration(
             svid: identity, bundles: DirectoryBundleSource(directory: plane.directory),
             authorizer: .anyOf([.member(of: plane.trustDomain), .oneOf(adminIDs)]),
@@ -61,6 +62,7 @@ struct TestServer: Sendable {
                 updater: FederationUpdater(
                     directory: plane.directory, store: plane.store, fetcher: endpoints,
                     logger: TestPlane.logger, now: plane.clock.now),
+                issuer: plane.issuer, authorities: plane.authorities,
                 policy: CallerPolicy(
                     methods: MethodPolicy.methods, adminIDs: adminIDs, directory: plane.directory,
                     nodes: plane.nodes)),

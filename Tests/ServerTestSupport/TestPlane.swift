@@ -60,17 +60,20 @@ package struct TestPlane: Sendable {
     package init(
         clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
         authority: AuthorityManager.Settings = AuthorityManager.Settings(),
-        store: MemoryStore = MemoryStore(), keys: (any KeyManager)? = nil
+        store: MemoryStore = MemoryStore(), keys: (any KeyManager)? = nil,
+        recorder: MemoryRecorder = MemoryRecorder(), confirmation: Duration = .seconds(10)
     ) async throws {
         let trustDomain = try TrustDomain("acme.test")
         let keys = keys ?? MemoryKeyManager()
-        let recorder = MemoryRecorder()
         let directory = Directory(trustDomain: trustDomain)
         try await directory.load(from: store)
         store.setConsumer(directory)
         let authorities = AuthorityManager(
             trustDomain: trustDomain, settings: authority, keyManager: keys, journal: store,
-            bundles: store, recorder: recorder, logger: Self.logger, now: clock.now)
+            bundles: store, recorder: recorder,
+            holders: ConnectedAgents(
+                directory: directory, bound: confirmation, logger: Self.logger),
+            logger: Self.logger, now: clock.now)
         try await authorities.start(ownBundle: directory.ownBundle)
         let issuer = try Issuer(
             trustDomain: trustDomain, settings: settings, authorities: authorities,

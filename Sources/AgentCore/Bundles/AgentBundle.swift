@@ -78,13 +78,24 @@ package struct AgentBundle: Hashable, Sendable {
 
     /// Subject key IDs of the tainted X.509 authorities.
     var taintedKeyIDs: Set<[UInt8]> {
-        Set(
-            self.x509Authorities.lazy.filter(\.isTainted).compactMap { authority in
-                guard let certificate = try? Certificate(derEncoded: authority.der),
-                    let identifier = try? certificate.extensions.subjectKeyIdentifier
-                else { return nil }
-                return Array(identifier.keyIdentifier)
-            })
+        Set(self.x509Authorities.lazy.filter(\.isTainted).compactMap(\.subjectKeyID))
+    }
+
+    /// Subject key IDs of the X.509 authorities; nil when one of them names none, so that it cannot be told whose
+    /// signature an SVID has.
+    var keyIDs: Set<[UInt8]>? {
+        let ids = self.x509Authorities.map(\.subjectKeyID)
+        return ids.contains(nil) ? nil : Set(ids.compactMap { $0 })
+    }
+}
+
+extension AgentBundle.X509Authority {
+    /// As the certificate names it; nil when it does not, or cannot be parsed.
+    fileprivate var subjectKeyID: [UInt8]? {
+        guard let certificate = try? Certificate(derEncoded: self.der),
+            let identifier = try? certificate.extensions.subjectKeyIdentifier
+        else { return nil }
+        return Array(identifier.keyIdentifier)
     }
 }
 
@@ -94,10 +105,14 @@ package struct BundleChange: Sendable {
     package var isSnapshot: Bool
     package var upserted: [AgentBundle]
     package var removed: [TrustDomain]
+    /// What the server wants to hear when the change is applied; 0 when it does not ask.
+    package var confirmation: UInt64
 
     package init(
-        isSnapshot: Bool = false, upserted: [AgentBundle] = [], removed: [TrustDomain] = []
+        isSnapshot: Bool = false, upserted: [AgentBundle] = [], removed: [TrustDomain] = [],
+        confirmation: UInt64 = 0
     ) {
+        self.confirmation = confirmation
         self.isSnapshot = isSnapshot
         self.upserted = upserted
         self.removed = removed
@@ -129,6 +144,7 @@ package struct BundleSet: Sendable {
         var jwtVersion: UInt64
         var witVersion: UInt64
         var taintedKeyIDs: Set<[UInt8]>
+        var keyIDs: Set<[UInt8]>?
     }
 
     package let ownTrustDomain: TrustDomain
@@ -145,6 +161,22 @@ package struct BundleSet: Sendable {
 
     /// Tainted X.509 authorities of our own trust domain.
     var ownTaintedKeyIDs: Set<[UInt8]> { self.held[self.ownTrustDomain]?.taintedKeyIDs ?? [] }
+
+    /// Whether our own bundle is known not to have an X.509 authority with that key ID.
+    func ownLacks(_ keyID: [UInt8]) -> Bool {
+        guard let known = self.held[self.ownTrustDomain]?.keyIDs else { return false }
+        return !known.contains(keyID)
+    }
+
+    /// Whether tokens signed with that key of our own trust domain are not to be kept.
+    func isTaintedJWT(_ keyID: String) -> Bool {
+        self.own?.jwtAuthorities.contains { $0.keyID == keyID && $0.isTainted } ?? false
+    }
+
+    /// The same for WIT-SVIDs.
+    func isTaintedWIT(_ keyID: String) -> Bool {
+        self.own?.witAuthorities.contains { $0.keyID == keyID && $0.isTainted } ?? false
+    }
 
     /// Applies a change. Our own bundle is never removed and never replaced by one without X.509
     /// authorities: an agent that forgot its roots could not come back.
@@ -171,11 +203,12 @@ package struct BundleSet: Sendable {
             var new = Held(
                 bundle: bundle, x509Version: old?.x509Version ?? 0,
                 jwtVersion: old?.jwtVersion ?? 0, witVersion: old?.witVersion ?? 0,
-                taintedKeyIDs: old?.taintedKeyIDs ?? [])
+                taintedKeyIDs: old?.taintedKeyIDs ?? [], keyIDs: old?.keyIDs)
             if x509Changed {
                 new.x509Version = self.nextVersion
                 self.nextVersion += 1
                 new.taintedKeyIDs = bundle.taintedKeyIDs
+                new.keyIDs = bundle.keyIDs
                 difference.x509Changed.insert(bundle.trustDomain)
                 if isOwn {
                     difference.newlyTaintedX509 = new.taintedKeyIDs.subtracting(

@@ -56,6 +56,14 @@ package final class AgentLifecycle: Sendable {
     private let now: @Sendable () -> Date
     private let state: NIOLockedValueBox<AgentState>
     private let current = NIOLockedValueBox<AgentIdentity?>(nil)
+    private let taint = NIOLockedValueBox(Taint())
+
+    private struct Taint {
+        /// Key IDs of the tainted authorities of our own trust domain.
+        var keyIDs: Set<[UInt8]> = []
+        /// Woken when there are more; set while an SVID is waited for to become due.
+        var changed: AsyncStream<Void>.Continuation?
+    }
 
     package init(
         settings: Settings, server: any ServerConnection, keyManager: any KeyManager,
@@ -79,8 +87,14 @@ package final class AgentLifecycle: Sendable {
     /// The agent's own identity as of now, with its key; nil while it has none.
     package var identity: AgentIdentity? { self.current.withLockedValue { $0 } }
 
-    /// Stores the trust domain's authorities when they have changed.
+    /// Stores the trust domain's authorities when they have changed, and has the agent's SVID renewed when its own
+    /// was tainted.
     package func bundleChanged(_ bundle: AgentBundle) {
+        let tainted = bundle.taintedKeyIDs
+        self.taint.withLockedValue { taint in
+            taint.keyIDs = tainted
+            if !tainted.isEmpty { taint.changed?.yield() }
+        }
         let authorities = bundle.x509Authorities.map(\.der)
         let changed: AgentState? = self.state.withLockedValue { state in
             if state.bundle == authorities { return nil }
@@ -202,14 +216,18 @@ package final class AgentLifecycle: Sendable {
             jitter: Double.random(in: 0..<1))
         var backOff = BackOff(first: .seconds(1), longest: .seconds(60))
         do {
-            // In steps, because the wall clock may be set while we sleep.
-            while due > self.now() {
-                try await Task.sleep(
-                    for: .seconds(min(due.timeIntervalSince(self.now()) + 0.01, 3600)))
-            }
+            try await self.waitUntilDue(identity, at: due)
             while true {
                 do {
-                    return .renewed(try await self.renew(identity))
+                    let renewed = try await self.renew(identity)
+                    if self.isTainted(renewed) {
+                        self.logger.error(
+                            "the server signed the agent's SVID with a tainted authority",
+                            metadata: [LogKeys.agentID: "\(renewed.id)"])
+                        // Not again and again at full speed.
+                        try await Task.sleep(for: .seconds(60))
+                    }
+                    return .renewed(renewed)
                 } catch let failure as ServerFailure
                     where failure.code != .unavailable && failure.code != .untrusted
                 {
@@ -225,6 +243,40 @@ package final class AgentLifecycle: Sendable {
             }
         } catch {
             return .cancelled
+        }
+    }
+
+    private func isTainted(_ identity: AgentIdentity) -> Bool {
+        guard let keyID = identity.authorityKeyID else { return false }
+        return self.taint.withLockedValue { $0.keyIDs.contains(keyID) }
+    }
+
+    /// Waits until the SVID is to be renewed, because of its age or because its authority was tainted.
+    private func waitUntilDue(_ identity: AgentIdentity, at due: Date) async throws {
+        let (taints, changed) = AsyncStream.makeStream(
+            of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        self.taint.withLockedValue { $0.changed = changed }
+        defer { self.taint.withLockedValue { $0.changed = nil } }
+        // Asked after the way to be woken is there, so that nothing is missed in between.
+        if self.isTainted(identity) { return }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                // In steps, because the wall clock may be set while we sleep.
+                while due > self.now() {
+                    try await Task.sleep(
+                        for: .seconds(min(due.timeIntervalSince(self.now()) + 0.01, 3600)))
+                }
+            }
+            group.addTask {
+                for await _ in taints where self.isTainted(identity) {
+                    self.logger.info("the authority of the agent's SVID is tainted; renewing it")
+                    return
+                }
+                // The stream ends by cancellation only.
+                throw CancellationError()
+            }
+            defer { group.cancelAll() }
+            try await group.next()
         }
     }
 

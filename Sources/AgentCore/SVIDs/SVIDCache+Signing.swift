@@ -5,6 +5,24 @@
 #endif
 
 extension SVIDCache {
+    /// Seconds until an SVID that comes under a tainted authority is asked for again.
+    private static let taintedRetry: TimeInterval = 2
+
+    /// Whether an SVID is held that rests on a tainted authority of our own and is to be replaced.
+    var restsOnTaintedAuthority: Bool {
+        let tainted = self.bundles.ownTaintedKeyIDs
+        if !tainted.isEmpty,
+            self.records.values.contains(where: { record in
+                record.svid.authorityKeyID.map(tainted.contains) ?? false
+            })
+        {
+            return true
+        }
+        return self.wit.records.contains { id, record in
+            self.bundles.isTaintedWIT(record.svid.keyID) && self.isListenedForWIT(id)
+        }
+    }
+
     /// Takes requests for X509-SVIDs to send to the server, those that workloads wait for first.
     package mutating func takeSigningBatch(limit: Int, now: Date) -> [SigningQueue.Job] {
         let entries = self.entries
@@ -26,6 +44,10 @@ extension SVIDCache {
     package mutating func signed(_ requestID: UInt64, _ svid: IssuedX509SVID, now: Date) -> Effects
     {
         var effects = Effects()
+        // Nobody could verify it yet: the bundle with its authority is on the way.
+        if let keyID = svid.authorityKeyID, self.bundles.ownLacks(keyID) {
+            return self.signingFailed(requestID, now: now)
+        }
         guard let (asked, outdated) = self.signing.succeeded(requestID),
             let entry = self.entries[id: asked.id], entry.spiffeID == svid.spiffeID, !entry.isStored
         else { return effects }
@@ -34,9 +56,15 @@ extension SVIDCache {
         let rotateAt = self.settings.rotation.rotationDate(
             notBefore: svid.notBefore, notAfter: svid.expiresAt, jitter: self.random())
         let old = self.records[entry.id]
+        // Signed before the authority was tainted; not at once, in case the server goes on signing with it.
+        let isTainted = svid.authorityKeyID.map(self.bundles.ownTaintedKeyIDs.contains) ?? false
+        if isTainted {
+            self.deadlines.add(
+                .retry(entryID: entry.id), at: now.addingTimeInterval(Self.taintedRetry))
+        }
         self.records[entry.id] = Record(
             svid: svid, entry: asked, number: number, rotateAt: rotateAt,
-            isOutdated: outdated || entry.isNewVersion(of: asked),
+            isOutdated: outdated || entry.isNewVersion(of: asked) || isTainted,
             lastUse: old?.lastUse ?? self.useCounter)
         self.deadlines.add(.rotate(entryID: entry.id, number: number), at: max(rotateAt, now))
         self.deadlines.add(.expire(entryID: entry.id, number: number), at: svid.expiresAt)

@@ -134,7 +134,7 @@ extension SVIDCache {
         }
     }
 
-    private func isListenedForWIT(_ entryID: String) -> Bool {
+    func isListenedForWIT(_ entryID: String) -> Bool {
         (self.groupsByEntry[entryID] ?? []).contains { id in
             self.groups[id]?.subscribers.values.contains { $0.kind == .witSVIDs } ?? false
         }

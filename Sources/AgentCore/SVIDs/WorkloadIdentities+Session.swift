@@ -31,6 +31,7 @@ extension WorkloadIdentities: SyncSession {
         self.mutate { state in
             state.work?.finish()
             state.work = continuation
+            state.confirmation = BundleConfirmation()
             continuation.yield()
             return ((), state.cache.connected())
         }
@@ -44,6 +45,11 @@ extension WorkloadIdentities: SyncSession {
             if state.wantsResync {
                 state.wantsResync = false
                 requests.append(.resync)
+            }
+            let isReplaced =
+                state.confirmation.isOpen && !state.cache.restsOnTaintedAuthority
+            if let (number, isReplaced) = state.confirmation.take(isReplaced: isReplaced) {
+                requests.append(.confirmBundle(number: number, isReplaced: isReplaced))
             }
             for id in state.jwtQueue {
                 guard let (entry, audience) = state.jwt.request(id) else { continue }
@@ -129,7 +135,10 @@ extension WorkloadIdentities: SyncSession {
                     "upserted": "\(change.upserted.count)", "removed": "\(change.removedIDs.count)",
                 ])
         case .bundles(let change):
-            self.mutate { state in ((), state.cache.apply(change, now: self.now())) }
+            self.mutate { state in
+                if change.confirmation != 0 { state.confirmation.ask(change.confirmation) }
+                return ((), state.cache.apply(change, now: self.now()))
+            }
         case .x509(let requestID, let result):
             self.receiveX509(requestID, result)
         case .jwt(let requestID, let result):
@@ -182,7 +191,12 @@ extension WorkloadIdentities: SyncSession {
             let waiters = state.jwtWaiters.removeValue(forKey: requestID) ?? []
             switch result {
             case .success(let svid) where svid.spiffeID == request?.entry.spiffeID:
-                state.jwt.signed(requestID, svid)
+                if svid.keyID.map(state.cache.bundles.isTaintedJWT) ?? false {
+                    // Signed before its authority was tainted: for who waits, not for keeping.
+                    state.jwt.failed(requestID)
+                } else {
+                    state.jwt.signed(requestID, svid)
+                }
                 for (waiter, _) in waiters { waiter.resume(returning: .success(svid)) }
             case .success, .failure:
                 state.jwt.failed(requestID)

@@ -44,6 +44,8 @@ package final class WorkloadIdentities: Sendable {
         var jwtWaiters: [UInt64: [(JWTWaiter, fallback: IssuedJWTSVID?)]] = [:]
         var jwtDeadlines = DeadlineQueue<UInt64>()
         var wantsResync = false
+        /// What the server wants to hear of the own bundle, and what it has heard.
+        var confirmation = BundleConfirmation()
         var work: AsyncStream<Void>.Continuation?
         var timer: (at: Date, task: Task<Void, Never>)?
         var isStopped = false
@@ -299,12 +301,19 @@ package final class WorkloadIdentities: Sendable {
             state.jwt.drop(entryIDs: effects.changedEntryIDs)
             state.jwt.drop(keyIDs: effects.withdrawnJWTKeyIDs)
             if effects.needsResync { state.wantsResync = true }
-            if effects.wantsSigning || effects.needsResync { state.work?.yield() }
+            if effects.wantsSigning || effects.needsResync || Self.owesConfirmation(state) {
+                state.work?.yield()
+            }
             self.armTimer(&state)
             return (value, effects.ownBundleChanged ? state.cache.bundles.own : nil)
         }
         if let bundle { self.onOwnBundle(bundle) }
         return value
+    }
+
+    private static func owesConfirmation(_ state: State) -> Bool {
+        state.confirmation.isOpen
+            && (!state.confirmation.isHeard || !state.cache.restsOnTaintedAuthority)
     }
 
     /// Sees to it that the one timer goes off when the next thing is due.
@@ -338,5 +347,32 @@ package final class WorkloadIdentities: Sendable {
             }
             return ((), state.cache.tick(now))
         }
+    }
+}
+
+/// How far the server has been told about the own bundle.
+struct BundleConfirmation: Sendable {
+    /// What it asked for last; 0 when nothing.
+    private(set) var asked: UInt64 = 0
+    /// It has heard that the bundle was applied.
+    private(set) var isHeard = false
+    /// It has heard that everything was replaced.
+    private(set) var isFinal = false
+
+    /// Whether there may be something to say.
+    var isOpen: Bool { self.asked != 0 && !self.isFinal }
+
+    mutating func ask(_ number: UInt64) {
+        self.asked = number
+        self.isHeard = false
+        self.isFinal = false
+    }
+
+    /// What to tell, if it is new.
+    mutating func take(isReplaced: Bool) -> (number: UInt64, isReplaced: Bool)? {
+        guard self.isOpen, !self.isHeard || isReplaced else { return nil }
+        self.isHeard = true
+        self.isFinal = isReplaced
+        return (self.asked, isReplaced)
     }
 }

@@ -17,6 +17,8 @@ package struct AgentIdentity: Sendable {
     package let key: ManagedKey
     package let notBefore: Date
     package let expiresAt: Date
+    /// Key ID of the authority at the top of the chain; nil when the chain does not name it.
+    let authorityKeyID: [UInt8]?
 
     /// - Throws: ``AgentError`` `badIssuance` when the chain is malformed or for another key.
     package init(chain: [[UInt8]], key: ManagedKey) throws(AgentError) {
@@ -37,6 +39,9 @@ package struct AgentIdentity: Sendable {
         self.key = key
         self.notBefore = leaf.notValidBefore
         self.expiresAt = leaf.notValidAfter
+        let top = chain.last.flatMap { try? Certificate(derEncoded: $0) } ?? leaf
+        let authority = try? top.extensions.authorityKeyIdentifier
+        self.authorityKeyID = authority?.keyIdentifier.map { Array($0) }
     }
 }
 
@@ -122,6 +127,9 @@ package enum SessionRequest: Sendable {
     case jwt(requestID: UInt64, entryID: String, audience: [String])
     /// The entries no longer agree: send all of them.
     case resync
+    /// The change of bundles that came with this number has been applied and handed on. `isReplaced`: and nothing
+    /// held rests on an authority tainted in it.
+    case confirmBundle(number: UInt64, isReplaced: Bool)
 }
 
 /// The agent's side of a session, as the connection sees it.

@@ -108,6 +108,11 @@ struct PushSession {
                             }
                         case .resync:
                             message.resync = .init()
+                        case .confirmBundle(let number, let isReplaced):
+                            message.bundleConfirmation = .with {
+                                $0.number = number
+                                $0.replaced = isReplaced
+                            }
                         }
                     })
             }
@@ -144,7 +149,8 @@ struct PushSession {
                     .bundles(
                         BundleChange(
                             upserted: WireParsing.bundles(update.upserted, self.logger),
-                            removed: update.removed.compactMap { try? TrustDomain(nameOrID: $0) })))
+                            removed: update.removed.compactMap { try? TrustDomain(nameOrID: $0) },
+                            confirmation: update.confirm)))
             case .x509Results(let results):
                 for result in results.results {
                     self.session.receive(

@@ -73,15 +73,7 @@ package final class DiskKeyManager: KeyManager {
         try self.state.withLockedValue { state in
             var encoded = state.encoded
             encoded[id] = pkcs8.base64EncodedString()
-            let json: Data
-            do {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-                json = try encoder.encode(KeyFile(keys: encoded))
-            } catch {
-                throw KeyManagerError(.notStored, "cannot encode key file: \(error)")
-            }
-            try Self.replace(self.path, with: json)
+            try Self.replace(self.path, with: Self.json(encoded))
             state.encoded = encoded
             state.keys[id] = key
         }
@@ -90,6 +82,31 @@ package final class DiskKeyManager: KeyManager {
 
     package func key(id: String) async throws -> ManagedKey? {
         self.state.withLockedValue { $0.keys[id] }
+    }
+
+    package func keyIDs() async throws -> [String] {
+        self.state.withLockedValue { Array($0.keys.keys) }
+    }
+
+    package func deleteKey(id: String) async throws {
+        try self.state.withLockedValue { state in
+            guard state.encoded[id] != nil else { return }
+            var encoded = state.encoded
+            encoded[id] = nil
+            try Self.replace(self.path, with: Self.json(encoded))
+            state.encoded = encoded
+            state.keys[id] = nil
+        }
+    }
+
+    private static func json(_ keys: [String: String]) throws -> Data {
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+            return try encoder.encode(KeyFile(keys: keys))
+        } catch {
+            throw KeyManagerError(.notStored, "cannot encode key file: \(error)")
+        }
     }
 
     /// The key as PKCS#8; RSA keys come out of the certificate library as PKCS#1.

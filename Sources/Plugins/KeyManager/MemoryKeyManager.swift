@@ -16,4 +16,10 @@ package final class MemoryKeyManager: KeyManager {
     package func key(id: String) async throws -> ManagedKey? {
         self.keys.withLockedValue { $0[id] }
     }
+
+    package func keyIDs() async throws -> [String] {
+        self.keys.withLockedValue { Array($0.keys) }
+    }
+
+    package func deleteKey(id: String) async throws { self.keys.withLockedValue { $0[id] = nil } }
 }

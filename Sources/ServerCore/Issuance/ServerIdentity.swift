@@ -13,6 +13,8 @@ package final class ServerIdentity: X509SVIDSource {
         var svid: X509SVID?
         var issuedAt: Int64 = 0
         var expiresAt: Int64 = 0
+        /// ID of the authority that signed it.
+        var authorityID: String?
     }
 
     private let issuer: Issuer
@@ -46,7 +48,9 @@ package final class ServerIdentity: X509SVIDSource {
             certificates: issued.chain, privateKeyPKCS8DER: [UInt8](key.derRepresentation))
         let now = Int64(self.now().timeIntervalSince1970)
         self.state.withLockedValue {
-            $0 = State(svid: svid, issuedAt: now, expiresAt: issued.expiresAt)
+            $0 = State(
+                svid: svid, issuedAt: now, expiresAt: issued.expiresAt,
+                authorityID: svid.leaf.authorityKeyID)
         }
         self.logger.info(
             "server SVID issued",
@@ -70,6 +74,13 @@ package final class ServerIdentity: X509SVIDSource {
                 try await Task.sleep(for: .seconds(5))
             }
         }
+    }
+}
+
+extension ServerIdentity: AuthorityDependent {
+    package func replaceSVIDs(signedBy authorityID: String) async throws {
+        guard self.state.withLockedValue({ $0.authorityID }) == authorityID else { return }
+        try await self.rotate()
     }
 }
 

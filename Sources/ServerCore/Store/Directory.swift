@@ -224,10 +224,14 @@ package final class Directory: ChangeFeedConsumer {
 
     /// Opens the sync session of an agent: from now on it gets every change that concerns it.
     ///
-    /// - Parameter knownDigest: digest of the set the agent holds; the snapshot is left out when it is equal.
-    package func openSession(agent: SPIFFEID, knownDigest: [UInt8]) -> SyncSession {
+    /// - Parameters:
+    ///   - knownDigest: digest of the set the agent holds; the snapshot is left out when it is equal.
+    ///   - x509AuthorityID: of the authority that signed the agent's SVID.
+    package func openSession(
+        agent: SPIFFEID, knownDigest: [UInt8], x509AuthorityID: String? = nil
+    ) -> SyncSession {
         self.state.withLockedValue { state in
-            let session = SyncSession(agent: agent)
+            let session = SyncSession(agent: agent, x509AuthorityID: x509AuthorityID)
             let selectors = Set(state.nodes[agent]?.selectors ?? [])
             state.hub.add(
                 session, nodeSelectors: selectors, knownDigest: knownDigest, entries: state.entries,
@@ -248,6 +252,9 @@ package final class Directory: ChangeFeedConsumer {
             state.hub.flush(seq: state.seq, entries: state.entries)
         }
     }
+
+    /// The sessions that have not ended.
+    var sessions: [SyncSession] { self.state.withLockedValue { $0.hub.sessions } }
 
     /// How many agents hold a session.
     package var sessionCount: Int { self.state.withLockedValue { $0.hub.count } }

@@ -27,6 +27,9 @@ struct SyncHub {
 
     var count: Int { self.members.count }
 
+    /// Those that have not ended.
+    var sessions: [SyncSession] { self.members.values.map(\.session).filter { !$0.hasEnded } }
+
     /// The alias paths of a connected agent.
     func aliasPaths(of agent: SPIFFEID) -> Set<String>? {
         guard let key = self.byPath[agent.path]?.first else { return nil }

@@ -36,12 +36,43 @@ package final class SyncSession: Sendable {
         var hasNews = false
         var end: ServerError??
         var waiting: CheckedContinuation<SyncUpdate?, any Error>?
+        /// Sequence numbers of the own bundle, 0 when nothing was confirmed.
+        var heldBundle: UInt64 = 0
+        var replacedBundle: UInt64 = 0
     }
 
     package let agent: SPIFFEID
+    /// ID of the X.509 authority that signed the SVID with which the agent opened the session; nil when it is not
+    /// known.
+    package let x509AuthorityID: String?
     private let state = NIOLockedValueBox(State())
 
-    init(agent: SPIFFEID) { self.agent = agent }
+    init(agent: SPIFFEID, x509AuthorityID: String? = nil) {
+        self.agent = agent
+        self.x509AuthorityID = x509AuthorityID
+    }
+
+    /// The agent says that it has the own bundle with that sequence number and has handed it on.
+    ///
+    /// - Parameter isReplaced: whether it has also replaced all that rested on authorities tainted in it.
+    package func confirm(bundle sequenceNumber: UInt64, isReplaced: Bool) {
+        self.state.withLockedValue { state in
+            state.heldBundle = max(state.heldBundle, sequenceNumber)
+            if isReplaced { state.replacedBundle = max(state.replacedBundle, sequenceNumber) }
+        }
+    }
+
+    /// Whether the agent has confirmed the own bundle with that sequence number or a later one.
+    func holds(bundle sequenceNumber: UInt64) -> Bool {
+        self.state.withLockedValue { $0.heldBundle >= sequenceNumber }
+    }
+
+    /// Whether nothing of the agent's rests on authorities tainted in that bundle.
+    func hasReplaced(bundle sequenceNumber: UInt64) -> Bool {
+        self.state.withLockedValue { $0.replacedBundle >= sequenceNumber }
+    }
+
+    var hasEnded: Bool { self.state.withLockedValue { $0.end != nil } }
 
     /// The next update; waits until there is one.
     ///

@@ -36,7 +36,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
             throw ServerError(.invalidArgument, "agent version is longer than 255 bytes")
         }
         try await self.nodes.setVersion(hello.agentVersion, of: agent)
-        let session = self.directory.openSession(agent: agent, knownDigest: [UInt8](hello.digest))
+        let session = self.directory.openSession(
+            agent: agent, knownDigest: [UInt8](hello.digest), x509AuthorityID: call.x509AuthorityID)
         defer { self.directory.closeSession(session) }
         // A ban or an eviction between authorisation and the opened session must not slip through.
         try await self.nodes.authorize(agent, serial: serial, expiresAt: expiresAt)
@@ -86,6 +87,10 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
                         $0.bundles = .with {
                             $0.upserted = update.bundles.map { Wire.message($0) }
                             $0.removed = update.removedBundles.map(\.name)
+                            let own = update.bundles.first {
+                                $0.trustDomain == self.directory.trustDomain
+                            }
+                            $0.confirm = own?.sequenceNumber ?? 0
                         }
                     })
             }
@@ -149,6 +154,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         case .signJwt(let wanted): try await self.signJWT(wanted, agent: agent, outbox, call)
         case .signWit(let batch): try await self.signWIT(batch, agent: agent, outbox, call)
         case .resync: self.directory.resync(session)
+        case .bundleConfirmation(let confirmation):
+            session.confirm(bundle: confirmation.number, isReplaced: confirmation.replaced)
         case .hello: throw ServerError(.invalidArgument, "hello may be sent only once")
         case nil:
             throw ServerError(

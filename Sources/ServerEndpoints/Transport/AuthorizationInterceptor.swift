@@ -1,6 +1,7 @@
 package import GRPCCore
 import SPIFFEGRPC
 package import ServerCore
+import X509
 
 /// What the interceptor hands to the services: who was let through.
 package struct CallContext: ServerContext.TransportSpecific {
@@ -9,6 +10,11 @@ package struct CallContext: ServerContext.TransportSpecific {
     package let remoteIPAddress: String?
     /// Names the call in the log.
     package let requestID: String
+    /// The certificate that the caller showed, if any.
+    let leaf: Certificate?
+
+    /// ID of the X.509 authority that signed the caller's SVID; nil when there is none or it does not say.
+    var x509AuthorityID: String? { self.leaf?.authorityKeyID }
 }
 
 extension ServerContext {

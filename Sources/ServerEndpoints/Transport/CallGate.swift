@@ -50,8 +50,11 @@ package struct CallGate: Sendable {
             try await self.limits.wait(method: method, address: address)
         }
         if self.logsAccess { self.audit(method, requestID, authorized) }
+        var leaf: Certificate?
+        if case .tls(let verified?) = peer.peer { leaf = verified.leaf }
         return CallContext(
-            caller: authorized, remoteIPAddress: peer.remoteIPAddress, requestID: requestID)
+            caller: authorized, remoteIPAddress: peer.remoteIPAddress, requestID: requestID,
+            leaf: leaf)
     }
 
     /// The status for an error, which is logged when it is ours to explain.

@@ -42,6 +42,15 @@ package enum MethodPolicy {
             "spire.api.server.svid.v1.SVID", [.agent], "BatchNewX509SVID", "NewJWTSVID",
             "BatchNewWITSVID")
         add("spire.api.server.svid.v1.SVID", [.downstream], "NewDownstreamX509CA")
+        for kind in ["X509", "JWT", "WIT"] {
+            add(
+                "spire.api.server.localauthority.v1.LocalAuthority", operators,
+                "Get\(kind)AuthorityState", "Prepare\(kind)Authority", "Activate\(kind)Authority",
+                "Taint\(kind)Authority", "Revoke\(kind)Authority")
+        }
+        add(
+            "spire.api.server.localauthority.v1.LocalAuthority", operators,
+            "TaintX509UpstreamAuthority", "RevokeX509UpstreamAuthority")
         add("cygnet.sync.v1.Sync", [.agent], "Connect")
         add("grpc.health.v1.Health", [.local], "Check", "List", "Watch")
         return result

@@ -16,12 +16,14 @@ package struct ControlPlane: Sendable {
     package let bundles: BundleRegistry
     package let federation: FederationRegistry
     package let updater: FederationUpdater
+    package let authorities: AuthorityManager
     package let policy: CallerPolicy
 
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
         bundles: BundleRegistry, federation: FederationRegistry, updater: FederationUpdater,
         policy: CallerPolicy
+        authorities: AuthorityManager, policy: CallerPolicy
     ) {
         self.directory = directory
         self.entries = entries
@@ -30,6 +32,7 @@ package struct ControlPlane: Sendable {
         self.bundles = bundles
         self.federation = federation
         self.updater = updater
+        self.authorities = authorities
         self.policy = policy
     }
 }
@@ -100,6 +103,7 @@ package final class ServerEndpoint: Sendable {
             TrustDomainService(
                 registry: plane.federation, updater: plane.updater, directory: plane.directory),
             FederationService(updater: plane.updater, directory: plane.directory),
+            LocalAuthorityService(authorities: plane.authorities),
             svids,
         ]
         let sync = SyncService(

@@ -57,6 +57,8 @@ package enum ServerCommandLine {
                 JWTCommand.self, WITCommand.self, DiscoveryProviderCommand.self,
                 EntryCommand.self, AgentCommand.self, BundleCommand.self, FederationCommand.self,
                 X509Command.self, JWTCommand.self, WITCommand.self,
+                JWTCommand.self, WITCommand.self, LocalAuthorityCommand.self,
+                UpstreamAuthorityCommand.self,
             ],
             helpNames: .goHelp)
     }

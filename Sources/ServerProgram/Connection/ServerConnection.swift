@@ -42,6 +42,9 @@ struct ServerConnection: Sendable {
         .init(wrapping: self.client)
     }
     var health: Grpc_Health_V1_Health.Client<Transport> { .init(wrapping: self.client) }
+    var localAuthority: Spire_Api_Server_Localauthority_V1_LocalAuthority.Client<Transport> {
+        .init(wrapping: self.client)
+    }
     var svids: Spire_Api_Server_Svid_V1_SVID.Client<Transport> { .init(wrapping: self.client) }
 
     /// The options of every call: fail at once when nobody listens, and end in any case.

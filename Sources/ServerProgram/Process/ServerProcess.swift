@@ -141,7 +141,9 @@ package final class ServerProcess: Sendable {
         let authorities = AuthorityManager(
             trustDomain: trustDomain, settings: self.authoritySettings,
             keyManager: try self.keyManager(),
-            journal: store, bundles: store, recorder: records, logger: self.logger)
+            journal: store, bundles: store, recorder: records,
+            holders: ConnectedAgents(directory: directory, logger: self.logger),
+            logger: self.logger)
         try await authorities.start(ownBundle: directory.ownBundle)
 
         let issuer = try Issuer(
@@ -149,6 +151,7 @@ package final class ServerProcess: Sendable {
             recorder: records)
         let identity = ServerIdentity(issuer: issuer, logger: self.logger)
         try await identity.rotate()
+        authorities.add(identity)
 
         let nodes = NodeRegistry(
             directory: directory, store: store, issuer: issuer, logger: self.logger)
@@ -167,6 +170,7 @@ package final class ServerProcess: Sendable {
                 fetcher: EndpointBundleFetcher(
                     client: BundleEndpointClient(), bundles: knownBundles),
                 logger: self.logger),
+            authorities: authorities,
             policy: CallerPolicy(
                 methods: MethodPolicy.methods,
                 adminIDs: adminIDs,

@@ -1,0 +1,39 @@
+import ArgumentParser
+import ControlPlaneProto
+import GRPCCore
+import ServiceRuntime
+import SwiftProtobuf
+
+struct LocalAuthorityCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "localauthority", abstract: "This server's signing authorities.",
+        subcommands: [
+            LocalX509Command.self, LocalJWTCommand.self, LocalWITCommand.self,
+        ],
+        helpNames: .goHelp)
+}
+
+/// The flag `-authorityID` where an authority must be named.
+struct AuthorityIDFlag: ParsableArguments {
+    @Option(name: .go("authorityID"), parsing: .unconditional, help: "ID of the authority.")
+    var authorityID = ""
+
+    /// The ID.
+    func id(_ kind: AuthorityBlock.Kind) throws(CommandError) -> String {
+        guard self.authorityID.isEmpty else { return self.authorityID }
+        throw CommandError(
+            "an authority ID is required",
+            hints: ["find it: cygnet-server localauthority \(kind) show"])
+    }
+}
+
+extension CommandContext {
+    /// Prints what became of one authority.
+    func print<Response: ShapedMessage>(
+        _ response: Response, _ word: String, _ kind: AuthorityBlock.Kind,
+        _ state: AuthorityBlock.State, _ output: OutputFlags
+    ) throws {
+        if output.format == .json { return try self.printJSON(response) }
+        self.output(AuthorityBlock.text(word, kind, state))
+    }
+}
