@@ -428,7 +428,8 @@ let package = Package(
             path: "Examples/Documentation", swiftSettings: settings),
         // Not `greeter`: that is what the package of the article calls its target, and names are unique in a package graph.
         .executableTarget(
-            name: "five-minute-greeter", dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFEWorkloadAPI"],
+            name: "five-minute-greeter",
+            dependencies: ["SPIFFE", "SPIFFETLS", "SPIFFEWorkloadAPI"],
             path: "Examples/FiveMinutes", swiftSettings: settings),
         .testTarget(
             name: "DocumentationTests",

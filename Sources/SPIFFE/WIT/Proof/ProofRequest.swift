@@ -15,6 +15,16 @@ public struct ProofRequest: Sendable, Hashable {
             self.name = name
             self.value = value
         }
+
+        /// Whether this is the name, given in lower case. Makes no copy: each field is asked many times.
+        func isNamed(_ name: String) -> Bool {
+            self.name.utf8.count == name.utf8.count
+                && zip(self.name.utf8, name.utf8).allSatisfy { mine, wanted in
+                    mine == wanted
+                        || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(mine)
+                            && mine | 0x20 == wanted
+                }
+        }
     }
 
     /// How the request travels, as whoever sends or receives it knows; never guessed from the request.
@@ -79,12 +89,11 @@ public struct ProofRequest: Sendable, Hashable {
     ///
     /// - Parameter name: In lower case.
     func values(of name: String) -> [String] {
-        self.fields.filter { ProofRequest.lowercased($0.name).utf8.elementsEqual(name.utf8) }
-            .map { ProofRequest.trimmed($0.value) }
+        self.fields.filter { $0.isNamed(name) }.map { ProofRequest.trimmed($0.value) }
     }
 
     func has(_ name: String) -> Bool {
-        self.fields.contains { ProofRequest.lowercased($0.name).utf8.elementsEqual(name.utf8) }
+        self.fields.contains { $0.isNamed(name) }
     }
 
     /// The access token of `Authorization: Bearer …` or `DPoP …`; nil when there is none.

@@ -47,9 +47,7 @@ public final class WITSVIDAuthenticator: Sendable {
     /// HTTP message signature, which covers the body, and such signatures are accepted.
     public func needsBody(of fields: [ProofRequest.Field]) -> Bool {
         self.verifier.schemes.contains(.httpSignature)
-            && fields.contains {
-                ProofRequest.lowercased($0.name).utf8.elementsEqual("signature-input".utf8)
-            }
+            && fields.contains { $0.isNamed("signature-input") }
     }
 
     /// Says whose request this is. A good proof is used up by it, also when its sender may not pass.
