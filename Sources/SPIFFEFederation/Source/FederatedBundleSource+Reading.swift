@@ -9,14 +9,17 @@ extension FederatedBundleSource {
         }
     }
 
+    /// The X.509 authorities in ``bundle(for:)``.
     public func x509Bundle(for trustDomain: TrustDomain) -> X509Bundle? {
         self.bundle(for: trustDomain)?.x509Bundle
     }
 
+    /// The JWT authorities in ``bundle(for:)``.
     public func jwtBundle(for trustDomain: TrustDomain) -> JWTBundle? {
         self.bundle(for: trustDomain)?.jwtBundle
     }
 
+    /// The WIT authorities in ``bundle(for:)``.
     public func witBundle(for trustDomain: TrustDomain) -> WITBundle? {
         self.bundle(for: trustDomain)?.witBundle
     }

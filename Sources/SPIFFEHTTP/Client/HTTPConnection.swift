@@ -58,7 +58,7 @@ struct HTTPConnection: Sendable {
         let handshakes = NIOLockedValueBox<[ObjectIdentifier: EventLoopPromise<Void>]>([:])
         let channel: any Channel
         do {
-            channel = try await ClientBootstrap(group: eventLoop)
+            let connecting = ClientBootstrap(group: eventLoop)
                 .connectTimeout(TimeAmount(timeout))
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
@@ -84,7 +84,16 @@ struct HTTPConnection: Sendable {
                         try pipeline.addHandler(HTTPExchangeHandler())
                     }
                 }
-                .connect(host: origin.host, port: origin.port).get()
+                .connect(host: origin.host, port: origin.port)
+            let connected = eventLoop.makePromise(of: (any Channel).self)
+            connecting.cascade(to: connected)
+            channel = try await withTaskCancellationHandler {
+                try await connected.futureResult.get()
+            } onCancel: {
+                // An attempt cannot be called off; whatever comes of it is closed.
+                connected.fail(CancellationError())
+                connecting.whenSuccess { $0.close(promise: nil) }
+            }
         } catch {
             if let cause = setUp.withLockedValue({ $0 }) { throw cause }
             if case .connectTimeout? = error as? ChannelError {

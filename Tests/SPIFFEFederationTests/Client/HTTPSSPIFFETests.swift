@@ -125,7 +125,7 @@ import Testing
         }
     }
 
-    @Test("FED-15, FED-19: where an endpoint redirects to must have the same SPIFFE ID")
+    @Test("FED-19: where an endpoint redirects to must have the same SPIFFE ID")
     func redirection() async throws {
         let fixture = self.fixture
         try await self.withEndpoint { target in

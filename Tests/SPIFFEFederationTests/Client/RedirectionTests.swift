@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    @Test("FED-15, FED-19: the certificate of the target must name the target")
+    @Test("FED-19: the certificate of the target must name the target")
     func targetName() async throws {
         let fixture = self.fixture
         try await TestBundleServer.with(try fixture.webCertificate) { server in

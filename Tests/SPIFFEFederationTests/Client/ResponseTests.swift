@@ -120,7 +120,7 @@ import Testing
         }
     }
 
-    @Test("FED-14: the content type is not insisted on")
+    @Test("The content type is not insisted on")
     func contentType() async throws {
         let fixture = self.fixture
         try await TestBundleServer.with(try fixture.webCertificate) { server in
@@ -134,7 +134,7 @@ import Testing
     }
 
     @Test(
-        "BND-01, BND-02, BND-08, FED-13: what is no bundle is refused, naming endpoint and reason")
+        "BND-01, BND-02, BND-08: what is no bundle is refused, naming endpoint and reason")
     func notABundle() async throws {
         let fixture = self.fixture
         let cases: [(String, [UInt8], BundleError.Code?)] = [
@@ -174,7 +174,7 @@ import Testing
     }
 
     @Test(
-        "BND-03, BND-13, BND-15, BND-17, BND-18: what is odd but allowed is a bundle, with warnings"
+        "BND-03, BND-13, BND-15, BND-17: what is odd but allowed is a bundle, with warnings"
     )
     func oddBundles() async throws {
         let fixture = self.fixture
