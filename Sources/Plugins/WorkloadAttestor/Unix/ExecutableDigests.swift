@@ -1,5 +1,6 @@
 import CPeer
 import Crypto
+import Foundation
 import NIOConcurrencyHelpers
 import PluginAPI
 
