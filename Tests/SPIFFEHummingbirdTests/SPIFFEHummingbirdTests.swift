@@ -28,7 +28,7 @@ import Testing
     private func with(
         _ authorizer: Authorizer,
         clientCertificate: MTLSServerConfiguration.ClientCertificate = .required,
-        handshakeTimeout: Duration = .seconds(10),
+        idleTimeout: Duration? = .seconds(60), handshakeTimeout: Duration = .seconds(10),
         onRefused: (@Sendable (any Error) -> Void)? = nil,
         _ body: @escaping @Sendable (String) async throws -> Void
     ) async throws {
@@ -55,7 +55,8 @@ import Testing
             router: router,
             server: .spiffe(
                 svid: self.server, bundles: self.server, authorizer: authorizer,
-                clientCertificate: clientCertificate, handshakeTimeout: handshakeTimeout,
+                clientCertificate: clientCertificate, idleTimeout: idleTimeout,
+                handshakeTimeout: handshakeTimeout,
                 onRefused: onRefused),
             configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: 0)),
             onServerRunning: { port.yield($0.localAddress?.port ?? 0) }, logger: logger)

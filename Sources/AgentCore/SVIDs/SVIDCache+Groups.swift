@@ -81,7 +81,11 @@ extension SVIDCache {
                 return effects
             }
         }
-        self.settle(groupID, now, &effects)
+        if kind == .witSVIDs, self.groups[groupID]?.entries.isEmpty == false {
+            self.settleWIT(groupID, now, &effects, newcomer: id)
+        } else {
+            self.settle(groupID, now, &effects)
+        }
         if self.groups[groupID]?.isWaiting(id) == true {
             let wait =
                 self.isConnected

@@ -157,29 +157,50 @@ extension SVIDCache {
     }
 
     /// Tells a group's streams what they do not know yet, and asks for what is missing.
-    mutating func settleWIT(_ id: Int, _ now: Date, _ effects: inout Effects) {
+    ///
+    /// - Parameter newcomer: Only this stream: nothing has changed for the others.
+    mutating func settleWIT(
+        _ id: Int, _ now: Date, _ effects: inout Effects, newcomer: SubscriberID? = nil
+    ) {
         guard let group = self.groups[id] else { return }
-        var views: [WITView.Key: WITView] = [:]
+        var subscribers = group.subscribers
+        if let newcomer {
+            subscribers = group.subscribers[newcomer].map { [newcomer: $0] } ?? [:]
+        }
+        // Many streams ask for the same: it is worked out once for each thing that is asked for.
+        var outcomes: [SPIFFEID?: WITOutcome] = [:]
         var hasEnded = false
-        for (subscriber, state) in group.subscribers where state.kind == .witSVIDs {
-            let wanted = self.wantedWIT(subscriber, group)
-            if wanted.isEmpty {
+        for (subscriber, state) in subscribers where state.kind == .witSVIDs {
+            let wish = self.wit.streams[subscriber]?.spiffeID
+            let outcome = outcomes[wish] ?? self.witOutcome(wish, group, now)
+            outcomes[wish] = outcome
+            switch outcome {
+            case .end(let refusal):
                 hasEnded = true
-                self.endWIT(subscriber, id, .noIdentity, &effects)
-                continue
-            }
-            let (ready, pending) = self.prepareWIT(wanted, now)
-            if ready.isEmpty {
-                if pending == 0 {
-                    hasEnded = true
-                    self.endWIT(subscriber, id, .notIssuedYet, &effects)
-                }
-            } else if pending == 0 || state.isServed {
+                self.endWIT(subscriber, id, refusal, &effects)
+            case .wait: continue
+            case .view(let view, let isComplete):
                 // Who has nothing yet waits for all of its identities.
-                self.tellWIT(ready, subscriber, id, &views, &effects)
+                if isComplete || state.isServed { self.tellWIT(view, subscriber, id, &effects) }
             }
         }
         if hasEnded { self.releaseIfIdle(id) }
+    }
+
+    /// What streams of a group that ask for the same are to be told.
+    private enum WITOutcome {
+        case end(WorkloadRefusal)
+        case wait
+        /// `isComplete`: nothing more is to come for now.
+        case view(WITView, isComplete: Bool)
+    }
+
+    private mutating func witOutcome(_ wish: SPIFFEID?, _ group: Group, _ now: Date) -> WITOutcome {
+        let wanted = Self.wantedWIT(wish, group)
+        if wanted.isEmpty { return .end(.noIdentity) }
+        let (ready, pending) = self.prepareWIT(wanted, now)
+        if ready.isEmpty { return pending == 0 ? .end(.notIssuedYet) : .wait }
+        return .view(Self.witView(ready), isComplete: pending == 0)
     }
 
     /// The server has no authorities for WIT-SVIDs any more.
@@ -200,19 +221,19 @@ extension SVIDCache {
         _ subscriber: SubscriberID, _ id: Int, _ now: Date, _ effects: inout Effects
     ) {
         guard let group = self.groups[id] else { return }
-        let ready = self.prepareWIT(self.wantedWIT(subscriber, group), now).ready
+        let wanted = Self.wantedWIT(self.wit.streams[subscriber]?.spiffeID, group)
+        let ready = self.prepareWIT(wanted, now).ready
         if ready.isEmpty {
             self.endWIT(subscriber, id, .notIssuedYet, &effects)
             self.releaseIfIdle(id)
         } else {
-            var views: [WITView.Key: WITView] = [:]
-            self.tellWIT(ready, subscriber, id, &views, &effects)
+            self.tellWIT(Self.witView(ready), subscriber, id, &effects)
         }
     }
 
-    private func wantedWIT(_ subscriber: SubscriberID, _ group: Group) -> [AuthorizedEntry] {
-        guard let spiffeID = self.wit.streams[subscriber]?.spiffeID else { return group.entries }
-        return group.entries.filter { $0.spiffeID == spiffeID }
+    private static func wantedWIT(_ wish: SPIFFEID?, _ group: Group) -> [AuthorizedEntry] {
+        guard let wish else { return group.entries }
+        return group.entries.filter { $0.spiffeID == wish }
     }
 
     /// What is at hand, and how many are still to come.
@@ -235,20 +256,21 @@ extension SVIDCache {
         return (ready, pending)
     }
 
+    private static func witView(
+        _ ready: [(entry: AuthorizedEntry, record: WITState.Record)]
+    ) -> WITView {
+        WITView(
+            key: WITView.Key(
+                identities: ready.map(\.record.number),
+                hints: ready.map { Array($0.entry.hint.utf8) }),
+            identities: ready.map { WITView.Identity(svid: $0.record.svid, entry: $0.entry) })
+    }
+
     private mutating func tellWIT(
-        _ ready: [(entry: AuthorizedEntry, record: WITState.Record)], _ subscriber: SubscriberID,
-        _ id: Int, _ views: inout [WITView.Key: WITView], _ effects: inout Effects
+        _ view: WITView, _ subscriber: SubscriberID, _ id: Int, _ effects: inout Effects
     ) {
-        let key = WITView.Key(
-            identities: ready.map(\.record.number), hints: ready.map { Array($0.entry.hint.utf8) })
-        if self.wit.streams[subscriber]?.key == key { return }
-        let view =
-            views[key]
-            ?? WITView(
-                key: key,
-                identities: ready.map { WITView.Identity(svid: $0.record.svid, entry: $0.entry) })
-        views[key] = view
-        self.wit.streams[subscriber]?.key = key
+        if self.wit.streams[subscriber]?.key == view.key { return }
+        self.wit.streams[subscriber]?.key = view.key
         // It has had its first message.
         self.groups[id]?.subscribers[subscriber]?.bundleVersions = []
         effects.deliveries.append((subscriber, .wit(view)))

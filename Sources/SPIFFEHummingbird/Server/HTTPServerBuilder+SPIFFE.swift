@@ -1,4 +1,5 @@
 public import HummingbirdCore
+import NIOCore
 public import SPIFFE
 public import SPIFFETLS
 
@@ -21,24 +22,38 @@ extension HTTPServerBuilder {
     ///   - bundles: Whose clients are believed.
     ///   - authorizer: Which clients may connect; has no default on purpose.
     ///   - clientCertificate: `optional` for services whose callers show JWT-SVIDs.
-    ///   - configuration: Settings of HTTP/1.1. Without an `idleTimeout` a client that has shown who it is may keep a
-    ///     connection open without asking for anything.
+    ///   - configuration: Settings of HTTP/1.1. Its `idleTimeout` comes before the one of this function.
+    ///   - idleTimeout: How long a client may keep a connection open without saying or hearing anything; nil is as long
+    ///     as it likes.
     ///   - handshakeTimeout: How long a client may take to show who it is.
     ///   - onRefused: Told why a client was refused in the handshake, for a log. Must not block.
     public static func spiffe(
         svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
         clientCertificate: MTLSServerConfiguration.ClientCertificate = .required,
         configuration: HTTP1Channel.Configuration = .init(),
+        idleTimeout: Duration? = .seconds(60),
         handshakeTimeout: Duration = .seconds(10),
         onRefused: (@Sendable (any Error) -> Void)? = nil
     ) -> HTTPServerBuilder {
         let tls = MTLSServerConfiguration(
             svid: svid, bundles: bundles, authorizer: authorizer,
             applicationProtocols: ["http/1.1"], clientCertificate: clientCertificate)
+        let configuration = configuration.withIdleTimeout(idleTimeout)
         return HTTPServerBuilder { responder in
             SPIFFEChannel(
                 HTTP1Channel(responder: responder, configuration: configuration), tls: tls,
                 handshakeTimeout: handshakeTimeout, onRefused: onRefused)
         }
+    }
+}
+
+extension HTTP1Channel.Configuration {
+    /// The same with an idle timeout, unless there is one already.
+    func withIdleTimeout(_ timeout: Duration?) -> Self {
+        var configuration = self
+        if configuration.idleTimeout == nil {
+            configuration.idleTimeout = timeout.map { TimeAmount($0) }
+        }
+        return configuration
     }
 }

@@ -101,6 +101,22 @@ extension SVIDCache.Delivery {
 
 @Suite("SVID cache: WIT-SVIDs")
 struct SVIDCacheWITTests {
+    @Test("streams that ask for the same are told one and the same view, which is worked out once")
+    func shared() throws {
+        var bench = try WITBench(entries: [
+            try .make("a", ["unix:uid:1"], createdAt: 1),
+            try .make("b", ["unix:uid:1"], createdAt: 2),
+        ])
+        for _ in 0..<3 { _ = try bench.subscribe(.witSVIDs, "unix:uid:1") }
+        let told = try bench.sign().compactMap { $0.1.wit }
+        #expect(told.count == 3)
+        #expect(Set(told.map { ObjectIdentifier($0) }).count == 1)
+        // A newcomer is no news for the others.
+        let (id, effects) = try bench.subscribe(.witSVIDs, "unix:uid:1")
+        #expect(effects.deliveries.map(\.to) == [id])
+        #expect(effects.deliveries.first?.1.ids == ["a", "b"])
+    }
+
     @Test("WAPI-43, WAPI-44: one WIT-SVID for each identity, and none before all are there")
     func all() throws {
         var bench = try WITBench(entries: [
