@@ -155,6 +155,9 @@ let package = Package(
         .target(name: "WorkloadAPIProto", dependencies: [grpcCore, grpcProtobuf, protobuf]),
         .target(name: "ControlPlaneProto", dependencies: [grpcCore, grpcProtobuf, protobuf]),
 
+        // MARK: Engines
+        .target(name: "Transparency", dependencies: ["SPIFFE", crypto], swiftSettings: settings),
+
         // MARK: Plugins
         .target(
             name: "PluginAPI", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
@@ -242,6 +245,7 @@ let package = Package(
             name: "cygnet",
             dependencies: [
                 "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime",
+                "Transparency",
                 argumentParser,
                 logging, nioConcurrency,
             ],
@@ -317,6 +321,11 @@ let package = Package(
                 nioCore, nioPosix, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
+
+        // MARK: Tests of the engines
+        .testTarget(
+            name: "TransparencyTests", dependencies: ["Transparency", "SPIFFE", crypto],
+            exclude: ["Vectors"], swiftSettings: settings),
 
         // MARK: Tests of the SDK
         .testTarget(
