@@ -25,7 +25,7 @@ package struct LogFault: Error, Hashable, Sendable, CustomStringConvertible {
     package var description: String {
         switch self.place {
         case .checkpoint: "checkpoint: \(self.message)"
-        case .tile(let path): "tile \(path): \(self.message)"
+        case .tile(let path): "\(path): \(self.message)"
         case .leaf(let index): "leaf \(index): \(self.message)"
         case .leaves(let range) where range.count == 1: "leaf \(range.lowerBound): \(self.message)"
         case .leaves(let range):

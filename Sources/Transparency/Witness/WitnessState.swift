@@ -120,9 +120,8 @@ package struct WitnessState: Sendable {
         guard latest == acceptance.previous else { return .conflict(latest?.size ?? 0) }
         let note = try self.note(for: acceptance, signature: signature)
         let keys = self.logs[new.origin]?.keys ?? []
-        guard
-            let key = keys.first(where: { key in note.signatures.contains { $0.keyID == key.keyID }
-                })
+        let identifiers = note.signatures.map(\.keyID)
+        guard let key = keys.first(where: { identifiers.contains($0.keyID) })
         else { throw TransparencyError(.notSigned, "the log's signature was lost") }
         self.logs[new.origin]?.latest = try SignedCheckpoint(note, signedBy: key)
         return .cosigned(signature)

@@ -263,9 +263,10 @@ struct ProofBuilderTests {
         try ledger.publish()
         let signed = try SignedCheckpoint(ledger.writer.committed, signedBy: ledger.signer.key)
         for path in ["tile/0/000", "tile/0/002.p/88", "tile/1/000.p/2", "tile/entries/000"] {
-            for bytes in [nil, [], ledger.disk.files[path].map { [$0[0] ^ 1] + $0.dropFirst() }]
-                as [[UInt8]?]
-            {
+            var changed = try #require(ledger.disk.files[path])
+            changed[0] ^= 1
+            changed[changed.count - 1] ^= 1
+            for bytes in [nil, [], changed] as [[UInt8]?] {
                 var disk = ledger.disk
                 disk.files[path] = bytes
                 let builder = ProofBuilder(disk, checkpoint: signed)
