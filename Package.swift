@@ -164,6 +164,9 @@ let package = Package(
         .target(name: "WorkloadAPIProto", dependencies: [grpcCore, grpcProtobuf, protobuf]),
         .target(name: "ControlPlaneProto", dependencies: [grpcCore, grpcProtobuf, protobuf]),
 
+        // MARK: Engines
+        .target(name: "Transparency", dependencies: ["SPIFFE", crypto], swiftSettings: settings),
+
         // MARK: Plugins
         .target(
             name: "PluginAPI", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
@@ -255,6 +258,7 @@ let package = Package(
             name: "cygnet",
             dependencies: [
                 "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime",
+                "Transparency",
                 argumentParser,
                 logging, nioConcurrency,
             ],
@@ -336,6 +340,11 @@ let package = Package(
                 nioCore, nioPosix, nioSSL, nioConcurrency,
             ],
             swiftSettings: settings),
+
+        // MARK: Tests of the engines
+        .testTarget(
+            name: "TransparencyTests", dependencies: ["Transparency", "SPIFFE", crypto],
+            exclude: ["Vectors"], swiftSettings: settings),
 
         // MARK: Tests of the SDK
         .testTarget(

@@ -46,5 +46,12 @@ let package = Package(
             dependencies: ["SPIFFE", "WorkloadAPIAddress", "CLibFuzzer", crypto, x509],
             swiftSettings: settings,
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
+        .target(
+            name: "Transparency", dependencies: ["SPIFFE", crypto], exclude: ["README.md"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "FuzzTransparency", dependencies: ["Transparency", "SPIFFE", "CLibFuzzer"],
+            swiftSettings: settings,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
     ]
 )

@@ -9,7 +9,7 @@ struct Program: AsyncParsableCommand {
         commandName: "cygnet",
         abstract: "Identities for agents and other programs.",
         version: ProgramVersion.current,
-        subcommands: [UpCommand.self, ExecCommand.self])
+        subcommands: [UpCommand.self, ExecCommand.self, LedgerCommand.self])
 
     static func main() async {
         do {

@@ -1,0 +1,30 @@
+import CLibFuzzer
+
+/// libFuzzer calls the closure with one input after the other; whatever is wrong stops the program. The first
+/// byte says which parser reads the rest.
+@main
+enum Main {
+    static func main() {
+        var count = CommandLine.argc
+        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
+        _ = LLVMFuzzerRunDriver(&count, &arguments) { bytes, count in
+            guard count > 0, let bytes else { return 0 }
+            let parser = Parser.all[Int(bytes[0]) % Parser.all.count]
+            parser.read([UInt8](UnsafeBufferPointer(start: bytes + 1, count: count - 1)))
+            return 0
+        }
+    }
+}
+
+/// A parser of bytes from outside, with what must hold for whatever it accepts.
+struct Parser: Sendable {
+    let read: @Sendable ([UInt8]) -> Void
+
+    /// The numbers are part of the kept inputs: new parsers come last.
+    static let all: [Parser] = [
+        Parser(read: Files.note), Parser(read: Files.checkpoint), Parser(read: Files.key),
+        Parser(read: Files.path), Parser(read: Files.entries), Parser(read: Files.proof),
+        Parser(read: Files.json), Parser(read: Files.leaf), Parser(read: Files.request),
+        Parser(read: Files.journal), Parser(read: Files.time),
+    ]
+}
