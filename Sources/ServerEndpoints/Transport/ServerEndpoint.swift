@@ -22,7 +22,6 @@ package struct ControlPlane: Sendable {
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
         bundles: BundleRegistry, federation: FederationRegistry, updater: FederationUpdater,
-        policy: CallerPolicy
         authorities: AuthorityManager, policy: CallerPolicy
     ) {
         self.directory = directory

@@ -1,6 +1,7 @@
 import CPeer
 import Crypto
-import Foundation
+import CoreFoundation
+import Crypto
 import NIOConcurrencyHelpers
 import PluginAPI
 
