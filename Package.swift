@@ -287,8 +287,8 @@ let package = Package(
         .testTarget(
             name: "ServerProgramTests",
             dependencies: [
-                "ServerProgram", "ServiceRuntime", "ControlPlaneProto", protobuf, logging,
-                argumentParser, nioConcurrency,
+                "ServerProgram", "ServerCore", "ServiceRuntime", "SPIFFE", "ControlPlaneProto",
+                protobuf, logging, argumentParser, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(
