@@ -125,8 +125,7 @@ let package = Package(
         .target(
             name: "SPIFFEFederation",
             dependencies: [
-                "SPIFFE", "SPIFFETLS", "SPIFFEHTTP", nioCore, nioPosix, nioHTTP1, nioSSL,
-                nioConcurrency,
+                "SPIFFE", "SPIFFETLS", "SPIFFEHTTP", nioCore, nioPosix, nioHTTP1, nioConcurrency,
             ],
             swiftSettings: settings),
         .target(

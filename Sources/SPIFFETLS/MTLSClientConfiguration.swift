@@ -8,6 +8,7 @@ public struct MTLSClientConfiguration: Sendable {
     private let identity: TLSIdentity?
     private let verifier: TLSPeerVerifier
     private let applicationProtocols: [String]
+    private let acceptsBundleEndpoints: Bool
 
     /// - Parameters:
     ///   - svid: Who this client is; asked at each connection.
@@ -21,6 +22,7 @@ public struct MTLSClientConfiguration: Sendable {
         self.identity = TLSIdentity(svid)
         self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: authorizer)
         self.applicationProtocols = applicationProtocols
+        self.acceptsBundleEndpoints = false
     }
 
     /// A client that presents no certificate and verifies the server only: it has no identity yet, or shows it in
@@ -37,6 +39,20 @@ public struct MTLSClientConfiguration: Sendable {
         self.identity = nil
         self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: authorizer)
         self.applicationProtocols = applicationProtocols
+        self.acceptsBundleEndpoints = false
+    }
+
+    /// A client of one bundle endpoint with the profile `https_spiffe`: presents no certificate, and accepts TLS 1.2
+    /// as well, which SPIFFE Federation §5 lets such servers speak.
+    ///
+    /// - Parameters:
+    ///   - endpointSPIFFEID: Who the server must be.
+    ///   - bundles: Has the newest bundle of that ID's trust domain; asked at each connection.
+    package init(bundleEndpoint endpointSPIFFEID: SPIFFEID, bundles: any X509BundleSource) {
+        self.identity = nil
+        self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: .exactly(endpointSPIFFEID))
+        self.applicationProtocols = ["http/1.1"]
+        self.acceptsBundleEndpoints = true
     }
 
     /// The handler for one connection to be made.
@@ -60,6 +76,12 @@ public struct MTLSClientConfiguration: Sendable {
     package func makeContext() throws -> NIOSSLContext {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.setSPIFFEDefaults(self.applicationProtocols)
+        if self.acceptsBundleEndpoints {
+            configuration.setBundleEndpointDefaults()
+            configuration.verifySignatureAlgorithms?.append(contentsOf: [
+                .rsaPkcs1Sha256, .rsaPkcs1Sha384, .rsaPkcs1Sha512,
+            ])
+        }
         if let (chain, key) = try self.identity?.current() {
             configuration.certificateChain = chain
             configuration.privateKey = key

@@ -84,6 +84,15 @@ import Testing
         }
     }
 
+    @Test("Of a name's addresses one is enough")
+    func severalAddresses() async throws {
+        try await TestHTTPServer.with(self.server, authorizer: .allowingAny) { server in
+            // Where `localhost` is ::1 as well, nobody listens there.
+            let response = try await self.client().get("https://localhost:\(server.port)/")
+            #expect(response.peer.id == self.serverID)
+        }
+    }
+
     @Test("A client that is refused, or has no identity, hears of it")
     func refusedClient() async throws {
         try await TestHTTPServer.with(self.server, authorizer: .exactly(self.serverID)) { server in

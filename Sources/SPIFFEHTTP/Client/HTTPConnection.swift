@@ -21,46 +21,89 @@ struct HTTPConnection: Sendable {
     ) async throws -> HTTPConnection {
         let place = "\(origin.host):\(origin.port)"
         let learnt = NIOLockedValueBox<Result<VerifiedX509SVID, any Error>?>(nil)
-        let identity = NIOLockedValueBox<(any Error)?>(nil)
+        let channel = try await self.open(origin, timeout: timeout, group: group) {
+            do {
+                return try tls.makeHandler(
+                    onVerified: { peer in learnt.withLockedValue { $0 = .success(peer) } },
+                    onRefused: { error in learnt.withLockedValue { $0 = .failure(error) } })
+            } catch {
+                throw SPIFFEHTTPError(.noIdentity, "there is no X509-SVID for \(place)", error)
+            }
+        } refusal: { _ in
+            guard case .failure(let refusal) = learnt.withLockedValue({ $0 }) else { return nil }
+            return SPIFFEHTTPError(.refusedServer, "the server at \(place) is refused", refusal)
+        }
+        // Verification comes before the end of the handshake, and a server always has a certificate.
+        guard case .success(let peer) = learnt.withLockedValue({ $0 }) else {
+            channel.close(promise: nil)
+            throw SPIFFEHTTPError(.connection, "the server at \(place) showed no X509-SVID")
+        }
+        return HTTPConnection(origin: origin, channel: channel, peer: peer, openedAt: .now())
+    }
+
+    /// Connects, with the TLS that the handler stands for.
+    ///
+    /// - Parameters:
+    ///   - makeHandler: Called once, on the event loop; what it throws is thrown.
+    ///   - refusal: Says whether a handshake has failed because of who the server is.
+    static func open(
+        _ origin: HTTPSURL.Origin, timeout: Duration, group: any EventLoopGroup,
+        makeHandler: @escaping @Sendable () throws -> NIOSSLClientHandler,
+        refusal: (any Error) -> SPIFFEHTTPError?
+    ) async throws -> any Channel {
+        let place = "\(origin.host):\(origin.port)"
+        let setUp = NIOLockedValueBox<(any Error)?>(nil)
         let eventLoop = group.next()
-        let handshake = eventLoop.makePromise(of: Void.self)
+        // A name may have several addresses, and an attempt at one of them fails while another one succeeds.
+        let handshakes = NIOLockedValueBox<[ObjectIdentifier: EventLoopPromise<Void>]>([:])
         let channel: any Channel
         do {
-            channel = try await ClientBootstrap(group: eventLoop)
+            let connecting = ClientBootstrap(group: eventLoop)
                 .connectTimeout(TimeAmount(timeout))
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         let handler: NIOSSLClientHandler
                         do {
-                            handler = try tls.makeHandler(
-                                onVerified: { peer in
-                                    learnt.withLockedValue { $0 = .success(peer) }
-                                },
-                                onRefused: { error in
-                                    learnt.withLockedValue { $0 = .failure(error) }
-                                })
+                            handler = try makeHandler()
                         } catch {
-                            identity.withLockedValue { $0 = error }
+                            setUp.withLockedValue { $0 = error }
                             throw error
                         }
                         let pipeline = channel.pipeline.syncOperations
                         try pipeline.addHandler(handler)
-                        try pipeline.addHandler(HTTPHandshakeHandler(handshake))
+                        let promise = channel.eventLoop.makePromise(of: Void.self)
+                        handshakes.withLockedValue { $0[ObjectIdentifier(channel)] = promise }
+                        do {
+                            try pipeline.addHandler(HTTPHandshakeHandler(promise))
+                        } catch {
+                            promise.fail(error)
+                            throw error
+                        }
                         try pipeline.addHTTPClientHandlers()
                         try pipeline.addHandler(HTTPExchangeHandler())
                     }
                 }
-                .connect(host: origin.host, port: origin.port).get()
-        } catch {
-            handshake.fail(error)
-            if let cause = identity.withLockedValue({ $0 }) {
-                throw SPIFFEHTTPError(.noIdentity, "there is no X509-SVID for \(place)", cause)
+                .connect(host: origin.host, port: origin.port)
+            let connected = eventLoop.makePromise(of: (any Channel).self)
+            connecting.cascade(to: connected)
+            channel = try await withTaskCancellationHandler {
+                try await connected.futureResult.get()
+            } onCancel: {
+                // An attempt cannot be called off; whatever comes of it is closed.
+                connected.fail(CancellationError())
+                connecting.whenSuccess { $0.close(promise: nil) }
             }
+        } catch {
+            if let cause = setUp.withLockedValue({ $0 }) { throw cause }
             if case .connectTimeout? = error as? ChannelError {
                 throw SPIFFEHTTPError(.timedOut, "connecting to \(place) took too long")
             }
             throw SPIFFEHTTPError(.connection, "cannot connect to \(place)", error)
+        }
+        guard let handshake = handshakes.withLockedValue({ $0[ObjectIdentifier(channel)] }) else {
+            channel.close(promise: nil)
+            throw SPIFFEHTTPError(.connection, "cannot connect to \(place)")
         }
         let timer = eventLoop.scheduleTask(in: TimeAmount(timeout)) {
             handshake.fail(
@@ -77,17 +120,36 @@ struct HTTPConnection: Sendable {
         } catch {
             channel.close(promise: nil)
             if error is SPIFFEHTTPError { throw error }
-            if case .failure(let refusal) = learnt.withLockedValue({ $0 }) {
-                throw SPIFFEHTTPError(.refusedServer, "the server at \(place) is refused", refusal)
-            }
+            if let refusal = refusal(error) { throw refusal }
             throw SPIFFEHTTPError(.connection, "the TLS handshake with \(place) failed", error)
         }
-        // Verification comes before the end of the handshake, and a server always has a certificate.
-        guard case .success(let peer) = learnt.withLockedValue({ $0 }) else {
+        return channel
+    }
+
+    /// Sends a request and waits for the whole response.
+    ///
+    /// - Throws: ``SPIFFEHTTPError``, ``HTTPConnectionError`` or `CancellationError`; then the channel is closed.
+    static func exchange(
+        _ channel: any Channel, _ head: HTTPRequestHead, _ body: [UInt8],
+        limits: SPIFFEHTTPClient.Limits
+    ) async throws -> HTTPExchange.Result {
+        let promise = channel.eventLoop.makePromise(of: HTTPExchange.Result.self)
+        let exchange = HTTPExchange(
+            head: head, body: body, maximumResponseBytes: limits.maximumResponseBytes,
+            timeout: TimeAmount(limits.responseTimeout), promise: promise)
+        do {
+            return try await withTaskCancellationHandler {
+                channel.writeAndFlush(exchange).whenFailure { promise.fail($0) }
+                return try await promise.futureResult.get()
+            } onCancel: {
+                channel.close(promise: nil)
+            }
+        } catch {
             channel.close(promise: nil)
-            throw SPIFFEHTTPError(.connection, "the server at \(place) showed no X509-SVID")
+            try Task.checkCancellation()
+            if error is SPIFFEHTTPError || error is HTTPConnectionError { throw error }
+            throw HTTPConnectionError(error, cameBeforeResponse: true)
         }
-        return HTTPConnection(origin: origin, channel: channel, peer: peer, openedAt: .now())
     }
 }
 

@@ -107,7 +107,7 @@ public final class SPIFFEHTTPClient: Sendable {
         }
     }
 
-    private static func head(
+    static func head(
         _ request: Request, _ url: HTTPSURL, _ given: HTTPHeaders
     ) -> HTTPRequestHead {
         var headers = given
@@ -143,30 +143,14 @@ public final class SPIFFEHTTPClient: Sendable {
         _ head: HTTPRequestHead, _ body: [UInt8], _ connection: HTTPConnection
     ) async throws -> Response {
         let channel = connection.channel
-        let promise = channel.eventLoop.makePromise(of: HTTPExchange.Result.self)
-        let exchange = HTTPExchange(
-            head: head, body: body, maximumResponseBytes: self.limits.maximumResponseBytes,
-            timeout: TimeAmount(self.limits.responseTimeout), promise: promise)
-        do {
-            let result = try await withTaskCancellationHandler {
-                channel.writeAndFlush(exchange).whenFailure { promise.fail($0) }
-                return try await promise.futureResult.get()
-            } onCancel: {
-                channel.close(promise: nil)
-            }
-            if result.isReusable {
-                self.pool.release(connection)
-            } else {
-                channel.close(promise: nil)
-            }
-            return Response(
-                status: result.head.status, headers: result.head.headers, body: result.body,
-                peer: connection.peer)
-        } catch {
+        let result = try await HTTPConnection.exchange(channel, head, body, limits: self.limits)
+        if result.isReusable {
+            self.pool.release(connection)
+        } else {
             channel.close(promise: nil)
-            try Task.checkCancellation()
-            if error is SPIFFEHTTPError || error is HTTPConnectionError { throw error }
-            throw HTTPConnectionError(error, cameBeforeResponse: true)
         }
+        return Response(
+            status: result.head.status, headers: result.head.headers, body: result.body,
+            peer: connection.peer)
     }
 }
