@@ -281,13 +281,16 @@ let package = Package(
 
         // MARK: Tests of command line and configuration
         .testTarget(
-            name: "ServiceRuntimeTests", dependencies: ["ServiceRuntime", logging],
+            name: "ServiceRuntimeTests",
+            dependencies: ["ServiceRuntime", logging, nioCore, nioPosix],
             swiftSettings: settings),
         .testTarget(
             name: "ServerProgramTests",
             dependencies: [
-                "ServerProgram", "ServerCore", "ServiceRuntime", "SPIFFE", "ControlPlaneProto",
-                protobuf, logging, argumentParser, nioConcurrency,
+                "ServerProgram", "ServerCore", "ServiceRuntime", "SPIFFE", "SPIFFEWorkloadAPI",
+                "ControlPlaneProto",
+                protobuf, logging,
+                argumentParser, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(
@@ -323,6 +326,7 @@ let package = Package(
             dependencies: [
                 "ServerTestSupport", "ServerEndpoints", "ServerCore", "ServerStore",
                 "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "PluginAPI",
+                "ServiceRuntime",
                 grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
                 nioCore, nioPosix, nioSSL, nioConcurrency,
             ],

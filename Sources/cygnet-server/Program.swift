@@ -2,7 +2,8 @@ import Foundation
 import ServerProgram
 import ServiceRuntime
 
-/// The control plane of one trust domain. Started as `spire-server` it is the same program.
+/// The control plane of one trust domain. Started as `spire-server` it is the same program, started as
+/// `oidc-discovery-provider` it is that one.
 @main
 enum Program {
     static func main() async {

@@ -13,10 +13,11 @@ package struct DiscoveryEndpoint: Sendable {
     ///   - place: Where to listen.
     ///   - limits: What clients may take up.
     ///   - certificate: What the endpoint shows; nil serves without TLS.
+    ///   - logsRequests: Whether each request is a line of the log, at level debug.
     package init(
         _ site: DiscoverySite, keys source: any DiscoveryKeySource, place: DocumentListener.Place,
         limits: DocumentLimits = DocumentLimits(), certificate: (any ServingCertificate)?,
-        logger: Logger
+        logsRequests: Bool = false, logger: Logger
     ) {
         let routes = DiscoveryRoutes(site, keys: source, isEncrypted: certificate != nil)
         var makeTLSHandler: (@Sendable () throws -> any ChannelHandler)?
@@ -25,7 +26,16 @@ package struct DiscoveryEndpoint: Sendable {
             purpose: "OpenID Connect discovery", place: place, limits: limits,
             makeTLSHandler: makeTLSHandler, logger: logger
         ) { request in
-            routes.response(to: request)
+            let response = routes.response(to: request)
+            if logsRequests {
+                logger.debug(
+                    "request",
+                    metadata: [
+                        "path": "\(quoted(request.path))", "host": "\(quoted(request.host ?? ""))",
+                        "status": "\(response?.status ?? 404)",
+                    ])
+            }
+            return response
         }
     }
 

@@ -6,6 +6,9 @@ package enum ServerCommandLine {
     /// What the commands that need a whole server call; set while one runs.
     @TaskLocal static var actions: Actions?
 
+    /// The name of SPIRE's separate program for discovery, and of the command that is the same.
+    static let discoveryProviderName = "oidc-discovery-provider"
+
     /// See ``main(arguments:program:run:validate:)``.
     struct Actions: Sendable {
         let run: @Sendable (ServerConfiguration) async throws -> Void
@@ -25,6 +28,9 @@ package enum ServerCommandLine {
         run: @escaping @Sendable (ServerConfiguration) async throws -> Void,
         validate: @escaping @Sendable (ServerConfiguration) async throws -> [String] = { _ in [] }
     ) async -> Int32 {
+        let arguments =
+            program == Self.discoveryProviderName && !Self.asksForVersion(arguments)
+            ? [Self.discoveryProviderName] + arguments : arguments
         let runner = CommandRunner(
             program: program, version: ProgramVersion.current,
             switches: [
@@ -37,6 +43,10 @@ package enum ServerCommandLine {
         }
     }
 
+    private static func asksForVersion(_ arguments: [String]) -> Bool {
+        arguments.first == "-version" || arguments.first == "--version"
+    }
+
     struct RootCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "cygnet-server",
@@ -44,7 +54,7 @@ package enum ServerCommandLine {
             subcommands: [
                 RunCommand.self, ValidateCommand.self, HealthcheckCommand.self, TokenCommand.self,
                 EntryCommand.self, AgentCommand.self, BundleCommand.self, FederationCommand.self,
-                X509Command.self, JWTCommand.self, WITCommand.self,
+                X509Command.self, JWTCommand.self, WITCommand.self, DiscoveryProviderCommand.self,
             ],
             helpNames: .goHelp)
     }

@@ -60,7 +60,13 @@ struct ServerConnection: Sendable {
         _ flags: ServerSocketFlags,
         _ body: @Sendable (ServerConnection) async throws -> Result
     ) async throws -> Result {
-        let path = try flags.resolve()
+        try await Self.with(socketPath: try flags.resolve(), body)
+    }
+
+    /// Connects to the local API at that path, runs the body and disconnects; rules as ``with(_:_:)``.
+    static func with<Result: Sendable>(
+        socketPath path: String, _ body: @Sendable (ServerConnection) async throws -> Result
+    ) async throws -> Result {
         do {
             return try await withGRPCClient(
                 transport: try HTTP2ClientTransport.Posix(

@@ -120,6 +120,11 @@ final class DocumentConnection: ChannelInboundHandler {
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        if !context.channel.isWritable {
+            // Many answers at once: the kernel may still take them. If not, somebody asks on without reading.
+            context.flush()
+            guard context.channel.isWritable else { return context.close(promise: nil) }
+        }
         guard let request = DocumentRequest(head) else {
             return self.refuse(.refusal(400, "a request names a path and one host"), context)
         }
@@ -157,14 +162,7 @@ final class DocumentConnection: ChannelInboundHandler {
         response.write(
             to: &buffer, date: self.clock.text, isUnchanged: isUnchanged, withBody: withBody,
             closes: closes)
-        guard closes else {
-            context.write(self.wrapOutboundOut(buffer), promise: nil)
-            guard !context.channel.isWritable else { return }
-            // Many answers at once: the kernel may still take them. If not, nobody reads.
-            context.flush()
-            if !context.channel.isWritable { context.close(promise: nil) }
-            return
-        }
+        guard closes else { return context.write(self.wrapOutboundOut(buffer), promise: nil) }
         self.isClosing = true
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }

@@ -4,6 +4,12 @@ package import NIOCore
 import NIOHTTP1
 import NIOPosix
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 /// Finds the answer to a request; nil when there is nothing at its path.
 ///
 /// Called on an event loop, so it must not wait.
@@ -81,6 +87,7 @@ package struct DocumentListener: Sendable {
             listener.close(promise: nil)
         }
         connections.closeAll()
+        if case .unixSocket(let path, _) = self.place { unlink(path) }
     }
 
     private func address(port: Int) -> String {

@@ -56,7 +56,11 @@ def body(s):
         file.write(energy.ok("bundle", "show", "-format", "spiffe"))
 
     def bundles(workload):
-        got = workload.run("stock_spiffe.py", agent.address, "spiffe://transport.test/audience")
+        """The trust domains that a workload has bundles of; none while it has no identity."""
+        try:
+            got = workload.run("stock_spiffe.py", agent.address, "spiffe://transport.test/audience")
+        except (AssertionError, ValueError):
+            return []
         return sorted(got.get("x509_bundles") or [])
 
     with s.check("an entry cannot federate with a stranger"):
