@@ -281,6 +281,28 @@ int cygnet_process_executable(int32_t pid, cygnet_executable *file, char *path, 
 #endif
 }
 
+int cygnet_read_file_facts(int descriptor, cygnet_file_facts *facts) {
+    struct stat found;
+    if (fstat(descriptor, &found) != 0) {
+        return -errno;
+    }
+#ifdef __APPLE__
+    struct timespec modified = found.st_mtimespec, changed = found.st_ctimespec;
+#else
+    struct timespec modified = found.st_mtim, changed = found.st_ctim;
+#endif
+    *facts = (cygnet_file_facts){
+        .device = (uint64_t)found.st_dev,
+        .inode = (uint64_t)found.st_ino,
+        .size = (int64_t)found.st_size,
+        .modified_seconds = (int64_t)modified.tv_sec,
+        .modified_nanoseconds = (int64_t)modified.tv_nsec,
+        .changed_seconds = (int64_t)changed.tv_sec,
+        .changed_nanoseconds = (int64_t)changed.tv_nsec,
+    };
+    return 0;
+}
+
 int cygnet_open_process_executable(int32_t pid) {
 #ifdef __linux__
     char path[48];

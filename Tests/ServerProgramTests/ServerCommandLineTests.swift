@@ -78,6 +78,19 @@ struct Outcome: Sendable {
         ["entry", "show", "-output", "yaml"], ["jwt", "mint", "-ttl", "1d"], ["wit", "mint"],
         ["wit", "mint", "-spiffeID", "spiffe://a/b", "-signingAlgorithm", "EdDSA"],
         ["wit", "mint", "-spiffeID", "spiffe://a/b", "-keyType", "ec-p384"],
+        ["federation", "create"], ["federation", "show"], ["federation", "delete"],
+        ["federation", "refresh"], ["bundle", "set"], ["bundle", "delete"],
+        ["bundle", "delete", "-id", "b.test", "-mode", "purge"],
+        ["bundle", "set", "-id", "b.test", "-path", "/nonexistent"],
+        ["federation", "create", "-data", "-", "-trustDomain", "b.test"],
+        [
+            "federation", "create", "-trustDomain", "b.test", "-bundleEndpointURL", "https://b",
+            "-bundleEndpointProfile", "web",
+        ],
+        [
+            "federation", "create", "-trustDomain", "b.test", "-bundleEndpointURL", "https://b",
+            "-bundleEndpointProfile", "https_spiffe",
+        ],
         ["wit", "mint", "-spiffeID", "spiffe://a/b", "-signingAlgorithm", "RS256"],
     ])
     func refusesBadFlags(_ arguments: [String]) async {
@@ -104,6 +117,70 @@ struct Outcome: Sendable {
             try WITMintCommand.json(privateKey: #"{"d":"x"}"#, svid: svid)
                 == #"{"private_key":"{\"d\":\"x\"}","svid":{"expires_at":"0","hint":"","issued_at":"0","token":"a.b.c"}}"#
         )
+    }
+
+    @Test func readsRelationshipsFromAFile() throws {
+        func read(_ text: String) throws -> [Spire_Api_Types_FederationRelationship] {
+            try RelationshipInput.read(
+                try ConfigurationDocument(parsing: Array(text.utf8), file: "data.json"))
+        }
+        let found = try read(
+            """
+            {"federationRelationships": [
+              {"trustDomain": "b.test", "bundleEndpointURL": "https://b.test",
+               "bundleEndpointProfile": "https_web"},
+              {"trustDomain": "c.test", "bundleEndpointURL": "https://c.test",
+               "bundleEndpointProfile": "https_spiffe", "endpointSPIFFEID": "spiffe://c.test/x",
+               "trustDomainBundle": {"keys": [], "spiffe_sequence": 9007199254740993},
+               "trustDomainBundleFormat": "spiffe"}]}
+            """)
+        #expect(found.map(\.trustDomain) == ["b.test", "c.test"])
+        #expect(found[0].bundleEndpointProfile == .httpsWeb(.init()))
+        #expect(!found[0].hasTrustDomainBundle)
+        #expect(found[1].httpsSpiffe.endpointSpiffeID == "spiffe://c.test/x")
+        #expect(found[1].trustDomainBundle.sequenceNumber == 9_007_199_254_740_993)
+        for bad in [
+            "{}", "{\"federationRelationships\": [{}]}",
+            "{\"federationRelationships\": [{\"trustDomain\": \"b.test\"}]}",
+            "{\"federationRelationship\": []}",
+        ] {
+            #expect(throws: (any Error).self, "\(bad)") { try read(bad) }
+        }
+    }
+
+    @Test func writesRelationshipsAsScriptsReadThem() throws {
+        let relationship = Spire_Api_Types_FederationRelationship.with {
+            $0.trustDomain = "b.test"
+            $0.bundleEndpointURL = "https://b.test"
+            $0.httpsSpiffe = .with { $0.endpointSpiffeID = "spiffe://b.test/x" }
+        }
+        #expect(
+            RelationshipBlock.text(relationship)
+                == """
+                Trust domain              : b.test
+                Bundle endpoint URL       : https://b.test
+                Bundle endpoint profile   : https_spiffe
+                Endpoint SPIFFE ID        : spiffe://b.test/x
+
+                """)
+        #expect(
+            try CommandContext.json(relationship)
+                == #"{"bundle_endpoint_url":"https://b.test","https_spiffe":{"endpoint_spiffe_id":"spiffe://b.test/x"},"trust_domain":"b.test"}"#
+        )
+        let status = PartnerStatusBlock.text(
+            .with {
+                $0.trustDomain = "b.test"
+                $0.lastSuccess = 40
+                $0.hasBundle_p = true
+                $0.sequenceNumber = 7
+                $0.lastError = "away\n"
+                $0.failures = 2
+                $0.nextAttempt = 160
+            }, now: 100)
+        #expect(status.contains("Sequence number           : 7\n"))
+        #expect(status.contains("Age                       : 1m0s\n"))
+        #expect(status.contains("Next attempt              : in 1m0s\n"))
+        #expect(status.contains("Last error                : away\\u{a}\n"))
     }
 
     @Test func takesGoSpellings() throws {

@@ -1,4 +1,6 @@
 import Logging
+import SPIFFE
+import ServerCore
 import ServiceRuntime
 import Testing
 
@@ -85,8 +87,6 @@ import Testing
         ("server { experimental { wit_key_type = \"ed25519\" } }", "\"ec-p256\""),
         ("server { federation { } bind_port = 1 bind_port = 2 }", "appeared before"),
         (
-            "server { federation { federates_with \"a\" { bundle_endpoint_url = \"b\" } } }",
-            "not supported yet: \"federates_with\" of server.federation"
             "server { federation { federates_wiht \"b.test\" { } } }",
             "did you mean \"federates_with\"?"
         ),
@@ -117,6 +117,95 @@ import Testing
         let whole = text.contains("plugins") ? text : text + plugins
         let error = #expect(throws: ConfigurationError.self) { try self.load(whole) }
         #expect(error?.message.contains(part) == true, "\(error as Any)")
+    }
+
+    private static func partner(_ body: String, _ name: String = "b.test") -> String {
+        self.minimal.replacing(
+            "server {",
+            with: "server { federation { federates_with \"\(name)\" { \(body) } }\n",
+            maxReplacements: 1)
+    }
+
+    @Test("FED-01, FED-04: partners of both profiles are read") func readsPartners() throws {
+        let web =
+            "bundle_endpoint_url = \"https://b.test/x\" bundle_endpoint_profile \"https_web\" {}"
+        let one = try #require(try self.load(Self.partner(web)).federation.partners.first)
+        #expect(one.trustDomain.name == "b.test" && one.relationship.profileName == "https_web")
+        #expect(one.relationship.bundleEndpointURL == "https://b.test/x")
+        #expect(one.bootstrapPath == nil)
+        let spiffe = """
+            bundle_endpoint_url = "https://b.test/x"
+            bundle_endpoint_profile "https_spiffe" { endpoint_spiffe_id = "spiffe://b.test/spire/server" }
+            bootstrap_bundle_path = "/b.json" bootstrap_bundle_format = "spiffe"
+            """
+        let two = try #require(try self.load(Self.partner(spiffe)).federation.partners.first)
+        #expect(two.relationship.endpointID?.string == "spiffe://b.test/spire/server")
+        #expect(two.bootstrapPath == "/b.json" && two.bootstrapFormat == .spiffe)
+    }
+
+    @Test(
+        "FED-05, FED-06, FED-21: a partner that is not said in full is refused",
+        arguments: [
+            ("b.test", "bundle_endpoint_profile \"https_web\" {}", "bundle_endpoint_url"),
+            ("b.test", "bundle_endpoint_url = \"https://b.test\"", "bundle_endpoint_profile"),
+            (
+                "b.test",
+                "bundle_endpoint_url = \"http://b.test\" bundle_endpoint_profile \"https_web\" {}",
+                "https"
+            ),
+            (
+                "b.test",
+                "bundle_endpoint_url = \"https://b.test\" bundle_endpoint_profile \"https_spiffe\" {}",
+                "endpoint_spiffe_id"
+            ),
+            (
+                "b.test",
+                "bundle_endpoint_url = \"https://b.test\" bundle_endpoint_profile \"https_wbe\" {}",
+                "https_web"
+            ),
+            (
+                "example.org",
+                "bundle_endpoint_url = \"https://b.test\" bundle_endpoint_profile \"https_web\" {}",
+                "own"
+            ),
+            (
+                "B.test",
+                "bundle_endpoint_url = \"https://b.test\" bundle_endpoint_profile \"https_web\" {}",
+                "trust domain"
+            ),
+            (
+                "b.test",
+                "bundle_endpoint_ulr = \"https://b.test\" bundle_endpoint_url = \"https://b.test\" bundle_endpoint_profile \"https_web\" {}",
+                "did you mean \"bundle_endpoint_url\"?"
+            ),
+            (
+                "b.test",
+                "bundle_endpoint_url = \"https://b.test\" bundle_endpoint_profile \"https_web\" {} bootstrap_bundle_path = \"x\"",
+                "leave the key out"
+            ),
+            (
+                "b.test",
+                "bundle_endpoint_url = \"https://b.test\" bundle_endpoint_profile \"https_web\" {} bootstrap_bundle_format = \"pem\"",
+                "bootstrap_bundle_path"
+            ),
+        ])
+    func refusesPartners(_ name: String, _ body: String, _ part: String) {
+        let error = #expect(throws: ConfigurationError.self) {
+            try self.load(Self.partner(body, name))
+        }
+        #expect(error?.message.contains(part) == true, "\(error as Any)")
+    }
+
+    @Test func refusesAPartnerThatAppearsTwice() {
+        let one =
+            "federates_with \"b.test\" { bundle_endpoint_url = \"https://b.test\" bundle_endpoint_profile \"https_web\" {} }"
+        let text = Self.minimal.replacing(
+            "server {",
+            with:
+                "server { federation { \(one)\n\(one.replacing("\"b.test\"", with: "\"spiffe://b.test\"", maxReplacements: 1)) }\n",
+            maxReplacements: 1)
+        let error = #expect(throws: ConfigurationError.self) { try self.load(text) }
+        #expect(error?.message.contains("appeared before") == true, "\(error as Any)")
     }
 
     @Test func skipsPluginsThatAreSwitchedOff() throws {

@@ -65,6 +65,21 @@ int cygnet_process_executable(int32_t pid, cygnet_executable *file, char *path, 
 /// Opens the program file of a running process for reading; close it after use. May block.
 int cygnet_open_process_executable(int32_t pid);
 
+/// What tells whether an open file is still the one that was read.
+typedef struct {
+    uint64_t device;
+    uint64_t inode;
+    int64_t size;
+    int64_t modified_seconds;
+    int64_t modified_nanoseconds;
+    int64_t changed_seconds;
+    int64_t changed_nanoseconds;
+} cygnet_file_facts;
+
+/// Asks for the facts of an open file: fstat, whose structure Swift sees as several modules' at once. 0 or a
+/// negative errno.
+int cygnet_read_file_facts(int descriptor, cygnet_file_facts *facts);
+
 /// The process's current user and group IDs as text, in the three lines `Uid:`, `Gid:` and
 /// `Groups:` of /proc/PID/status (numbers separated by blanks; real, effective, saved, file
 /// system). Returns the number of bytes written, or -ERANGE when they do not fit.

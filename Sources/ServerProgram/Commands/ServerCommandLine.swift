@@ -53,12 +53,9 @@ package enum ServerCommandLine {
             abstract: "The control plane of one SPIFFE trust domain.",
             subcommands: [
                 RunCommand.self, ValidateCommand.self, HealthcheckCommand.self, TokenCommand.self,
-                EntryCommand.self, AgentCommand.self, BundleCommand.self, X509Command.self,
-                JWTCommand.self, WITCommand.self, DiscoveryProviderCommand.self,
                 EntryCommand.self, AgentCommand.self, BundleCommand.self, FederationCommand.self,
-                X509Command.self, JWTCommand.self, WITCommand.self,
-                JWTCommand.self, WITCommand.self, LocalAuthorityCommand.self,
-                UpstreamAuthorityCommand.self,
+                X509Command.self, JWTCommand.self, WITCommand.self, LocalAuthorityCommand.self,
+                UpstreamAuthorityCommand.self, DiscoveryProviderCommand.self,
             ],
             helpNames: .goHelp)
     }

@@ -1,7 +1,5 @@
 import CPeer
 import Crypto
-import CoreFoundation
-import Crypto
 import NIOConcurrencyHelpers
 import PluginAPI
 
@@ -20,27 +18,20 @@ final class ExecutableDigests: Sendable {
     struct Key: Hashable, Sendable {
         let device: UInt64
         let inode: UInt64
-        let modifiedSeconds: Int
-        let modifiedNanoseconds: Int
-        let changedSeconds: Int
-        let changedNanoseconds: Int
+        let modifiedSeconds: Int64
+        let modifiedNanoseconds: Int64
+        let changedSeconds: Int64
+        let changedNanoseconds: Int64
         let size: Int64
 
-        init(_ facts: stat) {
-            self.device = UInt64(facts.st_dev)
-            self.inode = UInt64(facts.st_ino)
-            self.size = Int64(facts.st_size)
-            #if canImport(Darwin)
-                self.modifiedSeconds = facts.st_mtimespec.tv_sec
-                self.modifiedNanoseconds = facts.st_mtimespec.tv_nsec
-                self.changedSeconds = facts.st_ctimespec.tv_sec
-                self.changedNanoseconds = facts.st_ctimespec.tv_nsec
-            #else
-                self.modifiedSeconds = facts.st_mtim.tv_sec
-                self.modifiedNanoseconds = facts.st_mtim.tv_nsec
-                self.changedSeconds = facts.st_ctim.tv_sec
-                self.changedNanoseconds = facts.st_ctim.tv_nsec
-            #endif
+        init(_ facts: cygnet_file_facts) {
+            self.device = facts.device
+            self.inode = facts.inode
+            self.size = facts.size
+            self.modifiedSeconds = facts.modified_seconds
+            self.modifiedNanoseconds = facts.modified_nanoseconds
+            self.changedSeconds = facts.changed_seconds
+            self.changedNanoseconds = facts.changed_nanoseconds
         }
     }
 
@@ -69,14 +60,13 @@ final class ExecutableDigests: Sendable {
         let descriptor = cygnet_open_process_executable(pid)
         if descriptor < 0 { throw ProcessIDs.unreadable("program file", pid, descriptor) }
         defer { close(descriptor) }
-        var facts = stat()
-        guard fstat(descriptor, &facts) == 0 else {
-            throw ProcessIDs.unreadable("program file", pid, -errno)
-        }
-        if sizeLimit > 0, Int64(facts.st_size) > sizeLimit {
+        var facts = cygnet_file_facts()
+        let read = cygnet_read_file_facts(descriptor, &facts)
+        if read != 0 { throw ProcessIDs.unreadable("program file", pid, read) }
+        if sizeLimit > 0, facts.size > sizeLimit {
             throw WorkloadAttestorError(
                 .executableTooLarge,
-                "program file of process \(pid) has \(facts.st_size) bytes; "
+                "program file of process \(pid) has \(facts.size) bytes; "
                     + "workload_size_limit allows \(sizeLimit)")
         }
         let key = Key(facts)
@@ -139,8 +129,8 @@ final class ExecutableDigests: Sendable {
             }
         }
         // A running program cannot be written to, but a file system in user space need not obey.
-        var after = stat()
-        guard fstat(descriptor, &after) == 0, Key(after) == key, total == key.size else {
+        var after = cygnet_file_facts()
+        guard cygnet_read_file_facts(descriptor, &after) == 0, Key(after) == key, total == key.size else {
             throw WorkloadAttestorError(
                 .unreadable, "program file of process \(pid) changed while it was read")
         }
