@@ -62,7 +62,7 @@ struct TestServer: Sendable {
                 updater: FederationUpdater(
                     directory: plane.directory, store: plane.store, fetcher: endpoints,
                     logger: TestPlane.logger, now: plane.clock.now),
-                issuer: plane.issuer, authorities: plane.authorities,
+                authorities: plane.authorities,
                 policy: CallerPolicy(
                     methods: MethodPolicy.methods, adminIDs: adminIDs, directory: plane.directory,
                     nodes: plane.nodes)),

@@ -111,7 +111,7 @@ extension ServerConfiguration {
         self.discovery = file.discovery
         if let issuer = self.jwtIssuer, issuer.hasPrefix("https://") {
             // What tokens say is what discovery has to say, unless it is told otherwise.
-            self.discovery?.jwtIssuer = self.discovery?.jwtIssuer ?? issuer
+            if self.discovery?.jwtIssuer == nil { self.discovery?.jwtIssuer = issuer }
         }
         try self.checkAddresses()
         self.advice =
