@@ -42,11 +42,7 @@ package final class WebPKIClientConfiguration: Sendable {
     /// - Parameter host: The name, or the IP address without brackets, that the certificate must be for (RFC 6125).
     /// - Throws: NIOSSL's reason why the trust roots cannot be read.
     package func makeHandler(host: String) throws -> NIOSSLClientHandler {
-        // Without a name NIOSSL compares the address that it is connected to.
-        let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
-        let name = host.hasSuffix(".") ? String(host.dropLast()) : host
-        return try NIOSSLClientHandler(
-            context: try self.context(), serverHostname: isAddress ? nil : name)
+        try ServerName(host: host).makeHandler(context: try self.context())
     }
 
     private func context() throws -> NIOSSLContext {
@@ -80,6 +76,7 @@ package final class WebPKIClientConfiguration: Sendable {
         {
             return "its certificate is not for \(host)"
         }
+        if error is WrongServerName { return "its certificate is not for \(host)" }
         return nil
     }
 }
@@ -87,7 +84,7 @@ package final class WebPKIClientConfiguration: Sendable {
 extension TLSConfiguration {
     /// What SPIFFE Federation §5 asks of bundle endpoints: TLS 1.3, or 1.2 with forward secrecy and authenticated
     /// encryption.
-    mutating func setBundleEndpointDefaults() {
+    package mutating func setBundleEndpointDefaults() {
         self.minimumTLSVersion = .tlsv12
         self.cipherSuites = "ECDH+AESGCM:ECDH+CHACHA20:!aNULL:!eNULL"
     }

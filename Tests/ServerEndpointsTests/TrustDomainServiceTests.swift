@@ -37,6 +37,9 @@ private typealias Relationship = Spire_Api_Types_FederationRelationship
     @Test("FED-04, FED-06, FED-08, FED-21: a batch of relationships is judged one by one")
     func create() async throws {
         try await Self.withClient { client, server in
+            // SPIRE's clients may write the trust domain as an ID.
+            var asID = Self.web("b.test")
+            asID.trustDomain = "spiffe://b.test"
             var own = Self.web("acme.test")
             own.trustDomain = "spiffe://acme.test"
             var http = Self.web("c.test")
@@ -54,7 +57,7 @@ private typealias Relationship = Spire_Api_Types_FederationRelationship
             var wrongBundle = Self.web("c.test")
             wrongBundle.trustDomainBundle = .with { $0.trustDomain = "x.test" }
             let batch = [
-                Self.web("spiffe://b.test"), Self.web("b.test"), own, http, noURL, noProfile, noID,
+                asID, Self.web("b.test"), own, http, noURL, noProfile, noID,
                 badID, elsewhere, wrongBundle, Self.web(""), Self.web("Upper.test"),
             ]
             let response = try await client.batchCreateFederationRelationship(

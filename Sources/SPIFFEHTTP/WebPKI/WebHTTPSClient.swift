@@ -155,7 +155,7 @@ package struct WebHTTPSClient: Sendable {
 
     private func context(_ place: String) throws(SPIFFEHTTPError) -> NIOSSLContext {
         var tls = TLSConfiguration.makeClientConfiguration()
-        tls.minimumTLSVersion = .tlsv12
+        tls.setBundleEndpointDefaults()
         tls.applicationProtocols = ["http/1.1"]
         tls.shutdownTimeout = .seconds(1)
         do {
@@ -186,12 +186,11 @@ package struct WebHTTPSClient: Sendable {
         _ context: NIOSSLContext, _ origin: HTTPSURL.Origin,
         _ certificates: NIOLockedValueBox<[[UInt8]]>
     ) throws -> NIOSSLClientHandler {
-        // An address is no server name (RFC 6066 §3); NIOSSL then compares the address itself.
+        guard case .unverified = self.authentication else {
+            return try ServerName(host: origin.host).makeHandler(context: context)
+        }
         let isAddress = (try? SocketAddress(ipAddress: origin.host, port: origin.port)) != nil
         let name = isAddress ? nil : origin.host
-        guard case .unverified = self.authentication else {
-            return try NIOSSLClientHandler(context: context, serverHostname: name)
-        }
         return try NIOSSLClientHandler(context: context, serverHostname: name) { shown, promise in
             promise.completeWith(
                 Result {
