@@ -8,6 +8,7 @@ package enum LogKeys {
     package static let entryID = "entry_id"
     package static let error = "error"
     package static let expiresAt = "expires_at"
+    package static let keyID = "key_id"
     package static let method = "method"
     package static let requestID = "request_id"
     package static let seq = "seq"
