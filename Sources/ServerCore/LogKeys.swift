@@ -12,6 +12,7 @@ package enum LogKeys {
     package static let endpointID = "endpoint_spiffe_id"
     package static let endpointURL = "bundle_endpoint_url"
     package static let partner = "federated_trust_domain"
+    package static let keyID = "key_id"
     package static let method = "method"
     package static let requestID = "request_id"
     package static let seq = "seq"

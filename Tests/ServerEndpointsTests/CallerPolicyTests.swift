@@ -28,8 +28,18 @@ import Testing
     private static let svid = "spire.api.server.svid.v1.SVID"
     private static let all: Set<CallerClass> = Set(CallerClass.allCases)
 
+    private static let authorities: [Row] = rows(
+        "spire.api.server.localauthority.v1.LocalAuthority", [.local, .admin],
+        """
+        GetJWTAuthorityState PrepareJWTAuthority ActivateJWTAuthority TaintJWTAuthority RevokeJWTAuthority \
+        GetX509AuthorityState PrepareX509Authority ActivateX509Authority TaintX509Authority \
+        TaintX509UpstreamAuthority RevokeX509Authority RevokeX509UpstreamAuthority GetWITAuthorityState \
+        PrepareWITAuthority ActivateWITAuthority TaintWITAuthority RevokeWITAuthority
+        """)
+
     static let table: [Row] =
-        rows(
+        authorities
+        + rows(
             agent, [.local, .admin],
             "CountAgents ListAgents GetAgent DeleteAgent BanAgent CreateJoinToken")
         + rows(agent, all, "AttestAgent") + rows(agent, [.agent], "RenewAgent PostStatus")

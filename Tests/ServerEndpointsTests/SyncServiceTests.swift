@@ -134,6 +134,31 @@ private final class SyncStream {
         return Data(serializer.serializedBytes)
     }
 
+    @Test func `an authority signs once the connected agent has confirmed its bundle`() async throws
+    {
+        try await TestServer.with { server in
+            let agent = try await server.attest("t1")
+            try await Self.connect(server, agent) { stream in
+                let first = try await stream.bundles()
+                #expect(first.confirm == first.upserted.first?.sequenceNumber)
+                let authorities = server.plane.authorities
+                let old = try authorities.overview(.x509).active.id
+                let new = try await authorities.prepare(.x509, requestedBy: "t").id
+                let update = try await stream.bundles()
+                #expect(update.confirm == first.confirm + 1)
+                async let activated = authorities.activate(
+                    .x509, authorityID: new, requestedBy: "t")
+                stream.send { $0.bundleConfirmation = .with { $0.number = first.confirm } }
+                #expect(try authorities.overview(.x509).active.id == old)
+                stream.send { $0.bundleConfirmation = .with { $0.number = update.confirm } }
+                #expect(try await activated.id == new)
+                #expect(server.plane.directory.sessionCount == 1)
+                stream.close()
+                try await stream.end()
+            }
+        }
+    }
+
     @Test func `hello brings the bundle and a snapshot, and each change follows as a delta`()
         async throws
     {

@@ -92,6 +92,9 @@ struct Outcome: Sendable {
             "-bundleEndpointProfile", "https_spiffe",
         ],
         ["wit", "mint", "-spiffeID", "spiffe://a/b", "-signingAlgorithm", "RS256"],
+        ["localauthority", "x509", "activate"], ["localauthority", "jwt", "taint"],
+        ["localauthority", "wit", "revoke"], ["localauthority", "x509", "show", "-bogus"],
+        ["upstreamauthority", "taint"], ["upstreamauthority", "revoke"],
     ])
     func refusesBadFlags(_ arguments: [String]) async {
         let context = CommandContext(environment: [:], output: { _ in }, errorOutput: { _ in })

@@ -47,6 +47,22 @@ import X509
         }
     }
 
+    @Test func `a deleted key does not come back; others stay`() async throws {
+        try await TemporaryFolder.with { folder in
+            let manager = try Self.open(folder)
+            let kept = try await manager.generateKey(id: "kept", type: .ecP256)
+            _ = try await manager.generateKey(id: "gone", type: .ecP256)
+            #expect(try await manager.keyIDs().sorted() == ["gone", "kept"])
+            try await manager.deleteKey(id: "gone")
+            try await manager.deleteKey(id: "never")
+            for keys in [manager, try Self.open(folder)] {
+                #expect(try await keys.keyIDs() == ["kept"])
+                #expect(try await keys.key(id: "gone") == nil)
+                #expect(try await keys.key(id: "kept")?.publicKeyDER == kept.publicKeyDER)
+            }
+        }
+    }
+
     @Test func `without a file there are no keys yet`() async throws {
         try await TemporaryFolder.with { folder in
             let key = try await Self.open(folder).key(id: "k")

@@ -57,11 +57,12 @@ package struct TestPlane: Sendable {
     package let nodes: NodeRegistry
     package let entries: EntryRegistry
 
+    /// - Parameter confirmation: how long connected agents may take to confirm a bundle.
     package init(
         clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
         authority: AuthorityManager.Settings = AuthorityManager.Settings(),
         store: MemoryStore = MemoryStore(), keys: (any KeyManager)? = nil,
-        recorder: MemoryRecorder = MemoryRecorder(), confirmation: Duration = .seconds(10)
+        recorder: MemoryRecorder = MemoryRecorder(), confirmation: Duration = .seconds(600)
     ) async throws {
         let trustDomain = try TrustDomain("acme.test")
         let keys = keys ?? MemoryKeyManager()

@@ -44,27 +44,28 @@ extension SVIDCache {
     package mutating func signed(_ requestID: UInt64, _ svid: IssuedX509SVID, now: Date) -> Effects
     {
         var effects = Effects()
-        // Nobody could verify it yet: the bundle with its authority is on the way.
+        // Nobody could verify it yet: the bundle with its authority is on the way. The request stays under way.
         if let keyID = svid.authorityKeyID, self.bundles.ownLacks(keyID) {
-            return self.signingFailed(requestID, now: now)
+            self.early[requestID] = svid
+            return effects
         }
         guard let (asked, outdated) = self.signing.succeeded(requestID),
             let entry = self.entries[id: asked.id], entry.spiffeID == svid.spiffeID, !entry.isStored
         else { return effects }
         let number = self.nextNumber
         self.nextNumber += 1
-        let rotateAt = self.settings.rotation.rotationDate(
-            notBefore: svid.notBefore, notAfter: svid.expiresAt, jitter: self.random())
-        let old = self.records[entry.id]
-        // Signed before the authority was tainted; not at once, in case the server goes on signing with it.
+        // Signed before its authority was tainted: to be replaced soon, but not at once, in case the server goes on
+        // signing with it.
         let isTainted = svid.authorityKeyID.map(self.bundles.ownTaintedKeyIDs.contains) ?? false
-        if isTainted {
-            self.deadlines.add(
-                .retry(entryID: entry.id), at: now.addingTimeInterval(Self.taintedRetry))
-        }
+        let rotateAt =
+            isTainted
+            ? now.addingTimeInterval(Self.taintedRetry)
+            : self.settings.rotation.rotationDate(
+                notBefore: svid.notBefore, notAfter: svid.expiresAt, jitter: self.random())
+        let old = self.records[entry.id]
         self.records[entry.id] = Record(
             svid: svid, entry: asked, number: number, rotateAt: rotateAt,
-            isOutdated: outdated || entry.isNewVersion(of: asked) || isTainted,
+            isOutdated: outdated || entry.isNewVersion(of: asked),
             lastUse: old?.lastUse ?? self.useCounter)
         self.deadlines.add(.rotate(entryID: entry.id, number: number), at: max(rotateAt, now))
         self.deadlines.add(.expire(entryID: entry.id, number: number), at: svid.expiresAt)
@@ -75,9 +76,19 @@ extension SVIDCache {
         return effects
     }
 
+    /// Our own bundle has changed: what came before its authority did may be in time now.
+    mutating func takeEarly(_ now: Date, _ effects: inout Effects) {
+        let early = self.early
+        self.early = [:]
+        for (requestID, svid) in early {
+            effects.deliveries += self.signed(requestID, svid, now: now).deliveries
+        }
+    }
+
     /// The server refused, or its answer was no good. The entry is tried again later.
     package mutating func signingFailed(_ requestID: UInt64, now: Date) -> Effects {
         var effects = Effects()
+        self.early[requestID] = nil
         guard
             let (entry, retryAt) = self.signing.failed(requestID, now: now, jitter: self.random())
         else { return effects }

@@ -112,6 +112,8 @@ package struct SVIDCache: Sendable {
     var hasEntries = false
     var records: [String: Record] = [:]
     package internal(set) var signing = SigningQueue()
+    /// Answers whose authority is not in our own bundle yet, by request.
+    var early: [UInt64: IssuedX509SVID] = [:]
     /// What WIT-SVIDs add; empty where nobody asks for them.
     var wit = WITState()
     var groups: [Int: Group] = [:]
@@ -222,6 +224,7 @@ package struct SVIDCache: Sendable {
             }
         }
         self.replaceWIT(signedBy: difference.withdrawnWIT, now)
+        if effects.ownBundleChanged { self.takeEarly(now, &effects) }
         let changed = difference.changed
         if changed.isEmpty {
             effects.wantsSigning = self.hasWork
@@ -256,6 +259,7 @@ package struct SVIDCache: Sendable {
     package mutating func disconnected(now: Date) {
         if !self.isConnected { return }
         self.isConnected = false
+        self.early = [:]
         self.signing.connectionLost()
         self.wit.signing.connectionLost()
         let giveUpAt = now.addingTimeInterval(self.settings.disconnectedAnswerTimeout)

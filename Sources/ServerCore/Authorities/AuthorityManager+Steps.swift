@@ -58,7 +58,7 @@ extension AuthorityManager {
             for id in try await self.keyManager.keyIDs()
             where JournalEntry.isKeyID(id) && !used.contains(id) {
                 try await self.keyManager.deleteKey(id: id)
-                self.logger.info("deleted unused key", metadata: ["key_id": "\(id)"])
+                self.logger.info("deleted unused key", metadata: [LogKeys.keyID: "\(id)"])
             }
             self.state.withLockedValue { $0.hasUnusedKeys = false }
         } catch {

@@ -1,0 +1,201 @@
+import Foundation
+import Logging
+import SPIFFE
+import Testing
+import X509
+
+@testable import AgentCore
+
+/// The agent's memory and a server that signs by hand.
+private struct Session {
+    let identities: WorkloadIdentities
+    let old: TestAuthority
+    let new: TestAuthority
+
+    init(_ ids: [String]) throws {
+        self.old = try TestAuthority(name: "old")
+        self.new = try TestAuthority(name: "new")
+        self.identities = WorkloadIdentities(
+            trustDomain: acme, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        _ = self.identities.begin(isPush: true)
+        self.bundle([(self.old, false)], confirmation: 1)
+        let entries = try ids.map { try AuthorizedEntry.make($0, ["unix:uid:1"]) }
+        self.identities.receive(.entries(EntryChange(isSnapshot: true, upserted: entries)))
+    }
+
+    func bundle(_ authorities: [(TestAuthority, isTainted: Bool)], confirmation: UInt64) {
+        let bundle = AgentBundle(
+            trustDomain: acme,
+            x509Authorities: authorities.map { .init(der: $0.0.der, isTainted: $0.isTainted) },
+            sequenceNumber: confirmation)
+        self.identities.receive(
+            .bundles(BundleChange(upserted: [bundle], confirmation: confirmation)))
+    }
+
+    /// What is to be sent to the server: confirmations as text, and requests for X509-SVIDs.
+    func requests() -> (confirmations: [String], x509: [SessionRequest.X509]) {
+        var confirmations: [String] = []
+        var x509: [SessionRequest.X509] = []
+        for request in self.identities.takeRequests(limit: 100) {
+            switch request {
+            case .confirmBundle(let number, let isReplaced):
+                confirmations.append("\(number) \(isReplaced)")
+            case .x509(let batch): x509 += batch
+            default: break
+            }
+        }
+        return (confirmations, x509)
+    }
+
+    func answer(_ requests: [SessionRequest.X509], by authority: TestAuthority) throws {
+        for request in requests {
+            let chain = try authority.sign(
+                try SPIFFEID("spiffe://acme.test/w/\(request.entryID)"),
+                request.key.privateKey.publicKey)
+            self.identities.receive(.x509(requestID: request.requestID, .success(chain)))
+        }
+    }
+}
+
+@Suite("Tainted authorities")
+struct TaintedAuthorityTests {
+    @Test("the server hears of a bundle when it is applied, and again when all is replaced")
+    func confirms() throws {
+        let session = try Session(["a", "b"])
+        #expect(session.requests().confirmations == ["1 true"])
+        #expect(session.requests().confirmations.isEmpty)
+        _ = session.identities.subscribe(.x509SVIDs, try selectors("unix:uid:1"), sink: { _ in })
+        let first = session.requests().x509
+        #expect(first.count == 2)
+        try session.answer(first, by: session.old)
+        session.bundle([(session.old, false), (session.new, false)], confirmation: 2)
+        #expect(session.requests().confirmations == ["2 true"])
+
+        session.bundle([(session.old, true), (session.new, false)], confirmation: 3)
+        let (confirmations, again) = session.requests()
+        #expect(confirmations == ["3 false"])
+        #expect(Set(again.map(\.entryID)) == ["a", "b"], "everything is asked for anew at once")
+        try session.answer(Array(again.prefix(1)), by: session.new)
+        #expect(session.requests().confirmations.isEmpty)
+        try session.answer(Array(again.dropFirst()), by: session.new)
+        #expect(session.requests().confirmations == ["3 true"])
+        #expect(session.requests().confirmations.isEmpty)
+    }
+
+    @Test("a new session begins without anything to confirm")
+    func reconnects() throws {
+        let session = try Session([])
+        _ = session.identities.begin(isPush: true)
+        #expect(session.requests().confirmations.isEmpty)
+        session.bundle([(session.old, false)], confirmation: 1)
+        #expect(session.requests().confirmations == ["1 true"])
+    }
+
+    @Test("an SVID whose authority is not in the bundle yet is not handed out")
+    func holdsBack() throws {
+        var cache = SVIDCache(trustDomain: acme, random: { 0 })
+        let old = try TestAuthority(name: "old")
+        let new = try TestAuthority(name: "new")
+        let now = Date()
+        _ = cache.connected()
+        _ = cache.apply(BundleChange(upserted: [old.bundle()]), now: now)
+        let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
+        _ = cache.apply(EntryChange(isSnapshot: true, upserted: [entry]), now: now)
+        _ = cache.subscribe(
+            1, kind: .x509SVIDs, selectors: try selectors("unix:uid:1"), now: now)
+        let job = try #require(cache.takeSigningBatch(limit: 1, now: now).first)
+        let effects = cache.signed(
+            job.requestID, try new.issue(entry.spiffeID, from: now), now: now)
+        #expect(effects.deliveries.isEmpty)
+        #expect(cache.x509SVIDCount == 0)
+        #expect(cache.takeSigningBatch(limit: 1, now: now).isEmpty, "it is not asked for again")
+        var both = old.bundle()
+        both.x509Authorities += new.bundle().x509Authorities
+        let delivered = cache.apply(BundleChange(upserted: [both]), now: now)
+        #expect(delivered.deliveries.map(\.to) == [1])
+        #expect(cache.x509SVIDCount == 1)
+    }
+
+    @Test("an SVID whose authority never comes is asked for again")
+    func holdsBackNotForEver() throws {
+        var cache = SVIDCache(trustDomain: acme, random: { 0 })
+        let new = try TestAuthority(name: "new")
+        var now = Date()
+        _ = cache.connected()
+        let old = try TestAuthority(name: "old")
+        _ = cache.apply(BundleChange(upserted: [old.bundle()]), now: now)
+        let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
+        _ = cache.apply(EntryChange(isSnapshot: true, upserted: [entry]), now: now)
+        _ = cache.subscribe(
+            1, kind: .x509SVIDs, selectors: try selectors("unix:uid:1"), now: now)
+        let job = try #require(cache.takeSigningBatch(limit: 1, now: now).first)
+        _ = cache.signed(job.requestID, try new.issue(entry.spiffeID, from: now), now: now)
+        now += 31
+        _ = cache.tick(now)
+        _ = cache.apply(
+            BundleChange(upserted: [old.bundle(), new.bundle()]), now: now)
+        #expect(cache.x509SVIDCount == 0)
+        now += 2
+        _ = cache.tick(now)
+        _ = cache.subscribe(
+            2, kind: .x509SVIDs, selectors: try selectors("unix:uid:1"), now: now)
+        #expect(cache.takeSigningBatch(limit: 1, now: now).count == 1)
+    }
+
+    @Test("an SVID that was under way when its authority was tainted is replaced soon")
+    func underWay() throws {
+        var cache = SVIDCache(trustDomain: acme, random: { 0 })
+        let authority = try TestAuthority()
+        var now = Date()
+        _ = cache.connected()
+        _ = cache.apply(BundleChange(upserted: [authority.bundle()]), now: now)
+        let entry = try AuthorizedEntry.make("a", ["unix:uid:1"])
+        _ = cache.apply(EntryChange(isSnapshot: true, upserted: [entry]), now: now)
+        _ = cache.subscribe(
+            1, kind: .x509SVIDs, selectors: try selectors("unix:uid:1"), now: now)
+        let job = try #require(cache.takeSigningBatch(limit: 1, now: now).first)
+        _ = cache.apply(
+            BundleChange(upserted: [authority.bundle(isTainted: true)]), now: now)
+        let effects = cache.signed(
+            job.requestID, try authority.issue(entry.spiffeID, from: now), now: now)
+        #expect(effects.deliveries.map(\.to) == [1], "better than none")
+        #expect(cache.restsOnTaintedAuthority)
+        #expect(cache.takeSigningBatch(limit: 1, now: now).isEmpty, "not at full speed")
+        now += 3
+        _ = cache.tick(now)
+        #expect(cache.takeSigningBatch(limit: 1, now: now).count == 1)
+    }
+
+    @Test("a token that was under way when its authority was tainted is not kept")
+    func tokens() async throws {
+        let session = try Session(["a"])
+        func bundle(_ isTainted: Bool) -> AgentBundle {
+            var bundle = session.old.bundle()
+            bundle.jwtAuthorities = [
+                .init(keyID: "k", publicKeyDER: [1], isTainted: isTainted)
+            ]
+            return bundle
+        }
+        session.identities.receive(.bundles(BundleChange(upserted: [bundle(false)])))
+        let wanted = try selectors("unix:uid:1")
+        async let tokens = session.identities.jwtSVIDs(wanted, audience: ["x"], spiffeID: nil)
+        var id: UInt64?
+        while id == nil {
+            for request in session.identities.takeRequests(limit: 10) {
+                if case .jwt(let requestID, _, _) = request { id = requestID }
+            }
+            await Task.yield()
+        }
+        session.identities.receive(.bundles(BundleChange(upserted: [bundle(true)])))
+        let now = Date()
+        session.identities.receive(
+            .jwt(
+                requestID: try #require(id),
+                .success(
+                    IssuedJWTSVID(
+                        spiffeID: try SPIFFEID("spiffe://acme.test/w/a"), token: "t",
+                        issuedAt: now, expiresAt: now.addingTimeInterval(300), keyID: "k"))))
+        #expect(try await tokens.map(\.svid.token) == ["t"])
+        #expect(session.identities.counts.jwtSVIDs == 0)
+    }
+}
