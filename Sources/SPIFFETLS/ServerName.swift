@@ -1,5 +1,6 @@
 import NIOCore
 package import NIOSSL
+import SwiftASN1
 package import X509
 
 /// The name by which a server of the Web PKI is known, held against its certificate (RFC 9525 §6).

@@ -3,6 +3,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+import SPIFFETLS
 
 /// HTTPS to servers outside any trust domain: object stores, Kubernetes API servers, bundle endpoints of partners.
 ///

@@ -69,6 +69,21 @@ struct FaultyStore: BundleStore, JournalStore {
         }
     }
 
+    func writeBundle(
+        _ trustDomain: TrustDomain, requiring relationship: FederationRelationship?,
+        _ rule: @escaping @Sendable (TrustBundle?) throws(ServerError) -> TrustBundle?
+    ) async throws -> TrustBundle? {
+        try await self.faults.write {
+            try await self.store.writeBundle(trustDomain, requiring: relationship, rule)
+        }
+    }
+
+    func deleteBundle(
+        _ trustDomain: TrustDomain, mode: BundleDeletionMode
+    ) async throws -> BundleDeletion {
+        try await self.faults.write { try await self.store.deleteBundle(trustDomain, mode: mode) }
+    }
+
     func loadJournal() async throws -> [JournalEntry] { try await self.store.loadJournal() }
 
     func saveJournal(_ entries: [JournalEntry]) async throws {

@@ -19,10 +19,10 @@ struct LeafTimeTests {
         #expect(LeafTime(parsing: text)?.milliseconds == milliseconds)
     }
 
-    @Test("every day of 400 years follows the one before it")
+    @Test("days of 400 years, of every month and weekday, follow the ones before them")
     func days() throws {
         var last = ""
-        for day in Int64(0)..<146_097 {
+        for day in stride(from: Int64(0), to: 146_097, by: 16) {
             let time = LeafTime(seconds: day * 86_400)
             let text = time.description
             #expect(text > last && LeafTime(parsing: text) == time)
