@@ -12,7 +12,8 @@ import Testing
             ("b.a.test", "*.a.test", true), ("c.b.a.test", "*.a.test", false),
             ("a.test", "*.a.test", false), ("a.test", "*.test", false), ("test", "*", false),
             ("a.test", "*", false), ("a.test", "*.*", false), ("ab.a.test", "a*.a.test", false),
-            ("b.a.test", "b.*.test", false), ("*.a.test", "*.a.test", true), (".a.test", "*.a.test", false),
+            ("b.a.test", "b.*.test", false), ("*.a.test", "*.a.test", true),
+            (".a.test", "*.a.test", false),
             ("a.test", "", false), ("", "", false), ("localhost", "localhost", true),
         ]
         for row in rows {

@@ -109,10 +109,13 @@ struct BrokerAccessTests {
                     }
                 }
             }
+            // With the method's own descriptor the client would hold the head back until there is a message.
+            let method = Spiffe_Broker_API.Method.SubscribeToX509SVID.descriptor
+            let descriptor = MethodDescriptor(
+                service: method.service, method: method.method, type: .bidirectionalStreaming)
             let error = await #expect(throws: RPCError.self) {
                 try await client.bidirectionalStreaming(
-                    request: request,
-                    descriptor: Spiffe_Broker_API.Method.SubscribeToX509SVID.descriptor,
+                    request: request, descriptor: descriptor,
                     serializer: ProtobufSerializer<Request>(),
                     deserializer: ProtobufDeserializer<Response>(), options: .defaults
                 ) { response in

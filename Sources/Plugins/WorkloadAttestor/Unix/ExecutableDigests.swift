@@ -130,7 +130,8 @@ final class ExecutableDigests: Sendable {
         }
         // A running program cannot be written to, but a file system in user space need not obey.
         var after = cygnet_file_facts()
-        guard cygnet_read_file_facts(descriptor, &after) == 0, Key(after) == key, total == key.size else {
+        guard cygnet_read_file_facts(descriptor, &after) == 0, Key(after) == key, total == key.size
+        else {
             throw WorkloadAttestorError(
                 .unreadable, "program file of process \(pid) changed while it was read")
         }
