@@ -82,8 +82,7 @@ release:
 bench:
 	@dev/setup build bench
 	$(call say,building (release). The first time takes about ten minutes on two cores)
-	@dev/release
-	@$(SWIFT) build -c release --static-swift-stdlib --product sdk-bench
+	@dev/release sdk-bench
 	$(call say,measuring)
 	@CYGNET_BIN="$${CYGNET_BIN:-$(RELEASE_BIN)}" $(PYTHON) Benchmarks/bench.py --write docs/performance.md $(ONLY)
 
