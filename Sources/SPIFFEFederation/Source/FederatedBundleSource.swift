@@ -230,7 +230,9 @@ public final class FederatedBundleSource: X509BundleSource, JWTBundleSource, WIT
 
     /// Begins to ask an endpoint. One for the same trust domain is forgotten, and its bundle with it.
     ///
-    /// - Parameter bootstrap: A bundle to begin with; of the endpoint's trust domain, else it is left out.
+    /// - Parameters:
+    ///   - endpoint: Where the bundle is, and how the endpoint proves itself.
+    ///   - bootstrap: A bundle to begin with; of the endpoint's trust domain, else it is left out.
     public func add(_ endpoint: BundleEndpoint, bootstrap: SPIFFEBundle? = nil) {
         let own = bootstrap.flatMap { $0.trustDomain == endpoint.trustDomain ? $0 : nil }
         let (stopped, stop) = AsyncStream.makeStream(of: Never.self)
