@@ -17,10 +17,14 @@ import Testing
         let verdict = budget.update(one, from: none, to: two)
         #expect(verdict == .init(hasTooManyCalls: true, holdsTooMuch: true))
         #expect(budget.update(other, from: none, to: two) == .init())
-        for origin in [ConnectionOrigin.user(0), .ipv4(0x7F00_0001), nil] {
+        for origin in [ConnectionOrigin.ipv4(0x7F00_0001), nil] {
             let many = Load(calls: 1000, heldBytes: 1000)
             #expect(budget.update(origin, from: none, to: many) == .init())
         }
+        // Root is the usual user in a container, and no exception.
+        #expect(
+            budget.update(.user(0), from: none, to: Load(calls: 4, heldBytes: 0))
+                == .init(hasTooManyCalls: true))
         // One of the two connections ends.
         #expect(budget.update(one, from: two, to: none) == .init())
         #expect(budget.update(one, from: two, to: Load(calls: 3, heldBytes: 100)) == .init())

@@ -66,6 +66,22 @@ private struct View {
 private let agentPath = "/spire/agent/join_token/"
 
 @Suite struct SyncTests {
+    @Test func `one agent has a handful of sessions and no more`() async throws {
+        let feed = try Feed()
+        let other = try await feed.connect(2)
+        var sessions = [try await feed.connect(1)]
+        for _ in 0..<3 {
+            sessions.append(
+                feed.directory.openSession(agent: try feed.agent(1), knownDigest: []))
+        }
+        #expect(sessions.allSatisfy { !$0.hasEnded })
+        let newest = feed.directory.openSession(agent: try feed.agent(1), knownDigest: [])
+        #expect(sessions.allSatisfy { $0.hasEnded })
+        #expect(!newest.hasEnded && !other.hasEnded)
+        try newest.requireOpen()
+        #expect(throws: ServerError.self) { try sessions[0].requireOpen() }
+    }
+
     @Test func `a change goes to the agents it concerns and to no other`() async throws {
         let feed = try Feed()
         let one = try await feed.connect(1)

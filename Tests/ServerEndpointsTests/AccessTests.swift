@@ -163,6 +163,7 @@ import Testing
                 policy: CallerPolicy(
                     methods: MethodPolicy.methods, adminIDs: [], directory: plane.directory,
                     nodes: plane.nodes),
+                bundles: DirectoryBundleSource(directory: plane.directory),
                 limits: RateLimits(attestation: false, signing: false), logger: TestPlane.logger,
                 logsAccess: false))
         let error = await #expect(throws: RPCError.self) {

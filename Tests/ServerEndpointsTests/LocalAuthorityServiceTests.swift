@@ -38,6 +38,32 @@ private typealias Authorities = Spire_Api_Server_Localauthority_V1_LocalAuthorit
         }
     }
 
+    @Test func `a connection does not outlive the authority of its SVID`() async throws {
+        try await TestServer.with { server in
+            let agent = try await server.attest("token")
+            try await server.tls(agent) { connected in
+                let entries = Spire_Api_Server_Entry_V1_Entry.Client(wrapping: connected)
+                _ = try await entries.getAuthorizedEntries(.init())
+                try await server.local { client in
+                    let api = Authorities.Client(wrapping: client)
+                    let before = try await api.getX509AuthorityState(.init()).active.authorityID
+                    let next = try await api.prepareX509Authority(.init()).preparedAuthority
+                    _ = try await api.activateX509Authority(
+                        .with { $0.authorityID = next.authorityID })
+                    _ = try await api.taintX509Authority(.with { $0.authorityID = before })
+                    // Tainted is not gone: who has such an SVID must be able to have it renewed.
+                    _ = try await entries.getAuthorizedEntries(.init())
+                    _ = try await api.revokeX509Authority(.with { $0.authorityID = before })
+                }
+                let error = await #expect(throws: RPCError.self) {
+                    _ = try await entries.getAuthorizedEntries(.init())
+                }
+                #expect(error?.code == .unavailable)
+                #expect(error?.message.contains("authority of the caller's SVID") == true)
+            }
+        }
+    }
+
     @Test func `the operator replaces JWT and WIT authorities`() async throws {
         let enabled = AuthorityManager.Settings(issuesWITSVIDs: true)
         try await TestServer.with(authority: enabled) { server in

@@ -213,6 +213,10 @@ package struct BundleSet: Sendable {
                 if isOwn {
                     difference.newlyTaintedX509 = new.taintedKeyIDs.subtracting(
                         old?.taintedKeyIDs ?? [])
+                    // One that has left the bundle, tainted while this agent was away, is trusted by nobody.
+                    if let before = old?.keyIDs, let now = new.keyIDs {
+                        difference.newlyTaintedX509.formUnion(before.subtracting(now))
+                    }
                 }
             }
             if jwtChanged {

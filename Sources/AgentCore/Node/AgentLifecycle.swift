@@ -54,6 +54,7 @@ package final class AgentLifecycle: Sendable {
     private let logger: Logger
     private let events: (any AgentEvents)?
     private let now: @Sendable () -> Date
+    private let saving = NIOLockedValueBox<Void>(())
     private let state: NIOLockedValueBox<AgentState>
     private let current = NIOLockedValueBox<AgentIdentity?>(nil)
     private let taint = NIOLockedValueBox(Taint())
@@ -91,17 +92,16 @@ package final class AgentLifecycle: Sendable {
     /// was tainted.
     package func bundleChanged(_ bundle: AgentBundle) {
         let tainted = bundle.taintedKeyIDs
-        self.taint.withLockedValue { taint in
-            taint.keyIDs = tainted
-            if !tainted.isEmpty { taint.changed?.yield() }
-        }
+        self.taint.withLockedValue { $0.keyIDs = tainted }
         let authorities = bundle.x509Authorities.map(\.der)
-        let changed: AgentState? = self.state.withLockedValue { state in
-            if state.bundle == authorities { return nil }
+        let isChanged = self.state.withLockedValue { state in
+            if state.bundle == authorities { return false }
             state.bundle = authorities
-            return state
+            return true
         }
-        if let changed { self.save(changed) }
+        if isChanged { self.save() }
+        // Last: the renewal saves too.
+        if !tainted.isEmpty { self.taint.withLockedValue { _ = $0.changed?.yield() } }
     }
 
     /// Runs until the task is cancelled.
@@ -386,25 +386,28 @@ package final class AgentLifecycle: Sendable {
 
     private func keep(_ identity: AgentIdentity, canReattest: Bool) throws {
         self.current.withLockedValue { $0 = identity }
-        let state = self.state.withLockedValue { state in
+        self.state.withLockedValue { state in
             state.chain = identity.chain
             state.canReattest = canReattest
-            return state
         }
-        try self.store.save(state)
+        try self.saveNow()
     }
 
     private func forgetIdentity() {
         self.current.withLockedValue { $0 = nil }
-        let state = self.state.withLockedValue { state in
-            state.chain = []
-            return state
-        }
-        self.save(state)
+        self.state.withLockedValue { $0.chain = [] }
+        self.save()
     }
 
-    private func save(_ state: AgentState) {
-        do { try self.store.save(state) } catch {
+    /// One at a time, each with the newest state: of two at once the older could come to stand last.
+    private func saveNow() throws {
+        try self.saving.withLockedValue { _ in
+            try self.store.save(self.state.withLockedValue { $0 })
+        }
+    }
+
+    private func save() {
+        do { try self.saveNow() } catch {
             self.logger.error(
                 "cannot store the agent's state", metadata: [LogKeys.error: "\(error)"])
         }

@@ -24,6 +24,12 @@ public struct BundleEndpointURL: Sendable, Hashable, CustomStringConvertible {
                 .invalidURL,
                 "bundle endpoint URL \(BundleEndpointError.quoted(string)) rejected: \(reason)")
         }
+        guard !HTTPSURL.mayHaveUserInformation(string) else {
+            throw BundleEndpointError(
+                .invalidURL,
+                "bundle endpoint URL rejected: it has user information before the host; leave it out"
+            )
+        }
         guard string.utf8.count <= Self.maximumBytes else {
             throw invalid(
                 "it has \(string.utf8.count) bytes; at most \(Self.maximumBytes) are allowed")

@@ -6,10 +6,10 @@ final class CallBudget: Sendable {
     /// Nil means any amount.
     struct Limits: Sendable {
         var calls: Int?
-        /// Of one user; root excepted.
+        /// Of one user.
         var callsPerUser: Int?
         var heldBytes: Int?
-        /// Of one user; root excepted.
+        /// Of one user.
         var heldBytesPerUser: Int?
 
         var isEmpty: Bool {
@@ -55,8 +55,8 @@ final class CallBudget: Sendable {
             var verdict = Verdict(
                 hasTooManyCalls: Self.exceeds(state.all.calls, self.limits.calls),
                 holdsTooMuch: Self.exceeds(state.all.heldBytes, self.limits.heldBytes))
-            // Root may do as it likes anyway; whoever comes over TCP has shown a certificate.
-            guard let origin, case .user(let user) = origin, user != 0 else { return verdict }
+            // Root too: it is the usual user in a container. Whoever comes over TCP has shown a certificate.
+            guard let origin, case .user = origin else { return verdict }
             var own = state.users[origin, default: Load()]
             own.replace(old, with: new)
             state.users[origin] = own == Load() ? nil : own

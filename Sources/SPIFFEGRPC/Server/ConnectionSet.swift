@@ -22,7 +22,7 @@ final class ConnectionSet: Sendable {
     private let max: Int?
 
     /// - Parameters:
-    ///   - maxPerUser: Connections of one user, root excepted; nil means any number, as for all of them.
+    ///   - maxPerUser: Connections of one user; nil means any number, as for all of them.
     ///   - maxPerAddress: Connections of one IPv4 address or IPv6 network.
     ///   - max: Connections altogether.
     init(maxPerUser: Int?, maxPerAddress: Int? = nil, max: Int? = nil) {
@@ -57,8 +57,8 @@ final class ConnectionSet: Sendable {
 
     private func limit(of origin: ConnectionOrigin) -> Int? {
         switch origin {
-        // Root may do as it likes anyway.
-        case .user(let user): user == 0 ? nil : self.maxPerUser
+        // Root too: it is the usual user in a container.
+        case .user: self.maxPerUser
         case .ipv4, .ipv6Network: self.maxPerAddress
         }
     }

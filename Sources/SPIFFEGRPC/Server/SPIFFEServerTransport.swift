@@ -44,11 +44,11 @@ public final class SPIFFEServerTransport: ServerTransport {
         /// Connections that one IPv4 address, or one IPv6 network of 64 bits, may have open over TCP; one more is
         /// closed before its handshake. Nil means any number. Clients behind one address translator count as one.
         public var maxConnectionsPerAddress: Int?
-        /// Connections that the processes of one user, root excepted, may have open on a Unix socket.
+        /// Connections that the processes of one user may have open on a Unix socket.
         package var maxConnectionsPerUser: Int?
         /// Connections altogether; nil means any number.
         package var maxConnections: Int?
-        /// Calls open altogether, and those of the processes of one user, root excepted, on a Unix socket. One more
+        /// Calls open altogether, and those of the processes of one user on a Unix socket. One more
         /// is answered RESOURCE_EXHAUSTED. Nil means any number.
         package var maxCalls: Int?
         package var maxCallsPerUser: Int?

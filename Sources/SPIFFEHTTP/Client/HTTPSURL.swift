@@ -29,6 +29,11 @@ package struct HTTPSURL: Hashable, Sendable {
         func invalid(_ reason: String) -> SPIFFEHTTPError {
             SPIFFEHTTPError(.invalidURL, "URL \(SPIFFEHTTPError.quoted(url)) \(reason)")
         }
+        // Never quoted: what stands before "@" is a password as often as not.
+        guard !Self.mayHaveUserInformation(url) else {
+            throw SPIFFEHTTPError(
+                .invalidURL, "URL rejected: it has user information before the host; leave it out")
+        }
         guard url.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw invalid("has a character that must be percent-encoded")
         }
@@ -43,7 +48,6 @@ package struct HTTPSURL: Hashable, Sendable {
         let rest = url[end.upperBound...]
         let cut = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
         let authority = String(rest[..<cut])
-        guard !authority.contains("@") else { throw invalid("has user information") }
         guard let origin = Self.origin(authority) else {
             throw invalid("has no valid host and port")
         }
@@ -52,6 +56,12 @@ package struct HTTPSURL: Hashable, Sendable {
         self.origin = origin
         self.authority = authority
         self.target = target.hasPrefix("/") ? target : "/" + target
+    }
+
+    /// Whether there is an "@" before the path; also of what is no URL.
+    package static func mayHaveUserInformation(_ url: String) -> Bool {
+        let start = url.firstRange(of: "://")?.upperBound ?? url.startIndex
+        return url[start...].prefix { !"/?#".contains($0) }.contains("@")
     }
 
     private static func origin(_ authority: String) -> Origin? {

@@ -31,6 +31,8 @@ extension AuthorityManager {
         // In the bundle in any case: what it signs must never be unverifiable.
         let bundle = try await self.bundles.updateBundle(self.trustDomain) { $0.add(entry) }
         await self.holders?.awaitBundle(bundle.sequenceNumber)
+        // A server that stops has not waited.
+        try Task.checkCancellation()
         try await self.record(entry, reason: "authority:activate", requestedBy: requestedBy)
         try await self.commit(kind) { $0.activated() }
         self.logger.info("activated authority", metadata: Self.metadata(entry))

@@ -164,8 +164,9 @@ package final class AuthorityManager: Sendable {
                     case .activate: try await self.activate(kind, requestedBy: "self")
                     }
                 }
-                try await self.finishWithdrawals(kind)
             }
+            // Also of a kind that is switched off: what was taken back must leave the bundle.
+            for kind in JournalEntry.Kind.allCases { try await self.finishWithdrawals(kind) }
             await self.deleteUnusedKeys()
         }
     }

@@ -57,7 +57,10 @@ package struct BundleRegistry: Sendable {
                 new.x509Authorities.append(authority)
             }
             for authority in addition.jwtAuthorities { try Self.add(authority, to: &new) }
-            return new == before ? nil : new
+            if new == before { return nil }
+            // A downstream server may append: what every agent must read stays of a bounded size.
+            try ForeignBundle.checkSize(new)
+            return new
         }
         guard let result else {
             throw ServerError(.internal, "the own bundle is gone")

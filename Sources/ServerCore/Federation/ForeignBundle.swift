@@ -50,7 +50,7 @@ package enum ForeignBundle {
         return result
     }
 
-    private static func checkSize(_ bundle: TrustBundle) throws(ServerError) {
+    static func checkSize(_ bundle: TrustBundle) throws(ServerError) {
         let count =
             bundle.x509Authorities.count + bundle.jwtAuthorities.count
             + bundle.witAuthorities.count

@@ -38,6 +38,9 @@ struct SyncHub {
 
     // MARK: Sessions
 
+    /// Sessions that one agent may have open before a further one ends them.
+    static let mostSessionsOfAgent = 4
+
     mutating func add(
         _ session: SyncSession, nodeSelectors: Set<Selector>, knownDigest: [UInt8],
         entries: EntryIndex, bundles: [TrustDomain: TrustBundle], seq: UInt64
@@ -47,6 +50,16 @@ struct SyncHub {
         let member = Member(
             session: session, agentPath: session.agent.path, nodeSelectors: nodeSelectors,
             aliasPaths: entries.aliasPaths(nodeSelectors: nodeSelectors))
+        // An agent has one session, and for a moment two while it renews its SVID.
+        let others = (self.byPath[member.agentPath] ?? []).filter {
+            self.members[$0]?.agentPath == member.agentPath
+        }
+        if others.count >= Self.mostSessionsOfAgent {
+            for other in others {
+                self.members[other]?.session.finish(
+                    ServerError(.unavailable, "the agent opened too many sessions"))
+            }
+        }
         self.members[key] = member
         for path in member.aliasPaths.union([member.agentPath]) {
             self.byPath[path, default: []].insert(key)

@@ -72,7 +72,8 @@ package final class SyncSession: Sendable {
         self.state.withLockedValue { $0.replacedBundle >= sequenceNumber }
     }
 
-    var hasEnded: Bool { self.state.withLockedValue { $0.end != nil } }
+    /// Whether nothing more is to be done for the agent on this stream.
+    package var hasEnded: Bool { self.state.withLockedValue { $0.end != nil } }
 
     /// The next update; waits until there is one.
     ///
@@ -102,6 +103,12 @@ package final class SyncSession: Sendable {
     /// something is waiting to be taken.
     package var settled: (seq: UInt64, digest: EntryDigest)? {
         self.state.withLockedValue { $0.hasNews ? nil : ($0.seq, $0.digest) }
+    }
+
+    /// - Throws: why the session has ended, when it has.
+    package func requireOpen() throws {
+        guard let end = self.state.withLockedValue({ $0.end }) else { return }
+        throw end ?? ServerError(.unavailable, "the session has ended")
     }
 
     /// Ends the session; with an error when the agent must learn why. The first call counts.

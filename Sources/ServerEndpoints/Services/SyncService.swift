@@ -17,6 +17,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
     let nodes: NodeRegistry
     let issuer: Issuer
     let limits: RateLimits
+    let bundles: any X509BundleSource
     let logger: Logger
 
     func connect(
@@ -39,12 +40,14 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         let session = self.directory.openSession(
             agent: agent, knownDigest: [UInt8](hello.digest), x509AuthorityID: call.x509AuthorityID)
         defer { self.directory.closeSession(session) }
-        // A ban or an eviction between authorisation and the opened session must not slip through.
+        // A ban, an eviction or the end of an authority between authorisation and the opened session must not slip
+        // through.
+        try call.anchor?.check(self.bundles)
         try await self.nodes.authorize(agent, serial: serial, expiresAt: expiresAt)
 
         try await withRPCCancellationHandler {
             try await withThrowingTaskGroup(of: Void.self) { group in
-                let outbox = SyncOutbox(response)
+                let outbox = SyncOutbox(response, session)
                 group.addTask { try await self.push(session, to: outbox) }
                 group.addTask { try await self.heartbeat(session, to: outbox) }
                 group.addTask { try await Self.expire(at: expiresAt, agent) }
@@ -54,6 +57,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
                     try await withThrowingDiscardingTaskGroup { signing in
                         var inFlight = SyncInFlight()
                         while let message = try await requests.next() {
+                            // Nothing more is signed for an agent that was banned.
+                            if session.hasEnded { break }
                             try inFlight.admit()
                             let slot = inFlight.slot
                             signing.addTask {
@@ -153,7 +158,10 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         case .signX509(let batch): try await self.signX509(batch, agent: agent, outbox, call)
         case .signJwt(let wanted): try await self.signJWT(wanted, agent: agent, outbox, call)
         case .signWit(let batch): try await self.signWIT(batch, agent: agent, outbox, call)
-        case .resync: self.directory.resync(session)
+        case .resync:
+            // A snapshot costs as much as many signatures.
+            try await self.limits.waitInParts(100, address: call.remoteIPAddress)
+            self.directory.resync(session)
         case .bundleConfirmation(let confirmation):
             session.confirm(bundle: confirmation.number, isReplaced: confirmation.replaced)
         case .hello: throw ServerError(.invalidArgument, "hello may be sent only once")
@@ -303,8 +311,14 @@ private actor SyncOutbox {
     private var isWriting = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
-    init(_ writer: RPCWriter<Cygnet_Sync_V1_ServerMessage>) { self.writer = writer }
+    private let session: SyncSession
 
+    init(_ writer: RPCWriter<Cygnet_Sync_V1_ServerMessage>, _ session: SyncSession) {
+        self.writer = writer
+        self.session = session
+    }
+
+    /// - Throws: why the session has ended, when it has: what was signed in the meantime stays here.
     func write(_ message: Cygnet_Sync_V1_ServerMessage) async throws {
         if self.isWriting {
             await withCheckedContinuation { self.waiting.append($0) }
@@ -317,6 +331,7 @@ private actor SyncOutbox {
                 self.waiting.removeFirst().resume()
             }
         }
+        try self.session.requireOpen()
         try await self.writer.write(message)
     }
 }

@@ -10,11 +10,11 @@ package struct CallContext: ServerContext.TransportSpecific {
     package let remoteIPAddress: String?
     /// Names the call in the log.
     package let requestID: String
-    /// The certificate that the caller showed, if any.
-    let leaf: Certificate?
+    /// What the caller's SVID rests on, if it showed one.
+    let anchor: TrustAnchor?
 
-    /// ID of the X.509 authority that signed the caller's SVID; nil when there is none or it does not say.
-    var x509AuthorityID: String? { self.leaf?.authorityKeyID }
+    /// ID of the X.509 authority that the caller's SVID rests on; nil when there is none.
+    var x509AuthorityID: String? { self.anchor?.authorityID }
 }
 
 extension ServerContext {

@@ -1,7 +1,7 @@
 import Foundation
 import GRPCCore
 package import Logging
-import SPIFFE
+package import SPIFFE
 import SPIFFEGRPC
 package import ServerCore
 import X509
@@ -10,13 +10,20 @@ import X509
 /// asked, errors are mapped and logged.
 package struct CallGate: Sendable {
     private let policy: CallerPolicy
+    private let bundles: any X509BundleSource
     private let limits: RateLimits
     private let logger: Logger
     private let logsAccess: Bool
 
-    /// - Parameter logsAccess: whether every call is logged (`audit_log_enabled`).
-    package init(policy: CallerPolicy, limits: RateLimits, logger: Logger, logsAccess: Bool) {
+    /// - Parameters:
+    ///   - bundles: As they are now; a caller whose authority has left them is refused.
+    ///   - logsAccess: whether every call is logged (`audit_log_enabled`).
+    package init(
+        policy: CallerPolicy, bundles: any X509BundleSource, limits: RateLimits, logger: Logger,
+        logsAccess: Bool
+    ) {
         self.policy = policy
+        self.bundles = bundles
         self.limits = limits
         self.logger = logger
         self.logsAccess = logsAccess
@@ -45,16 +52,17 @@ package struct CallGate: Sendable {
     func admit(
         _ caller: Caller, _ peer: PeerContext, method: String, requestID: String
     ) async throws -> CallContext {
+        var anchor: TrustAnchor?
+        if case .tls(let verified) = peer.peer { anchor = TrustAnchor(verified) }
+        try anchor?.check(self.bundles)
         let authorized = try await self.policy.authorize(caller, method: method)
         if let address = peer.remoteIPAddress {
             try await self.limits.wait(method: method, address: address)
         }
         if self.logsAccess { self.audit(method, requestID, authorized) }
-        var leaf: Certificate?
-        if case .tls(let verified?) = peer.peer { leaf = verified.leaf }
         return CallContext(
             caller: authorized, remoteIPAddress: peer.remoteIPAddress, requestID: requestID,
-            leaf: leaf)
+            anchor: anchor)
     }
 
     /// The status for an error, which is logged when it is ours to explain.

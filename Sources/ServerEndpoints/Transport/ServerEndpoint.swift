@@ -90,8 +90,10 @@ package final class ServerEndpoint: Sendable {
         self.socketPath = settings.socketPath
         let limits = RateLimits(
             attestation: settings.limitsAttestation, signing: settings.limitsSigning)
+        let bundles = DirectoryBundleSource(directory: plane.directory)
         let gate = CallGate(
-            policy: plane.policy, limits: limits, logger: logger, logsAccess: settings.logsAccess)
+            policy: plane.policy, bundles: bundles, limits: limits, logger: logger,
+            logsAccess: settings.logsAccess)
         let interceptor = AuthorizationInterceptor(gate)
         let svids = SVIDService(issuer: plane.issuer, directory: plane.directory, limits: limits)
         let direct = [MintService(service: svids, gate: gate)]
@@ -107,7 +109,7 @@ package final class ServerEndpoint: Sendable {
         ]
         let sync = SyncService(
             directory: plane.directory, nodes: plane.nodes, issuer: plane.issuer, limits: limits,
-            logger: logger)
+            bundles: bundles, logger: logger)
         // Connections of operators end now and then, so that they are verified anew; an agent's stream ends with
         // the SVID that opened it, and its calls find GOAWAY and reconnect.
         self.tcp = GRPCServer(

@@ -15,6 +15,9 @@ final class DocumentConnection: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var head: HTTPRequestHead?
     /// Bytes that came since the last complete request.
+    /// Answers that were written and not flushed.
+    private var unflushedBytes = 0
+    private static let mostUnflushedBytes = 64 * 1024
     private var unfinishedBytes = 0
     private var isIdle = false
     private var isClosing = false
@@ -105,8 +108,13 @@ final class DocumentConnection: ChannelInboundHandler {
         }
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
+    private func flush(_ context: ChannelHandlerContext) {
+        self.unflushedBytes = 0
         context.flush()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        self.flush(context)
         context.fireChannelReadComplete()
     }
 
@@ -122,8 +130,11 @@ final class DocumentConnection: ChannelInboundHandler {
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         if !context.channel.isWritable {
             // Many answers at once: the kernel may still take them. If not, somebody asks on without reading.
-            context.flush()
-            guard context.channel.isWritable else { return context.close(promise: nil) }
+            self.flush(context)
+            guard context.channel.isWritable else {
+                self.isClosing = true
+                return context.close(promise: nil)
+            }
         }
         guard let request = DocumentRequest(head) else {
             return self.refuse(.refusal(400, "a request names a path and one host"), context)
@@ -162,7 +173,13 @@ final class DocumentConnection: ChannelInboundHandler {
         response.write(
             to: &buffer, date: self.clock.text, isUnchanged: isUnchanged, withBody: withBody,
             closes: closes)
-        guard closes else { return context.write(self.wrapOutboundOut(buffer), promise: nil) }
+        guard closes else {
+            // TLS keeps what is not flushed, and the channel does not count it before.
+            self.unflushedBytes += buffer.readableBytes
+            context.write(self.wrapOutboundOut(buffer), promise: nil)
+            if self.unflushedBytes >= Self.mostUnflushedBytes { self.flush(context) }
+            return
+        }
         self.isClosing = true
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }

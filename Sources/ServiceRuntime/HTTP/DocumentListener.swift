@@ -158,7 +158,7 @@ private final class DocumentConnections: Sendable {
     /// - Throws: When the connection is one too many; whoever initialises the channel closes it then.
     func add(_ channel: any Channel) throws {
         let key = ObjectIdentifier(channel)
-        let address = channel.remoteAddress?.ipAddress
+        let address = channel.remoteAddress.flatMap(DocumentClient.counted)
         let refusal: (isOpen: Bool, warns: Bool) = self.state.withLockedValue { state in
             let ofAddress = address.flatMap { state.perAddress[$0] } ?? 0
             guard !state.isClosed, state.channels.count < self.limits.maximumConnections,
@@ -196,5 +196,18 @@ private final class DocumentConnections: Sendable {
             let left = (state.perAddress[address] ?? 1) - 1
             state.perAddress[address] = left > 0 ? left : nil
         }
+    }
+}
+
+/// Whom a connection comes from.
+enum DocumentClient {
+    /// What the limit of an address counts: of IPv6 the network of 64 bits, because who has one address there has
+    /// them all; IPv4 that is written as IPv6 is IPv4.
+    static func counted(_ address: SocketAddress) -> String? {
+        guard let text = address.ipAddress else { return nil }
+        var bytes = [UInt8](repeating: 0, count: 16)
+        guard inet_pton(AF_INET6, text, &bytes) == 1 else { return text }
+        let isIPv4 = bytes[..<12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
+        return isIPv4 ? text : bytes[..<8].map { String($0, radix: 16) }.joined(separator: ":")
     }
 }

@@ -97,6 +97,34 @@ def hostile(s, server, port, *trust, host="127.0.0.1"):
         wait_until("the bundle is served", lambda: curl(port, *trust, host=host)[0] == 200, 20)
 
 
+def pipelines(s, server, port):
+    """One segment of small requests is worth megabytes of answers."""
+    def peak():
+        with open(f"/proc/{server.daemon.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+
+    with s.check("clients that ask on and on and read nothing cost no memory"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        requests = b"GET / HTTP/1.1\r\nHost:x\r\n\r\n" * 10_000
+        before, held = peak(), []
+        for _ in range(8):
+            plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+            secure = context.wrap_socket(plain)
+            secure.settimeout(0.3)
+            held.append(secure)
+            try:
+                for _ in range(8):
+                    secure.sendall(requests)
+            except OSError:
+                pass
+        assert peak() - before < 12 * 1024, f"{peak() - before} KiB more"
+        assert curl(port, "-k")[0] == 200
+        for secure in held:
+            secure.close()
+
+
 def body(s):
     port = free_port()
     # A short life, so that the certificate is renewed while we look.
@@ -115,6 +143,7 @@ def body(s):
             "another certificate",
             lambda: chain(port, root)[0].serial_number != leaf.serial_number, 30)
     tls(s, port)
+    pipelines(s, server, port)
     hostile(s, server, port, "-k")
     server.stop()
 

@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import NIOCore
 import Testing
 
 @testable import ServiceRuntime
@@ -210,6 +211,16 @@ import Testing
             let answer = try await RawClient.exchange(port, start)
             #expect(answer.isEmpty)
         }
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1", "127.0.0.1"), ("::ffff:127.0.0.1", "::ffff:127.0.0.1"),
+        ("::1", "0:0:0:0:0:0:0:0"),
+        ("2001:db8:1:2::5", "20:1:d:b8:0:1:0:2"), ("2001:db8:1:2:ffff::", "20:1:d:b8:0:1:0:2"),
+    ])
+    func countsNetworks(_ address: String, _ counted: String) throws {
+        #expect(
+            DocumentClient.counted(try SocketAddress(ipAddress: address, port: 1)) == counted)
     }
 
     @Test func endsIdleConnections() async throws {

@@ -44,13 +44,21 @@ public final class WITSVIDAuthenticator: Sendable {
     public var rememberedProofs: Int { self.replays.withLockedValue { $0.count } }
 
     /// Whether the body of a request has to be read before ``authenticate(_:now:)`` can judge it: it has an
-    /// HTTP message signature, which covers the body, and such signatures are accepted.
+    /// HTTP message signature, which covers the body, and such signatures are accepted. Nothing is read for who has
+    /// no genuine WIT-SVID.
     public func needsBody(of fields: [ProofRequest.Field]) -> Bool {
-        self.verifier.schemes.contains(.httpSignature)
-            && fields.contains { $0.isNamed("signature-input") }
+        guard self.verifier.schemes.contains(.httpSignature),
+            fields.contains(where: { $0.isNamed("signature-input") })
+        else { return false }
+        let tokens = fields.filter { $0.isNamed("workload-identity-token") }
+        guard tokens.count == 1 else { return false }
+        let svid = try? UnprovenWITSVID(
+            validating: tokens[0].value, bundles: self.bundles, leeway: self.verifier.leeway,
+            maximumLifespan: self.verifier.maximumSVIDLifespan)
+        return svid != nil
     }
 
-    /// Says whose request this is. A good proof is used up by it, also when its sender may not pass.
+    /// Says whose request this is. A good proof is used up by it, unless its sender may not pass.
     ///
     /// - Parameters:
     ///   - request: As it came, with the digest of its body when ``needsBody(of:)`` says so.
@@ -62,7 +70,9 @@ public final class WITSVIDAuthenticator: Sendable {
         let svid: ProvenWITSVID
         do throws(WorkloadProofError) {
             svid = try self.verifier.verify(request, bundles: self.bundles, now: now) { use in
-                self.replays.withLockedValue { $0.record(use, now: now) }
+                // Who is refused below must not use up what is remembered of others.
+                guard (try? self.authorizer.authorize(use.sender)) != nil else { return .fresh }
+                return self.replays.withLockedValue { $0.record(use, now: now) }
             }
         } catch {
             throw WITAuthenticationError(error)

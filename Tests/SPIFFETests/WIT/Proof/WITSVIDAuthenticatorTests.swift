@@ -82,14 +82,15 @@ import Testing
         #expect(accepted == 1)
     }
 
-    @Test("Who may not pass is told 403, and has used the proof up")
+    @Test("Who may not pass is told 403, and takes no place in what is remembered")
     func denied() throws {
         let authenticator = try self.authenticator(authorizer: .not(.exactly(self.pair.svid.id)))
         let request = try self.pair.signed(try self.pair.request(), .proofToken)
         let refusal = self.outcome(authenticator, request)
         #expect(refusal?.code == .denied && refusal?.httpStatus == 403)
         #expect(refusal?.cause is AuthorizationError)
-        #expect(self.outcome(authenticator, request)?.code == .invalid)
+        #expect(self.outcome(authenticator, request)?.code == .denied)
+        #expect(authenticator.rememberedProofs == 0)
     }
 
     @Test("WIT-26: what is missing and what is wrong, with its status and never 401")
@@ -119,10 +120,17 @@ import Testing
     func body() throws {
         let token = try self.pair.signed(try self.pair.request(), .proofToken).fields
         let signature = try self.pair.signed(try self.pair.request(), .httpSignature).fields
-        let shouted = [ProofRequest.Field(name: "SIGNATURE-INPUT", value: "")]
+        let shouted = signature.map {
+            ProofRequest.Field(name: $0.name.uppercased(), value: $0.value)
+        }
+        let anonymous = signature.filter { $0.name.lowercased() != "workload-identity-token" }
+        let twice = signature + signature
         let both = try self.authenticator()
         #expect(!both.needsBody(of: token))
         #expect(both.needsBody(of: signature) && both.needsBody(of: shouted))
+        // Nothing is read for whoever has no genuine WIT-SVID: it is refused in any case.
+        #expect(anonymous.count == signature.count - 1 && !both.needsBody(of: anonymous))
+        #expect(!both.needsBody(of: twice))
         #expect(!(try self.authenticator(schemes: [.proofToken])).needsBody(of: signature))
     }
 }
