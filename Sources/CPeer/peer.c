@@ -294,6 +294,7 @@ int cygnet_read_file_facts(int descriptor, cygnet_file_facts *facts) {
     *facts = (cygnet_file_facts){
         .device = (uint64_t)found.st_dev,
         .inode = (uint64_t)found.st_ino,
+        .mode = (uint32_t)found.st_mode,
         .size = (int64_t)found.st_size,
         .modified_seconds = (int64_t)modified.tv_sec,
         .modified_nanoseconds = (int64_t)modified.tv_nsec,

@@ -69,6 +69,8 @@ int cygnet_open_process_executable(int32_t pid);
 typedef struct {
     uint64_t device;
     uint64_t inode;
+    /// Type and permissions, as st_mode.
+    uint32_t mode;
     int64_t size;
     int64_t modified_seconds;
     int64_t modified_nanoseconds;

@@ -140,14 +140,14 @@ package final class DiskKeyManager: KeyManager {
                 .unreadable, "cannot read key file \(path): \(String(cString: strerror(errno)))")
         }
         let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        var info = stat()
-        guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG,
-            info.st_size <= 1 << 20
+        var facts = cygnet_file_facts()
+        guard cygnet_read_file_facts(descriptor, &facts) == 0,
+            facts.mode & UInt32(S_IFMT) == UInt32(S_IFREG), facts.size <= 1 << 20
         else {
             throw KeyManagerError(
                 .unreadable, "key file \(path) is not a regular file of at most 1 MiB")
         }
-        if info.st_mode & 0o077 != 0 {
+        if facts.mode & 0o077 != 0 {
             throw KeyManagerError(
                 .unreadable, "key file \(path) is open to others; run: chmod 600 \(path)")
         }
