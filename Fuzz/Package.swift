@@ -11,6 +11,7 @@ let settings: [SwiftSetting] = [
     .unsafeFlags(["-sanitize=fuzzer", "-parse-as-library"]),
 ]
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
@@ -38,7 +39,7 @@ let package = Package(
             swiftSettings: settings,
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
         .target(
-            name: "SPIFFE", dependencies: [x509, asn1, crypto, cryptoExtras],
+            name: "SPIFFE", dependencies: [x509, asn1, crypto, cryptoExtras, nioConcurrency],
             exclude: ["Documentation.docc"], swiftSettings: settings),
         .target(name: "WorkloadAPIAddress", swiftSettings: settings),
         .executableTarget(
