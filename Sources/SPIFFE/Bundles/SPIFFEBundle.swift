@@ -182,7 +182,8 @@ public struct SPIFFEBundle: Sendable, Equatable {
     {
         switch value {
         case nil: return nil
-        case .int(let seconds): return .seconds(seconds)
+        // What is written for a time that has passed is 0, too.
+        case .int(let seconds): return .seconds(max(0, seconds))
         case .uint: return .seconds(Int64.max)
         default:
             onIgnored("spiffe_refresh_hint ignored: it is no whole number of seconds")

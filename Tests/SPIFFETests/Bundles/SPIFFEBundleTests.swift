@@ -220,7 +220,7 @@ struct SPIFFEBundleTests {
         }
         let rows: [(String, Duration?, Duration)] = [
             ("300", .seconds(300), .seconds(300)), ("0", .seconds(0), .seconds(60)),
-            ("1", .seconds(1), .seconds(60)), ("-5", .seconds(-5), .seconds(60)),
+            ("1", .seconds(1), .seconds(60)), ("-5", .seconds(0), .seconds(60)),
             ("1000000000000", .seconds(1_000_000_000_000), .seconds(86400)),
             ("18446744073709551615", .seconds(Int64.max), .seconds(86400)),
             ("1.5", nil, .seconds(300)),
