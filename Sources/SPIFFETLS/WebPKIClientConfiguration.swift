@@ -39,7 +39,7 @@ package final class WebPKIClientConfiguration: Sendable {
 
     /// The handler for one connection to be made.
     ///
-    /// - Parameter host: The name, or the IP address without brackets, that the certificate must be for (RFC 6125).
+    /// - Parameter host: The name, or the IP address without brackets, that the certificate must be for (RFC 9525).
     /// - Throws: NIOSSL's reason why the trust roots cannot be read.
     package func makeHandler(host: String) throws -> NIOSSLClientHandler {
         try ServerName(host: host).makeHandler(context: try self.context())
@@ -82,7 +82,7 @@ package final class WebPKIClientConfiguration: Sendable {
 }
 
 extension TLSConfiguration {
-    /// What SPIFFE Federation §5 asks of bundle endpoints: TLS 1.3, or 1.2 with forward secrecy and authenticated
+    /// What SPIFFE Federation §5 asks of bundle endpoints, and what is asked of other servers of the Web PKI: TLS 1.3, or 1.2 with forward secrecy and authenticated
     /// encryption.
     package mutating func setBundleEndpointDefaults() {
         self.minimumTLSVersion = .tlsv12

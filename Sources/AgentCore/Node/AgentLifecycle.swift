@@ -54,6 +54,7 @@ package final class AgentLifecycle: Sendable {
     private let logger: Logger
     private let events: (any AgentEvents)?
     private let now: @Sendable () -> Date
+    /// Held while the state is written.
     private let saving = NIOLockedValueBox<Void>(())
     private let state: NIOLockedValueBox<AgentState>
     private let current = NIOLockedValueBox<AgentIdentity?>(nil)

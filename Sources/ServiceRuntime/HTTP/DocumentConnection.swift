@@ -15,10 +15,10 @@ final class DocumentConnection: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var head: HTTPRequestHead?
     /// Bytes that came since the last complete request.
-    /// Answers that were written and not flushed.
+    private var unfinishedBytes = 0
+    /// Bytes of answers that were written and not flushed.
     private var unflushedBytes = 0
     private static let mostUnflushedBytes = 64 * 1024
-    private var unfinishedBytes = 0
     private var isIdle = false
     private var isClosing = false
     private var endOfLife = NIODeadline.distantFuture
