@@ -102,8 +102,11 @@ let package = Package(
     targets: [
         // MARK: SDK
         .target(
-            name: "SPIFFE", dependencies: [x509, asn1, crypto, cryptoExtras, nioConcurrency],
+            name: "SPIFFE",
+            dependencies: ["CZlib", x509, asn1, crypto, cryptoExtras, nioConcurrency],
             swiftSettings: settings),
+        // Status lists are compressed.
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(
             name: "SPIFFEWorkloadAPI",
             dependencies: [
@@ -193,17 +196,21 @@ let package = Package(
         .target(
             name: "ServerCore",
             dependencies: [
-                "SPIFFE", "PluginAPI", logging, crypto, x509, asn1, nioConcurrency,
+                "SPIFFE", "PluginAPI", "Transparency", "CZlib", logging, crypto, x509, asn1,
+                nioConcurrency,
             ],
             swiftSettings: settings),
         .target(
             name: "ServerStore",
-            dependencies: ["ServerCore", "SPIFFE", "CPeer", grdb, logging, nioConcurrency],
+            dependencies: [
+                "ServerCore", "Transparency", "SPIFFE", "CPeer", grdb, logging, nioConcurrency,
+            ],
             swiftSettings: settings),
         .target(
             name: "ServerEndpoints",
             dependencies: [
-                "ServerCore", "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "ServerCore", "Transparency", "ControlPlaneProto", "SPIFFE", "SPIFFETLS",
+                "SPIFFEGRPC",
                 "SPIFFEFederation",
                 "ServiceRuntime",
                 "PluginAPI", grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1,
@@ -227,7 +234,8 @@ let package = Package(
         .target(
             name: "ServerProgram",
             dependencies: [
-                "ServerCore", "ServerStore", "ServerEndpoints", "Plugins", "PluginAPI",
+                "ServerCore", "Transparency", "SPIFFEHTTP", "ServerStore", "ServerEndpoints",
+                "Plugins", "PluginAPI",
                 "ServiceRuntime", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "SPIFFEFederation",
                 "SPIFFEWorkloadAPI",
                 "ControlPlaneProto",

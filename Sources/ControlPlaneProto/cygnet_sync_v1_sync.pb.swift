@@ -88,6 +88,15 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     set {message = .bundleConfirmation(newValue)}
   }
 
+  /// Only to a server that asked for it.
+  public var revocationConfirmation: Cygnet_Sync_V1_RevocationConfirmation {
+    get {
+      if case .revocationConfirmation(let v)? = message {return v}
+      return Cygnet_Sync_V1_RevocationConfirmation()
+    }
+    set {message = .revocationConfirmation(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -100,6 +109,8 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     case signWit(Cygnet_Sync_V1_SignWITBatch)
     /// Only to a server that asked for it.
     case bundleConfirmation(Cygnet_Sync_V1_BundleConfirmation)
+    /// Only to a server that asked for it.
+    case revocationConfirmation(Cygnet_Sync_V1_RevocationConfirmation)
 
   }
 
@@ -144,6 +155,21 @@ public nonisolated struct Cygnet_Sync_V1_BundleConfirmation: Sendable {
 
   /// Nothing that the agent holds rests on an authority that is tainted in that bundle.
   public var replaced: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Tells how far the agent has got with revocations. Sent when it has applied an update: it uses nothing any more that was
+/// taken back, and has handed the lists on to its workloads.
+public nonisolated struct Cygnet_Sync_V1_RevocationConfirmation: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// `confirm` of the newest update that it has applied.
+  public var number: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -287,6 +313,14 @@ public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
     set {message = .witResults(newValue)}
   }
 
+  public var revocations: Cygnet_Sync_V1_RevocationUpdate {
+    get {
+      if case .revocations(let v)? = message {return v}
+      return Cygnet_Sync_V1_RevocationUpdate()
+    }
+    set {message = .revocations(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -296,6 +330,7 @@ public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
     case jwtResult(Cygnet_Sync_V1_SignJWTResult)
     case heartbeat(Cygnet_Sync_V1_Heartbeat)
     case witResults(Cygnet_Sync_V1_SignWITResults)
+    case revocations(Cygnet_Sync_V1_RevocationUpdate)
 
   }
 
@@ -343,6 +378,66 @@ public nonisolated struct Cygnet_Sync_V1_BundleUpdate: Sendable {
 
   /// Not 0: the agent is to answer with a BundleConfirmation of this number. It is the sequence number of the own bundle.
   public var confirm: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// What was taken back. An entry that was taken back leaves the authorised set as well; this is how issued SVIDs end.
+public nonisolated struct Cygnet_Sync_V1_RevocationUpdate: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Each replaces what the agent holds of that trust domain, but for `revoked_tokens`.
+  public var upserted: [Cygnet_Sync_V1_TrustDomainRevocations] = []
+
+  /// Names of trust domains of which nothing is known any more.
+  public var removed: [String] = []
+
+  /// Not 0: the agent is to answer with a RevocationConfirmation of this number.
+  public var confirm: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Sync_V1_TrustDomainRevocations: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Name.
+  public var trustDomain: String = String()
+
+  /// CertificateLists (RFC 5280), DER; one for each X.509 authority that has issued.
+  public var crls: [Data] = []
+
+  public var statusLists: [Cygnet_Sync_V1_StatusListToken] = []
+
+  /// SHA-256 of the signing input (`header.payload`) of JWT- and WIT-SVIDs that were taken back and have not expired.
+  public var revokedTokens: [Data] = []
+
+  /// True: `revoked_tokens` are all there are. False: they join those that the agent knows.
+  public var allTokens: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Sync_V1_StatusListToken: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// As in the `status` claim of tokens.
+  public var uri: String = String()
+
+  /// A signed token, `application/statuslist+jwt`.
+  public var token: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -501,7 +596,7 @@ fileprivate nonisolated let _protobuf_package = "cygnet.sync.v1"
 
 nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".AgentMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0\u{3}bundle_confirmation\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0\u{3}bundle_confirmation\0\u{3}revocation_confirmation\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -587,6 +682,19 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
           self.message = .bundleConfirmation(v)
         }
       }()
+      case 7: try {
+        var v: Cygnet_Sync_V1_RevocationConfirmation?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .revocationConfirmation(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .revocationConfirmation(v)
+        }
+      }()
       default: break
       }
     }
@@ -621,6 +729,10 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
     case .bundleConfirmation?: try {
       guard case .bundleConfirmation(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    }()
+    case .revocationConfirmation?: try {
+      guard case .revocationConfirmation(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
     }()
     case nil: break
     }
@@ -718,6 +830,36 @@ nonisolated extension Cygnet_Sync_V1_BundleConfirmation: SwiftProtobuf.Message, 
   public static func ==(lhs: Cygnet_Sync_V1_BundleConfirmation, rhs: Cygnet_Sync_V1_BundleConfirmation) -> Bool {
     if lhs.number != rhs.number {return false}
     if lhs.replaced != rhs.replaced {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_RevocationConfirmation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RevocationConfirmation"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_RevocationConfirmation, rhs: Cygnet_Sync_V1_RevocationConfirmation) -> Bool {
+    if lhs.number != rhs.number {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -910,7 +1052,7 @@ nonisolated extension Cygnet_Sync_V1_SignWIT: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ServerMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0\u{1}bundles\0\u{3}x509_results\0\u{3}jwt_result\0\u{1}heartbeat\0\u{3}wit_results\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0\u{1}bundles\0\u{3}x509_results\0\u{3}jwt_result\0\u{1}heartbeat\0\u{3}wit_results\0\u{1}revocations\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -996,6 +1138,19 @@ nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, Swift
           self.message = .witResults(v)
         }
       }()
+      case 7: try {
+        var v: Cygnet_Sync_V1_RevocationUpdate?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .revocations(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .revocations(v)
+        }
+      }()
       default: break
       }
     }
@@ -1030,6 +1185,10 @@ nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, Swift
     case .witResults?: try {
       guard case .witResults(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    }()
+    case .revocations?: try {
+      guard case .revocations(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
     }()
     case nil: break
     }
@@ -1133,6 +1292,131 @@ nonisolated extension Cygnet_Sync_V1_BundleUpdate: SwiftProtobuf.Message, SwiftP
     if lhs.upserted != rhs.upserted {return false}
     if lhs.removed != rhs.removed {return false}
     if lhs.confirm != rhs.confirm {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_RevocationUpdate: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RevocationUpdate"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}upserted\0\u{1}removed\0\u{1}confirm\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.upserted) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.removed) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.confirm) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.upserted.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.upserted, fieldNumber: 1)
+    }
+    if !self.removed.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.removed, fieldNumber: 2)
+    }
+    if self.confirm != 0 {
+      try visitor.visitSingularUInt64Field(value: self.confirm, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_RevocationUpdate, rhs: Cygnet_Sync_V1_RevocationUpdate) -> Bool {
+    if lhs.upserted != rhs.upserted {return false}
+    if lhs.removed != rhs.removed {return false}
+    if lhs.confirm != rhs.confirm {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_TrustDomainRevocations: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".TrustDomainRevocations"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{1}crls\0\u{3}status_lists\0\u{3}revoked_tokens\0\u{3}all_tokens\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.trustDomain) }()
+      case 2: try { try decoder.decodeRepeatedBytesField(value: &self.crls) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.statusLists) }()
+      case 4: try { try decoder.decodeRepeatedBytesField(value: &self.revokedTokens) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.allTokens) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.trustDomain.isEmpty {
+      try visitor.visitSingularStringField(value: self.trustDomain, fieldNumber: 1)
+    }
+    if !self.crls.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.crls, fieldNumber: 2)
+    }
+    if !self.statusLists.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.statusLists, fieldNumber: 3)
+    }
+    if !self.revokedTokens.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.revokedTokens, fieldNumber: 4)
+    }
+    if self.allTokens != false {
+      try visitor.visitSingularBoolField(value: self.allTokens, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_TrustDomainRevocations, rhs: Cygnet_Sync_V1_TrustDomainRevocations) -> Bool {
+    if lhs.trustDomain != rhs.trustDomain {return false}
+    if lhs.crls != rhs.crls {return false}
+    if lhs.statusLists != rhs.statusLists {return false}
+    if lhs.revokedTokens != rhs.revokedTokens {return false}
+    if lhs.allTokens != rhs.allTokens {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_StatusListToken: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".StatusListToken"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uri\0\u{1}token\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.uri) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.token) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.uri.isEmpty {
+      try visitor.visitSingularStringField(value: self.uri, fieldNumber: 1)
+    }
+    if !self.token.isEmpty {
+      try visitor.visitSingularStringField(value: self.token, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_StatusListToken, rhs: Cygnet_Sync_V1_StatusListToken) -> Bool {
+    if lhs.uri != rhs.uri {return false}
+    if lhs.token != rhs.token {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

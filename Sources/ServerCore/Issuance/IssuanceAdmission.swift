@@ -1,0 +1,79 @@
+package import SPIFFE
+package import Transparency
+
+/// What somebody wants an SVID for, as far as the server knows it before it signs.
+package struct IssuanceSubject: Sendable, Hashable {
+    package var svidType: LeafSVIDType
+    package var spiffeID: SPIFFEID
+    /// The registration entry; nil for what is minted, and for agents and servers.
+    package var entryID: String?
+    /// The entry's selectors; empty without an entry.
+    package var selectors: [Selector]
+    /// The agent that asks, or that attests; nil for what is minted, and for servers.
+    package var node: SPIFFEID?
+    /// The authority that is about to sign.
+    package var authorityID: String
+
+    package init(
+        svidType: LeafSVIDType, spiffeID: SPIFFEID, entryID: String? = nil,
+        selectors: [Selector] = [],
+        node: SPIFFEID? = nil, authorityID: String
+    ) {
+        self.svidType = svidType
+        self.spiffeID = spiffeID
+        self.entryID = entryID
+        self.selectors = selectors
+        self.node = node
+        self.authorityID = authorityID
+    }
+}
+
+/// An SVID that was signed and recorded, and is not released yet.
+package struct SignedSVID: Sendable, Hashable {
+    package var subject: IssuanceSubject
+    /// As it was recorded.
+    package var leaf: SVIDIssuedLeaf
+    /// SHA-256 of a token's signing input (`header.payload`); nil for X509-SVIDs. Unlike a digest of the whole token it
+    /// stays the same when somebody rewrites the signature.
+    package var signingInputDigest: [UInt8]?
+    /// What ``IssuanceAdmission/begin(_:)`` gave.
+    package var status: StatusReference?
+
+    package init(
+        subject: IssuanceSubject, leaf: SVIDIssuedLeaf, signingInputDigest: [UInt8]? = nil,
+        status: StatusReference? = nil
+    ) {
+        self.subject = subject
+        self.leaf = leaf
+        self.signingInputDigest = signingInputDigest
+        self.status = status
+    }
+}
+
+/// A place in a status list, for the `status` claim of a token.
+package struct StatusReference: Sendable, Hashable {
+    /// The list's URI.
+    package var uri: String
+    /// The place in it, from 0.
+    package var index: Int64
+
+    package init(uri: String, index: Int64) {
+        self.uri = uri
+        self.index = index
+    }
+}
+
+/// Says whether an SVID may be issued, and knows those that were: asked before the signature and again between the
+/// record and the release, so that nothing gets out that was taken back meanwhile.
+package protocol IssuanceAdmission: Sendable {
+    /// Before the signature.
+    ///
+    /// - Returns: the token's place in a status list; nil for X509-SVIDs, and when tokens carry no status.
+    /// - Throws: ``ServerError`` `failedPrecondition` that names the revocation.
+    func begin(_ subject: IssuanceSubject) throws(ServerError) -> StatusReference?
+
+    /// Between record and release: from here on the SVID is among those that a revocation finds.
+    ///
+    /// - Throws: ``ServerError`` as ``begin(_:)``; the SVID must not be released then.
+    func admit(_ svid: SignedSVID) throws(ServerError)
+}
