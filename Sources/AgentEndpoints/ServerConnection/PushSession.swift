@@ -178,7 +178,7 @@ struct PushSession {
                         digest: self.pending == nil ? EntryDigest(bytes: heartbeat.digest) : nil,
                         serverTime: heartbeat.serverTime == 0
                             ? nil : Date(timeIntervalSince1970: Double(heartbeat.serverTime))))
-            case nil:
+            case nil, .revocations:
                 self.logger.debug("ignored a message that this version does not know")
             }
         }
