@@ -8,7 +8,9 @@ struct LocalAuthorityCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "localauthority", abstract: "This server's signing authorities.",
         subcommands: [
-            LocalX509Command.self, LocalJWTCommand.self, LocalWITCommand.self,
+            LocalAuthoritiesCommand<LocalX509Authorities>.self,
+            LocalAuthoritiesCommand<LocalJWTAuthorities>.self,
+            LocalAuthoritiesCommand<LocalWITAuthorities>.self,
         ],
         helpNames: .goHelp)
 }
@@ -29,11 +31,11 @@ struct AuthorityIDFlag: ParsableArguments {
 
 extension CommandContext {
     /// Prints what became of one authority.
-    func print<Response: ShapedMessage>(
-        _ response: Response, _ word: String, _ kind: AuthorityBlock.Kind,
-        _ state: AuthorityBlock.State, _ output: OutputFlags
+    func print(
+        _ answer: LocalAuthorityAnswer<AuthorityBlock.State>, _ word: String,
+        _ kind: AuthorityBlock.Kind, _ output: OutputFlags
     ) throws {
-        if output.format == .json { return try self.printJSON(response) }
-        self.output(AuthorityBlock.text(word, kind, state))
+        if output.format == .json { return try self.printJSON(answer.message) }
+        self.output(AuthorityBlock.text(word, kind, answer.state))
     }
 }
