@@ -247,7 +247,7 @@ struct Conversation {
         demand(count <= stream.sendWindow, "more than the stream's window")
         demand(count <= self.model.sendWindow, "more than the connection's window")
         demand(stream.arrived + count <= stream.queued, "bytes from nowhere")
-        demand(payload == Answer(offset: stream.arrived, count: count).bytes, "other bytes")
+        demand(Answer(offset: stream.arrived, count: count).isEqual(payload), "other bytes")
         stream.sendWindow -= count
         stream.arrived += count
         self.model.sendWindow -= count

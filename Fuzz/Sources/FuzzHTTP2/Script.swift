@@ -26,6 +26,20 @@ struct Answer {
         let start = self.offset % Self.period
         return Self.pattern.getSlice(at: start, length: self.count) ?? ByteBuffer()
     }
+
+    /// Whether these are the bytes; in pieces, because what waited for a window may leave in a frame longer than the
+    /// pattern.
+    func isEqual(_ other: ByteBuffer) -> Bool {
+        var (rest, offset) = (other, self.offset)
+        while rest.readableBytes > 0 {
+            let count = min(rest.readableBytes, 1_000 * Self.period)
+            guard rest.readSlice(length: count) == Answer(offset: offset, count: count).bytes else {
+                return false
+            }
+            offset += count
+        }
+        return other.readableBytes == self.count
+    }
 }
 
 /// Reads the fuzzer's bytes as steps. Most inputs mean something: a kind of step, and what it needs
