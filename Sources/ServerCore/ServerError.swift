@@ -17,11 +17,17 @@ package struct ServerError: Error, Sendable, Hashable, CustomStringConvertible {
     package let message: String
     /// Set with `permissionDenied` when an agent was refused for what is known of it.
     package let agentReason: AgentReason?
+    /// Set with `failedPrecondition` when a revocation stands in the way: its ID.
+    package let revocationID: String?
 
-    package init(_ code: Code, _ message: String, agentReason: AgentReason? = nil) {
+    package init(
+        _ code: Code, _ message: String, agentReason: AgentReason? = nil,
+        revocationID: String? = nil
+    ) {
         self.code = code
         self.message = message
         self.agentReason = agentReason
+        self.revocationID = revocationID
     }
 
     package var description: String { self.message }

@@ -19,8 +19,8 @@ import X509
         let bundle = try Self.bundle(plane)
         #expect(bundle.x509Authorities.map(\.der) == [try plane.authorities.x509Authority().der])
         #expect(bundle.jwtAuthorities.map(\.keyID) == [try plane.authorities.jwtAuthority().id])
-        let made = plane.recorder.records.filter { $0.reason == "authority" }
-        #expect(made.map(\.kind) == [.x509Authority, .jwtAuthority])
+        let made = plane.recorder.authorities.filter { $0.action == .prepared }
+        #expect(made.map(\.authorityType) == [.x509, .jwt])
         let journal = try await plane.store.loadJournal()
         #expect(journal.map(\.kind) == [.x509, .jwt])
         #expect(journal.allSatisfy { $0.status == .active && $0.slot == "A" })
@@ -34,7 +34,7 @@ import X509
         #expect(
             try second.authorities.jwtAuthority().id == (try first.authorities.jwtAuthority().id))
         #expect(try Self.bundle(second) == (try Self.bundle(first)))
-        #expect(second.recorder.records.isEmpty)
+        #expect(second.recorder.events.isEmpty)
     }
 
     @Test func `a restart with lost keys makes new authorities beside the old ones`() async throws {

@@ -5,6 +5,7 @@ import ServerCore
 import ServerTestSupport
 import SwiftASN1
 import Testing
+import Transparency
 import X509
 
 private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
@@ -15,7 +16,7 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
     }
 
     private static func issuance(_ plane: TestPlane, _ path: String = "/w") throws -> X509Issuance {
-        X509Issuance(spiffeID: try plane.id(path), publicKey: testKey, reason: "mint")
+        X509Issuance(spiffeID: try plane.id(path), publicKey: testKey, origin: .mint)
     }
 
     @Test func `a leaf keeps the rules X509-01, 09, 12, 15, 17, 19 and 20`() async throws {
@@ -54,13 +55,17 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         let plane = try await TestPlane()
         for text in ["spiffe://acme.test", "spiffe://evil.test/w", "spiffe://acme.test.evil/w"] {
             let issuance = X509Issuance(
-                spiffeID: try SPIFFEID(text), publicKey: testKey, reason: "mint")
+                spiffeID: try SPIFFEID(text), publicKey: testKey, origin: .mint)
             let error = await #expect(throws: ServerError.self) {
                 try await plane.issuer.issue(issuance, requestedBy: "test")
             }
             #expect(error?.code == .invalidArgument)
         }
-        #expect(!plane.recorder.records.contains { $0.kind == .x509SVID })
+        #expect(plane.recorder.issued.isEmpty)
+        #expect(
+            plane.recorder.refused.map(\.reason) == [
+                "invalid_request", "invalid_request", "invalid_request",
+            ])
     }
 
     @Test func `X509-07: the subject is never empty`() async throws {
@@ -163,14 +168,14 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
     @Test func `the record of an SVID stands before it is released`() async throws {
         let plane = try await TestPlane()
         let svid = try await plane.issuer.issue(try Self.issuance(plane), requestedBy: "uid:7")
-        let record = try #require(plane.recorder.records.last)
-        #expect(record.kind == .x509SVID)
-        #expect(record.serial == svid.serial)
-        #expect(record.sha256 == Array(SHA256.hash(data: svid.chain[0])))
-        #expect(record.expiresAt == svid.expiresAt)
-        #expect(record.reason == "mint")
-        #expect(record.requestedBy == "uid:7")
-        #expect(record.authorityID == (try plane.authorities.x509Authority().id))
+        let leaf = try #require(plane.recorder.issued.last)
+        #expect(leaf.svidType == .x509)
+        #expect(leaf.serial == svid.serial && leaf.jti == nil)
+        #expect(leaf.svidDigest == Array(SHA256.hash(data: svid.chain[0])))
+        #expect(leaf.notAfter == LeafTime(seconds: svid.expiresAt))
+        #expect(leaf.entryID == nil && leaf.node == nil)
+        #expect(leaf.caller == "uid:7")
+        #expect(leaf.authorityID == (try plane.authorities.x509Authority().id))
     }
 
     @Test func `when the record cannot be written nothing is released`() async throws {
@@ -181,7 +186,7 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
             try await plane.issuer.issue(issuances, requestedBy: "test")
         }
         #expect(error?.code == .unavailable)
-        let jwt = JWTIssuance(spiffeID: try plane.id("/w"), audience: ["a"], reason: "mint")
+        let jwt = JWTIssuance(spiffeID: try plane.id("/w"), audience: ["a"], origin: .mint)
         await #expect(throws: ServerError.self) {
             try await plane.issuer.issue(jwt, requestedBy: "test")
         }
@@ -193,13 +198,13 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         let plane = try await TestPlane()
         let before = plane.recorder.appends
         let foreign = X509Issuance(
-            spiffeID: try SPIFFEID("spiffe://evil.test/w"), publicKey: testKey, reason: "mint")
+            spiffeID: try SPIFFEID("spiffe://evil.test/w"), publicKey: testKey, origin: .mint)
         let results = try await plane.issuer.issue(
             [try Self.issuance(plane, "/a"), foreign, try Self.issuance(plane, "/b")],
             requestedBy: "test")
         #expect(results.map { (try? $0.get())?.spiffeID.path } == ["/a", nil, "/b"])
         #expect(plane.recorder.appends == before + 1)
-        #expect(plane.recorder.records.suffix(2).map(\.spiffeID.path) == ["/a", "/b"])
+        #expect(plane.recorder.issued.suffix(2).map(\.spiffeID.path) == ["/a", "/b"])
     }
 
     @Test func `serial numbers are positive, of 16 bytes, and differ`() {

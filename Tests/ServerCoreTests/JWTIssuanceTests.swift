@@ -25,7 +25,7 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
         try await plane.issuer.issue(
             JWTIssuance(
                 spiffeID: try plane.id("/w"), audience: audience, ttl: ttl, includesJTI: jti,
-                reason: "mint"), requestedBy: "test")
+                origin: .mint), requestedBy: "test")
     }
 
     @Test(arguments: KeyTypeCase.all)
@@ -76,7 +76,8 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
             try await Self.issue(plane, audience: audience)
         }
         #expect(error?.code == .invalidArgument)
-        #expect(!plane.recorder.records.contains { $0.kind == .jwtSVID })
+        #expect(plane.recorder.issued.isEmpty)
+        #expect(plane.recorder.refused.map(\.reason) == ["invalid_request"])
     }
 
     @Test func `texts with any character come back from the claims as they were`() async throws {
@@ -108,7 +109,7 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
         let text = try #require(one["jti"]?.stringValue)
         #expect(try Base64URL.decode(text).count == 16)
         #expect(one["jti"] != two["jti"])
-        #expect(plane.recorder.records.suffix(2).first?.serial == text)
+        #expect(plane.recorder.issued.suffix(2).first?.jti == text)
     }
 
     @Test func `a token verifies with the key of the bundle`() async throws {
@@ -129,7 +130,7 @@ struct KeyTypeCase: Sendable, CustomTestStringConvertible {
         let plane = try await TestPlane()
         for text in ["spiffe://acme.test", "spiffe://evil.test/w"] {
             let issuance = JWTIssuance(
-                spiffeID: try SPIFFEID(text), audience: ["a"], reason: "mint")
+                spiffeID: try SPIFFEID(text), audience: ["a"], origin: .mint)
             let error = await #expect(throws: ServerError.self) {
                 try await plane.issuer.issue(issuance, requestedBy: "test")
             }

@@ -31,8 +31,15 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         #expect(node.attestationType == "join_token")
         #expect(node.selectors.map(\.description) == ["spiffe_id:\(svid.spiffeID)"])
         #expect(!node.canReattest && !node.isBanned)
-        let record = try #require(plane.recorder.records.last)
-        #expect(record.reason == "agent" && record.requestedBy == "192.0.2.1")
+        let leaf = try #require(plane.recorder.issued.last)
+        #expect(leaf.node == svid.spiffeID && leaf.caller == "192.0.2.1" && leaf.entryID == nil)
+        // SHA-256 of the selector with its newline, and of the token, from openssl.
+        #expect(
+            leaf.selectorsDigest.map(hex)
+                == "d1b3e80b5efc0f857c94ef65541eec37bf0f76306b5275c6b388e0c8f48ea95c")
+        #expect(
+            leaf.evidenceDigest.map(hex)
+                == "628b49d96dcde97a430dd4f597705899e09a968f793491e4b704cae33a40dc02")
     }
 
     @Test func `a token lets one agent in, whoever else tries`() async throws {
@@ -222,7 +229,7 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
             try await plane.nodes.renew(node.id, publicKey: testKey)
         }
         #expect(error?.agentReason == .mustReattest)
-        #expect(!plane.recorder.records.contains { $0.spiffeID == node.id })
+        #expect(!plane.recorder.issued.contains { $0.spiffeID == node.id })
     }
 
     @Test func `banning or evicting an unknown agent is not found`() async throws {

@@ -22,15 +22,15 @@ import Testing
         #expect(bundle.witAuthorities.map(\.expiresAt) == [authority.notAfter])
         #expect(
             bundle.witAuthorities.map(\.publicKeyDER) == [authority.signer.publicKey.publicKeyDER])
-        let made = plane.recorder.records.filter { $0.reason == "authority" }
-        #expect(made.map(\.kind) == [.x509Authority, .jwtAuthority, .witAuthority])
+        let made = plane.recorder.authorities.filter { $0.action == .prepared }
+        #expect(made.map(\.authorityType) == [.x509, .jwt, .wit])
         let journal = try await plane.store.loadJournal()
         #expect(journal.map(\.kind) == [.x509, .jwt, .wit])
         #expect(journal.map(\.keyID).last == "WIT-Signer-A")
         let second = try await TestPlane(
             clock: plane.clock, authority: Self.settings, store: plane.store, keys: plane.keys)
         #expect(try second.authorities.witAuthority().id == authority.id)
-        #expect(second.recorder.records.isEmpty)
+        #expect(second.recorder.events.isEmpty)
     }
 
     @Test func `STB-01: without the switch there is no such key, and none is used`() async throws {

@@ -4,6 +4,7 @@ import SPIFFE
 import ServerCore
 import ServerTestSupport
 import Testing
+import Transparency
 
 @Suite struct WITIssuanceTests {
     private static func plane(
@@ -28,7 +29,7 @@ import Testing
         return try await plane.issuer.issue(
             WITIssuance(
                 spiffeID: try plane.id(path), confirmationKey: key.confirmationKey, ttl: ttl,
-                reason: "mint"), requestedBy: "test")
+                origin: .mint), requestedBy: "test")
     }
 
     private static func witBundle(_ plane: TestPlane) throws -> WITBundle {
@@ -97,11 +98,11 @@ import Testing
     @Test func `each WIT-SVID is recorded before it is released`() async throws {
         let plane = try await Self.plane()
         let svid = try await Self.issue(plane)
-        let record = try #require(plane.recorder.records.last)
-        #expect(record.kind == .witSVID && record.spiffeID == svid.spiffeID)
-        #expect(record.authorityID == (try plane.authorities.witAuthority().id))
-        #expect(record.sha256 == ProofRequest.sha256(of: Array(svid.token.utf8)))
-        #expect(record.expiresAt == svid.expiresAt && record.reason == "mint")
+        let leaf = try #require(plane.recorder.issued.last)
+        #expect(leaf.svidType == .wit && leaf.spiffeID == svid.spiffeID)
+        #expect(leaf.authorityID == (try plane.authorities.witAuthority().id))
+        #expect(leaf.svidDigest == ProofRequest.sha256(of: Array(svid.token.utf8)))
+        #expect(leaf.notAfter == LeafTime(seconds: svid.expiresAt) && leaf.entryID == nil)
         plane.recorder.fail(ServerError(.unavailable, "disk is full"))
         await #expect(throws: ServerError.self) { try await Self.issue(plane) }
     }
@@ -116,7 +117,7 @@ import Testing
                 "spiffe://acme.test/c",
             ].map {
                 WITIssuance(
-                    spiffeID: try SPIFFEID($0), confirmationKey: key, reason: "mint")
+                    spiffeID: try SPIFFEID($0), confirmationKey: key, origin: .mint)
             }, requestedBy: "test")
         #expect(results.map { (try? $0.get()) != nil } == [true, false, false, true])
         #expect(plane.recorder.appends == appends + 1)

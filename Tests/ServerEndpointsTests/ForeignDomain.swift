@@ -33,7 +33,7 @@ struct ForeignDomain: Sendable {
         let svid = try await self.issuer.issue(
             X509Issuance(
                 spiffeID: try SPIFFEID(trustDomain: self.issuer.trustDomain, path: path),
-                publicKey: Certificate.PublicKey(key.publicKey), reason: "test"),
+                publicKey: Certificate.PublicKey(key.publicKey), origin: .mint),
             requestedBy: "test")
         return TestIdentity(svid, key)
     }

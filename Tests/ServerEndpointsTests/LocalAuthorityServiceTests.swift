@@ -145,9 +145,9 @@ private typealias Authorities = Spire_Api_Server_Localauthority_V1_LocalAuthorit
                 let response = try await api.prepareX509Authority(.init())
                 #expect(response.hasPreparedAuthority)
             }
-            let record = try #require(
-                server.plane.recorder.records.last { $0.reason == "authority" })
-            #expect(record.requestedBy == admin.string)
+            let leaf = try #require(
+                server.plane.recorder.authorities.last { $0.action == .prepared })
+            #expect(leaf.caller == admin.string)
         }
     }
 }

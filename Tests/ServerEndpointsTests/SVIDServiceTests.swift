@@ -73,10 +73,8 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
                     })
             }
             #expect(pooled.results.map(\.status.code) == [0])
-            let reasons = server.plane.recorder.records.map(\.reason).filter {
-                $0.hasPrefix("entry:")
-            }
-            #expect(reasons == ["entry:own", "entry:below", "entry:pooled"])
+            let entries = server.plane.recorder.issued.compactMap(\.entryID)
+            #expect(entries == ["own", "below", "pooled"])
         }
     }
 
@@ -148,7 +146,7 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
             let leaf = try Certificate(derEncoded: [UInt8](svid.certChain[0]))
             #expect(try leaf.extensions.subjectAlternativeNames.map(Array.init) == names)
             #expect(String(describing: leaf.subject).contains("m.example"))
-            #expect(server.plane.recorder.records.last?.requestedBy == "uid:\(getuid())")
+            #expect(server.plane.recorder.issued.last?.caller == "uid:\(getuid())")
         }
     }
 

@@ -65,7 +65,7 @@ struct TestServer: Sendable {
                 authorities: plane.authorities,
                 policy: CallerPolicy(
                     methods: MethodPolicy.methods, adminIDs: adminIDs, directory: plane.directory,
-                    nodes: plane.nodes)),
+                    nodes: plane.nodes), recorder: plane.recorder, changes: plane.changes),
             settings: .init(
                 host: "127.0.0.1", port: 0, socketPath: socketPath, limitsAttestation: false,
                 limitsSigning: false),
@@ -142,7 +142,7 @@ struct TestIdentity: Sendable {
         let svid = try await plane.issuer.issue(
             X509Issuance(
                 spiffeID: try plane.id(path), publicKey: Certificate.PublicKey(key.publicKey),
-                ttl: ttl, reason: "test"), requestedBy: "test")
+                ttl: ttl, origin: .mint), requestedBy: "test")
         return TestIdentity(svid, key)
     }
 }

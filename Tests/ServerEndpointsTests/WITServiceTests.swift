@@ -75,8 +75,8 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
                 #expect(mint?.code == .permissionDenied)
             }
             #expect(
-                server.plane.recorder.records.filter { $0.kind == .witSVID }.map(\.reason)
-                    == ["entry:own", "entry:own"])
+                server.plane.recorder.issued.filter { $0.svidType == .wit }.map(\.entryID)
+                    == ["own", "own"])
         }
     }
 

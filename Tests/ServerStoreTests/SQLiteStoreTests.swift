@@ -172,6 +172,10 @@ import Testing
                 )
             }
             #expect(seqs == (1...head).map { $0 })
+            // Nothing that may not be in the ledger is forgotten.
+            try await store.pruneChanges(keep: 5)
+            #expect(try await store.changeLeaves(after: 0, limit: .max).count == Int(head))
+            try await store.setRecordedPosition(UInt64(head))
             try await store.pruneChanges(keep: 5)
             let left = try await store.read { db in
                 try Int64.fetchAll(db, sql: "SELECT seq FROM changes ORDER BY seq")

@@ -1,10 +1,11 @@
 import NIOConcurrencyHelpers
 package import SPIFFE
 package import ServerCore
+import Transparency
 
 /// All store protocols in memory, with a change feed; keeps to the same rules as the SQL store.
 package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationStore, JournalStore,
-    SnapshotStore
+    SnapshotStore, ChangeLeafStore
 {
     private struct State {
         var entries: [String: Entry] = [:]
@@ -14,7 +15,10 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         var relationships: [TrustDomain: FederationRelationship] = [:]
         var journal: [JournalEntry] = []
         var seq: UInt64 = 0
+        var rows: [ChangeLeafRow] = []
+        var recorded: UInt64 = 0
         var consumer: (any ChangeFeedConsumer)?
+        var leafConsumer: (any ChangeLeafConsumer)?
         var failure: ServerError?
     }
 
@@ -26,20 +30,34 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         self.state.withLockedValue { $0.consumer = consumer }
     }
 
+    package func setLeafConsumer(_ consumer: any ChangeLeafConsumer) {
+        self.state.withLockedValue { $0.leafConsumer = consumer }
+    }
+
     /// Makes every write fail with this error until it is set to nil.
     package func fail(_ error: ServerError?) { self.state.withLockedValue { $0.failure = error } }
 
     private func write<Result>(
-        _ body: (inout State, inout [Change]) throws -> Result
+        _ body: (inout State, inout ChangeList) throws -> Result
     ) throws -> Result {
         try self.state.withLockedValue { state in
             if let failure = state.failure { throw failure }
             var copy = state
-            var changes: [Change] = []
+            var changes = ChangeList()
             let result = try body(&copy, &changes)
-            copy.seq += UInt64(changes.count)
+            let events = changes.numbered(after: copy.seq)
+            for event in events {
+                copy.seq += 1
+                copy.rows.append(
+                    ChangeLeafRow(
+                        seq: copy.seq,
+                        leaf: event.map { Leaf(time: LeafTime(seconds: 0), event: $0) }))
+            }
             state = copy
-            if !changes.isEmpty { state.consumer?.apply(changes, seq: state.seq) }
+            if !changes.isEmpty {
+                state.leafConsumer?.committed(events.compactMap { $0 }, seq: state.seq)
+                state.consumer?.apply(changes.changes, seq: state.seq)
+            }
             return result
         }
     }
@@ -139,7 +157,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
             try transform(&node)
             if node != old {
                 state.nodes[id] = node
-                changes.append(.nodeUpserted(node))
+                changes.append(node, replacing: old)
             }
             return node
         }
@@ -178,7 +196,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
     }
 
     private static func put(
-        _ bundle: TrustBundle, _ state: inout State, _ changes: inout [Change]
+        _ bundle: TrustBundle, _ state: inout State, _ changes: inout ChangeList
     ) -> TrustBundle {
         let old = state.bundles[bundle.trustDomain]
         var new = bundle
@@ -238,7 +256,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         try self.write { state, changes in
             guard state.relationships[relationship.trustDomain] == nil else { return false }
             state.relationships[relationship.trustDomain] = relationship
-            changes.append(.relationshipUpserted(relationship))
+            changes.append(new: relationship)
             if let bundle { _ = Self.put(bundle, &state, &changes) }
             return true
         }
@@ -297,5 +315,17 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         var digest = EntryDigest()
         for entry in state.entries.values { digest.toggle(entry) }
         return (digest, state.seq)
+    }
+
+    package func changeLeaves(after seq: UInt64, limit: Int) async throws -> [ChangeLeafRow] {
+        self.state.withLockedValue { Array($0.rows.filter { $0.seq > seq }.prefix(limit)) }
+    }
+
+    package func recordedPosition() async throws -> UInt64 {
+        self.state.withLockedValue { $0.recorded }
+    }
+
+    package func setRecordedPosition(_ seq: UInt64) async throws {
+        self.state.withLockedValue { $0.recorded = max($0.recorded, min(seq, $0.seq)) }
     }
 }

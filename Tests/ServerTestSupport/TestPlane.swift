@@ -19,31 +19,6 @@ package final class TestClock: Sendable {
     }
 }
 
-/// Keeps issuance records in memory, and refuses them when told to.
-package final class MemoryRecorder: IssuanceRecorder {
-    private struct State {
-        var records: [IssuanceRecord] = []
-        var appends = 0
-        var failure: ServerError?
-    }
-
-    private let state = NIOLockedValueBox(State())
-
-    package init() {}
-
-    package var records: [IssuanceRecord] { self.state.withLockedValue { $0.records } }
-    package var appends: Int { self.state.withLockedValue { $0.appends } }
-    package func fail(_ error: ServerError?) { self.state.withLockedValue { $0.failure = error } }
-
-    package func append(_ records: [IssuanceRecord]) async throws {
-        try self.state.withLockedValue { state in
-            if let failure = state.failure { throw failure }
-            state.records.append(contentsOf: records)
-            state.appends += 1
-        }
-    }
-}
-
 /// The control plane of `acme.test` without network and disk.
 package struct TestPlane: Sendable {
     package let trustDomain: TrustDomain
@@ -51,6 +26,7 @@ package struct TestPlane: Sendable {
     package let store: MemoryStore
     package let keys: any KeyManager
     package let recorder: MemoryRecorder
+    package let changes: ChangeRecorder
     package let directory: Directory
     package let authorities: AuthorityManager
     package let issuer: Issuer
@@ -62,13 +38,16 @@ package struct TestPlane: Sendable {
         clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
         authority: AuthorityManager.Settings = AuthorityManager.Settings(),
         store: MemoryStore = MemoryStore(), keys: (any KeyManager)? = nil,
-        recorder: MemoryRecorder = MemoryRecorder(), confirmation: Duration = .seconds(600)
+        recorder: MemoryRecorder = MemoryRecorder(),
+        admission: any IssuanceAdmission = OpenAdmission(), confirmation: Duration = .seconds(600)
     ) async throws {
         let trustDomain = try TrustDomain("acme.test")
         let keys = keys ?? MemoryKeyManager()
         let directory = Directory(trustDomain: trustDomain)
         try await directory.load(from: store)
         store.setConsumer(directory)
+        let changes = ChangeRecorder(recorder: recorder, store: store, logger: Self.logger)
+        store.setLeafConsumer(changes)
         let authorities = AuthorityManager(
             trustDomain: trustDomain, settings: authority, keyManager: keys, journal: store,
             bundles: store, recorder: recorder,
@@ -78,12 +57,13 @@ package struct TestPlane: Sendable {
         try await authorities.start(ownBundle: directory.ownBundle)
         let issuer = try Issuer(
             trustDomain: trustDomain, settings: settings, authorities: authorities,
-            recorder: recorder, now: clock.now)
+            recorder: recorder, admission: admission, now: clock.now)
         self.trustDomain = trustDomain
         self.clock = clock
         self.store = store
         self.keys = keys
         self.recorder = recorder
+        self.changes = changes
         self.directory = directory
         self.authorities = authorities
         self.issuer = issuer

@@ -1,5 +1,6 @@
 import Logging
 import NIOConcurrencyHelpers
+import Transparency
 
 /// An authority as operators see it.
 package struct AuthorityDescription: Sendable, Hashable {
@@ -109,7 +110,7 @@ extension AuthorityManager {
         try await self.turn.taken {
             let (entry, isTainted) = try await self.old(kind, authorityID, to: "taint")
             if !isTainted {
-                try await self.record(entry, reason: "authority:taint", requestedBy: requestedBy)
+                try await self.record(entry, .tainted, requestedBy: requestedBy)
                 _ = try await self.bundles.updateBundle(self.trustDomain) {
                     $0.taint(kind, authorityID)
                 }
@@ -149,7 +150,7 @@ extension AuthorityManager {
             let bundle = try await self.bundles.updateBundle(self.trustDomain) { _ in }
             await self.holders?.awaitReplacement(
                 bundle.sequenceNumber, x509AuthorityID: kind == .x509 ? authorityID : nil)
-            try await self.record(entry, reason: "authority:revoke", requestedBy: requestedBy)
+            try await self.record(entry, .revoked, requestedBy: requestedBy)
             if entry.slot.isEmpty {
                 // Of before the journal's time, or from elsewhere: the bundle is all there is.
                 _ = try await self.bundles.updateBundle(self.trustDomain) {

@@ -1,6 +1,7 @@
 import Logging
 import NIOConcurrencyHelpers
 import PluginAPI
+import Transparency
 
 // What rotation and operators do, in steps of which each may be the last before a crash. Only in one's turn.
 extension AuthorityManager {
@@ -11,7 +12,7 @@ extension AuthorityManager {
     func prepare(_ kind: JournalEntry.Kind, slot: String, requestedBy: String) async throws {
         self.state.withLockedValue { $0.hasUnusedKeys = true }
         let (entry, authority) = try await self.maker.make(kind, slot: slot, at: self.unixNow)
-        try await self.record(entry, reason: "authority", requestedBy: requestedBy)
+        try await self.record(entry, .prepared, requestedBy: requestedBy)
         try await self.commit(kind, adding: (entry.authorityID, authority)) {
             $0.prepared(entry, isPublished: false)
         }
@@ -33,7 +34,7 @@ extension AuthorityManager {
         await self.holders?.awaitBundle(bundle.sequenceNumber)
         // A server that stops has not waited.
         try Task.checkCancellation()
-        try await self.record(entry, reason: "authority:activate", requestedBy: requestedBy)
+        try await self.record(entry, .activated, requestedBy: requestedBy)
         try await self.commit(kind) { $0.activated() }
         self.logger.info("activated authority", metadata: Self.metadata(entry))
     }
@@ -88,10 +89,36 @@ extension AuthorityManager {
         }
     }
 
-    /// Makes a change durable in the records before it happens.
-    func record(_ entry: JournalEntry, reason: String, requestedBy: String) async throws {
-        try await self.recorder.append([
-            IssuanceRecord(entry, of: self.trustDomain, reason: reason, requestedBy: requestedBy)
-        ])
+    /// Makes a step durable in the ledger before it happens. When an authority is activated, the one that signed until
+    /// then retires.
+    func record(
+        _ entry: JournalEntry, _ action: ChangeLeaf.Action, requestedBy: String
+    ) async throws {
+        var events = [Self.event(entry, action, requestedBy: requestedBy)]
+        if action == .activated, let last = self.state.withLockedValue({ $0[entry.kind].current }) {
+            events.append(Self.event(last, .retired, requestedBy: requestedBy))
+        }
+        try await self.recorder.append(events)
+    }
+
+    private static func event(
+        _ entry: JournalEntry, _ action: ChangeLeaf.Action, requestedBy: String
+    ) -> LeafEvent {
+        .change(
+            ChangeLeaf(
+                kind: .authority, action: action, subject: entry.authorityID,
+                authorityType: entry.kind.leafType,
+                contentDigest: LeafDigests.content(entry), caller: requestedBy))
+    }
+}
+
+extension JournalEntry.Kind {
+    /// As leaves name it.
+    var leafType: LeafSVIDType {
+        switch self {
+        case .x509: .x509
+        case .jwt: .jwt
+        case .wit: .wit
+        }
     }
 }

@@ -44,13 +44,13 @@ package final class AuthorityManager: Sendable {
     let maker: AuthorityMaker
     let keyManager: any KeyManager
     let journal: any JournalStore
-    let recorder: any IssuanceRecorder
+    let recorder: any EventRecorder
     private let now: @Sendable () -> Date
 
     /// - Parameter holders: Who is to have a new authority in their bundle before it signs; nil when there are none.
     package init(
         trustDomain: TrustDomain, settings: Settings, keyManager: any KeyManager,
-        journal: any JournalStore, bundles: any BundleStore, recorder: any IssuanceRecorder,
+        journal: any JournalStore, bundles: any BundleStore, recorder: any EventRecorder,
         holders: (any BundleHolders)? = nil, logger: Logger,
         now: @escaping @Sendable () -> Date = { Date() }
     ) {

@@ -46,8 +46,9 @@ struct LeafTemplate: Sendable {
     /// The part of a leaf that is signed (RFC 5280 §4.1.2), in DER.
     ///
     /// - Parameter subject: Overrides the template's.
-    func unsigned(_ leaf: X509Builder.Leaf, subject: DistinguishedName?) throws -> [UInt8] {
-        let key = try SubjectPublicKey(leaf.publicKey)
+    func unsigned(
+        _ leaf: X509Builder.Leaf, key: SubjectPublicKey, subject: DistinguishedName?
+    ) throws -> [UInt8] {
         let subject = try subject.map { try Self.der($0) } ?? self.subject
         var writer = DERWriter(capacity: 1024)
         writer.sequence { writer in
@@ -120,7 +121,7 @@ struct LeafTemplate: Sendable {
 }
 
 /// A public key as it stands in a certificate.
-private struct SubjectPublicKey {
+struct SubjectPublicKey {
     /// Everything of a P-256 key's SubjectPublicKeyInfo before the point (RFC 5480 §2).
     private static let p256Prefix: [UInt8] = [
         0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x08,

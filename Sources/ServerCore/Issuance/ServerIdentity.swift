@@ -42,7 +42,7 @@ package final class ServerIdentity: X509SVIDSource {
         let key = P256.Signing.PrivateKey()
         let issued = try await self.issuer.issue(
             X509Issuance(
-                spiffeID: id, publicKey: Certificate.PublicKey(key.publicKey), reason: "server"),
+                spiffeID: id, publicKey: Certificate.PublicKey(key.publicKey), origin: .server),
             requestedBy: "self")
         let svid = try X509SVID(
             certificates: issued.chain, privateKeyPKCS8DER: [UInt8](key.derRepresentation))

@@ -7,16 +7,16 @@ package struct WITIssuance: Sendable {
     package let confirmationKey: ConfirmationKey
     /// Seconds; 0 means the default. Capped by the authority's own end.
     package let ttl: Int32
-    /// For the record: `entry:<id>` or `mint`.
-    package let reason: String
+    /// What it is issued for.
+    package let origin: IssuanceOrigin
 
     package init(
-        spiffeID: SPIFFEID, confirmationKey: ConfirmationKey, ttl: Int32 = 0, reason: String
+        spiffeID: SPIFFEID, confirmationKey: ConfirmationKey, ttl: Int32 = 0, origin: IssuanceOrigin
     ) {
         self.spiffeID = spiffeID
         self.confirmationKey = confirmationKey
         self.ttl = ttl
-        self.reason = reason
+        self.origin = origin
     }
 }
 
@@ -76,13 +76,19 @@ extension Issuer {
 
     /// The claims of a WIT-SVID. No `aud`: a token for somebody would be a bearer token (WIT-SVID §3.8).
     static func claims(
-        of issuance: WITIssuance, issuedAt: Int64, expiresAt: Int64, issuer: String?
+        of issuance: WITIssuance, issuedAt: Int64, expiresAt: Int64, issuer: String?,
+        status: StatusReference?
     ) -> [UInt8] {
         var claims: [String: JSONValue] = [
             "sub": .string(issuance.spiffeID.string), "iat": .int(issuedAt), "exp": .int(expiresAt),
             "cnf": ["jwk": .object(issuance.confirmationKey.jwk)],
         ]
         if let issuer { claims["iss"] = .string(issuer) }
+        if let status {
+            claims["status"] = [
+                "status_list": ["idx": .int(status.index), "uri": .string(status.uri)]
+            ]
+        }
         return JSONValue.object(claims).serialized()
     }
 }

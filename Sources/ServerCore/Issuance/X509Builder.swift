@@ -73,11 +73,23 @@ package struct X509Builder: Sendable {
     ///
     /// - Returns: The certificate in DER.
     package func sign(_ leaf: Leaf, by authority: X509Authority) throws -> [UInt8] {
+        try self.signWithKeyInfo(leaf, by: authority).certificate
+    }
+
+    /// As ``sign(_:by:)``.
+    ///
+    /// - Returns: The certificate and the SubjectPublicKeyInfo in it, DER.
+    func signWithKeyInfo(
+        _ leaf: Leaf, by authority: X509Authority
+    ) throws -> (certificate: [UInt8], keyInfo: [UInt8]) {
         let template = try self.template(authority)
-        let unsigned = try template.unsigned(leaf, subject: try self.subject(of: leaf))
+        let key = try SubjectPublicKey(leaf.publicKey)
+        let unsigned = try template.unsigned(leaf, key: key, subject: try self.subject(of: leaf))
         let signature = try authority.key.privateKey.sign(
             bytes: unsigned, signatureAlgorithm: authority.signatureAlgorithm)
-        return template.certificate(unsigned, signature: signature.rawRepresentation)
+        return (
+            template.certificate(unsigned, signature: signature.rawRepresentation), key.info
+        )
     }
 
     private func template(_ authority: X509Authority) throws -> LeafTemplate {

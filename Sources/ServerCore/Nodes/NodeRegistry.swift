@@ -1,6 +1,8 @@
+import Crypto
 package import Foundation
 package import Logging
 package import SPIFFE
+import Transparency
 package import X509
 
 /// Attests agents, renews their SVIDs, and lists, bans and evicts them.
@@ -89,35 +91,59 @@ package struct NodeRegistry: Sendable {
             .invalidArgument,
             "join token does not exist or has already been used; run \"token generate\" for a new one"
         )
-        guard let id = try? self.agentID(joinToken: value),
-            let token = try await self.store.takeJoinToken(value)
-        else { throw refused }
-        guard token.expiresAt > self.unixNow else {
-            throw ServerError(
-                .invalidArgument, "join token has expired; run \"token generate\" for a new one")
+        let id: SPIFFEID
+        let selector: Selector
+        do {
+            guard let agent = try? self.agentID(joinToken: value),
+                let token = try await self.store.takeJoinToken(value)
+            else { throw refused }
+            guard token.expiresAt > self.unixNow else {
+                throw ServerError(
+                    .invalidArgument, "join token has expired; run \"token generate\" for a new one"
+                )
+            }
+            guard let own = Selector(attestedType: "spiffe_id", value: agent.string) else {
+                throw refused
+            }
+            (id, selector) = (agent, own)
+        } catch let error as ServerError {
+            // Without the ID: the token is part of it, and may be somebody's who mistyped.
+            self.issuer.refuse(error, .x509, caller: address)
+            throw error
         }
-        guard let selector = Selector(attestedType: "spiffe_id", value: id.string) else {
-            throw refused
-        }
+        let evidence = Array(SHA256.hash(data: Array(value.utf8)))
         return try await self.admit(
             id, type: "join_token", selectors: [selector], canReattest: false, publicKey: publicKey,
-            from: address)
+            evidenceDigest: evidence, from: address)
     }
 
     private func admit(
         _ id: SPIFFEID, type: String, selectors: [Selector], canReattest: Bool,
-        publicKey: Certificate.PublicKey, from address: String
+        publicKey: Certificate.PublicKey, evidenceDigest: [UInt8], from address: String
     ) async throws -> IssuedX509SVID {
         let banned = ServerError(
             .permissionDenied, "failed to attest: agent is banned", agentReason: .banned)
-        if self.directory.node(id)?.isBanned == true { throw banned }
-        let svid = try await self.issueAgentSVID(id, publicKey, requestedBy: address)
-        var node = AttestedNode(
+        let selectors = Array(Set(selectors)).sorted()
+        func refuse() -> ServerError {
+            self.issuer.refuse(banned, .x509, spiffeID: id, node: id, caller: address)
+            return banned
+        }
+        if self.directory.node(id)?.isBanned == true { throw refuse() }
+        let svid = try await self.issueAgentSVID(
+            id, publicKey, NodeOrigin(selectors: selectors, evidenceDigest: evidenceDigest),
+            requestedBy: address)
+        var attested = AttestedNode(
             id: id, attestationType: type, serial: svid.serial, expiresAt: svid.expiresAt)
-        node.selectors = Array(Set(selectors)).sorted()
-        node.canReattest = canReattest
+        attested.selectors = selectors
+        attested.canReattest = canReattest
+        let node = attested
         // Checked again where the node is written: a ban may have come in between.
-        guard try await self.store.attestNode(node) else { throw banned }
+        let isStored = try await ChangeActor.$name.withValue(id.string) {
+            try await ChangeActor.$evidenceDigest.withValue(evidenceDigest) {
+                try await self.store.attestNode(node)
+            }
+        }
+        guard isStored else { throw refuse() }
         self.logger.info(
             "agent attested",
             metadata: [LogKeys.agentID: "\(id)", LogKeys.serial: "\(svid.serial)"])
@@ -130,30 +156,45 @@ package struct NodeRegistry: Sendable {
     package func renew(
         _ id: SPIFFEID, publicKey: Certificate.PublicKey
     ) async throws -> IssuedX509SVID {
-        guard let node = self.directory.node(id) else { throw Self.notAttested(id) }
+        guard let node = self.directory.node(id) else {
+            throw self.refused(Self.notAttested(id), id)
+        }
         if node.canReattest {
-            throw ServerError(
+            let error = ServerError(
                 .permissionDenied, "agent must reattest instead of renew",
                 agentReason: .mustReattest)
+            throw self.refused(error, id)
         }
-        let svid = try await self.issueAgentSVID(id, publicKey, requestedBy: id.string)
-        let stored = try await self.store.updateNode(id) {
-            (node: inout AttestedNode) throws(ServerError) in
-            if node.isBanned { throw Self.banned(id) }
-            node.preparedSerial = svid.serial
-            node.preparedExpiresAt = svid.expiresAt
+        let svid = try await self.issueAgentSVID(
+            id, publicKey, NodeOrigin(selectors: node.selectors), requestedBy: id.string)
+        do {
+            let stored = try await self.store.updateNode(id) {
+                (node: inout AttestedNode) throws(ServerError) in
+                if node.isBanned { throw Self.banned(id) }
+                node.preparedSerial = svid.serial
+                node.preparedExpiresAt = svid.expiresAt
+            }
+            guard stored != nil else { throw Self.notAttested(id) }
+        } catch let error as ServerError {
+            throw self.refused(error, id)
         }
-        guard stored != nil else { throw Self.notAttested(id) }
         return svid
     }
 
+    /// Records that an agent did not get its SVID renewed.
+    private func refused(_ error: ServerError, _ id: SPIFFEID) -> ServerError {
+        self.issuer.refuse(error, .x509, spiffeID: id, node: id, caller: id.string)
+        return error
+    }
+
     private func issueAgentSVID(
-        _ id: SPIFFEID, _ publicKey: Certificate.PublicKey, requestedBy: String
+        _ id: SPIFFEID, _ publicKey: Certificate.PublicKey, _ origin: NodeOrigin,
+        requestedBy: String
     ) async throws -> IssuedX509SVID {
         try await self.issuer.issue(
             X509Issuance(
                 spiffeID: id, publicKey: publicKey, ttl: self.issuer.settings.agentTTL,
-                reason: "agent"),
+                origin: .agent(origin)),
             requestedBy: requestedBy)
     }
 

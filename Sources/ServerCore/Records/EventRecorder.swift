@@ -13,4 +13,11 @@ package protocol EventRecorder: Sendable {
     /// Puts events in line without waiting: they are durable when a later ``append(_:)`` returns, or soon. A
     /// failure is told to the next append.
     func enqueue(_ events: [LeafEvent])
+
+    /// Why nothing can be recorded now; nil when all is well. Must not wait.
+    var health: String? { get }
+}
+
+extension EventRecorder {
+    package var health: String? { nil }
 }

@@ -3,9 +3,14 @@ import GRPCCore
 import ServerCore
 import SwiftProtobuf
 
-/// `grpc.health.v1.Health` on the admin socket: serving when the server's own bundle can be read.
+/// `grpc.health.v1.Health` on the admin socket: serving when the server's own bundle can be read and the ledger
+/// written.
 struct HealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {
+    /// How long a change of the ledger's state may take to reach those who watch.
+    private static let interval = Duration.seconds(1)
+
     let directory: Directory
+    let recorder: any EventRecorder
 
     func check(
         request: Grpc_Health_V1_HealthCheckRequest, context: ServerContext
@@ -25,13 +30,21 @@ struct HealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {
         response: RPCWriter<Grpc_Health_V1_HealthCheckResponse>, context: ServerContext
     ) async throws {
         try Self.requireEmpty(request.service)
-        try await response.write(self.response)
-        // The own bundle never goes away once it is there; the stream ends with the caller.
-        try await context.cancellation.cancelled
+        var told: Grpc_Health_V1_HealthCheckResponse?
+        // The stream ends with the caller.
+        while !context.cancellation.isCancelled {
+            let now = self.response
+            if now != told {
+                try await response.write(now)
+                told = now
+            }
+            try await Task.sleep(for: Self.interval)
+        }
     }
 
     private var response: Grpc_Health_V1_HealthCheckResponse {
-        .with { $0.status = self.directory.ownBundle == nil ? .notServing : .serving }
+        let isWell = self.directory.ownBundle != nil && self.recorder.health == nil
+        return .with { $0.status = isWell ? .serving : .notServing }
     }
 
     private static func requireEmpty(_ service: String) throws(ServerError) {

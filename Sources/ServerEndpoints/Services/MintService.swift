@@ -32,7 +32,7 @@ struct MintService: EventLoopService {
     ) -> UnaryCallHandler {
         let method = "\(self.name)/\(call.method)"
         return UnaryCallHandler(call) { [gate] bytes, peer in
-            try await gate.pass(peer, method: method) { context in
+            try await gate.pass(peer, method: method, request: bytes) { context in
                 let request: Request
                 do { request = try Request(serializedBytes: bytes) } catch {
                     throw ServerError(.invalidArgument, "request cannot be parsed")

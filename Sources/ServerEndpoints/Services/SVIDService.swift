@@ -4,6 +4,7 @@ import GRPCCore
 import SPIFFE
 import ServerCore
 import SwiftProtobuf
+import Transparency
 import X509
 
 /// `spire.api.server.svid.v1.SVID`: SVIDs for operators (mint) and agents.
@@ -31,7 +32,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
             X509Issuance(
                 spiffeID: names.spiffeID, publicKey: csr.publicKey, dnsNames: names.dnsNames,
                 ttl: ttl,
-                subject: csr.subject.isEmpty ? nil : csr.subject, reason: "mint"),
+                subject: csr.subject.isEmpty ? nil : csr.subject, origin: .mint),
             requestedBy: requestedBy)
         return .with { $0.svid = Wire.message(svid) }
     }
@@ -51,7 +52,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         let svid = try await self.issuer.issue(
             JWTIssuance(
                 spiffeID: id, audience: try Self.audience(request.audience), ttl: ttl,
-                reason: "mint"),
+                origin: .mint),
             requestedBy: requestedBy)
         return .with { $0.svid = Wire.message(svid) }
     }
@@ -66,7 +67,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         let key = try ConfirmationKey(
             publicKeyDER: [UInt8](request.publicKey), algorithm: request.signingAlgorithm)
         let svid = try await self.issuer.issue(
-            WITIssuance(spiffeID: id, confirmationKey: key, ttl: ttl, reason: "mint"),
+            WITIssuance(spiffeID: id, confirmationKey: key, ttl: ttl, origin: .mint),
             requestedBy: try context.call.caller.caller.name)
         return .with { $0.svid = Wire.message(svid) }
     }
@@ -81,7 +82,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         guard !request.params.isEmpty else {
             throw ServerError(.invalidArgument, "missing parameters")
         }
-        try await self.limits.waitToSign(request.params.count, address: call.remoteIPAddress)
+        try await self.waitToSign(request.params.count, .x509, agent, call)
         let wanted = request.params.map { params in
             Result { () throws(ServerError) -> X509Issuance in
                 guard !params.entryID.isEmpty else {
@@ -96,7 +97,8 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
             }
         }
         try context.checkCancellation()
-        let results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
+        let results = try await self.issuer.issueEach(
+            wanted, entryIDs: request.params.map(\.entryID), agent: agent)
         return .with {
             $0.results = results.map { result in
                 .with {
@@ -119,8 +121,16 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         guard !request.entryID.isEmpty else {
             throw ServerError(.invalidArgument, "missing entry ID")
         }
-        let issuance = try self.directory.jwtIssuance(
-            entryID: request.entryID, agent: agent, audience: try Self.audience(request.audience))
+        let issuance: JWTIssuance
+        do throws(ServerError) {
+            issuance = try self.directory.jwtIssuance(
+                entryID: request.entryID, agent: agent,
+                audience: try Self.audience(request.audience))
+        } catch {
+            self.issuer.refuse(
+                error, .jwt, entryID: request.entryID, node: agent, caller: agent.string)
+            throw error
+        }
         try context.checkCancellation()
         let svid = try await self.issuer.issue(issuance, requestedBy: agent.string)
         return .with { $0.svid = Wire.message(svid) }
@@ -135,7 +145,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         guard !request.params.isEmpty else {
             throw ServerError(.invalidArgument, "missing parameters")
         }
-        try await self.limits.waitToSign(request.params.count, address: call.remoteIPAddress)
+        try await self.waitToSign(request.params.count, .wit, agent, call)
         let wanted = request.params.map { params in
             Result { () throws(ServerError) -> WITIssuance in
                 guard !params.entryID.isEmpty else {
@@ -149,7 +159,8 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
             }
         }
         try context.checkCancellation()
-        let results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
+        let results = try await self.issuer.issueEach(
+            wanted, entryIDs: request.params.map(\.entryID), agent: agent)
         return .with {
             $0.results = results.map { result in
                 .with {
@@ -169,6 +180,18 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         request: Spire_Api_Server_Svid_V1_NewDownstreamX509CARequest, context: ServerContext
     ) async throws -> Spire_Api_Server_Svid_V1_NewDownstreamX509CAResponse {
         throw ServerError(.unimplemented, "downstream authorities are not supported yet")
+    }
+
+    /// Waits until so many signatures may be made; a refusal is recorded once for all of them.
+    private func waitToSign(
+        _ count: Int, _ type: LeafSVIDType, _ agent: SPIFFEID, _ call: CallContext
+    ) async throws {
+        do {
+            try await self.limits.waitToSign(count, address: call.remoteIPAddress)
+        } catch let error as ServerError {
+            self.issuer.refuse(error, type, node: agent, caller: agent.string)
+            throw error
+        }
     }
 
     private static func ttl(_ ttl: Int32) throws(ServerError) -> Int32 {
@@ -208,7 +231,7 @@ extension Directory {
         let entry = try self.requireEntry(entryID, agent: agent)
         return X509Issuance(
             spiffeID: entry.spiffeID, publicKey: publicKey, dnsNames: entry.dnsNames,
-            ttl: entry.x509SVIDTTL, reason: "entry:" + entry.id)
+            ttl: entry.x509SVIDTTL, origin: .entry(EntryOrigin(entry, agent: agent)))
     }
 
     func jwtIssuance(
@@ -217,7 +240,7 @@ extension Directory {
         let entry = try self.requireEntry(entryID, agent: agent)
         return JWTIssuance(
             spiffeID: entry.spiffeID, audience: audience, ttl: entry.jwtSVIDTTL,
-            includesJTI: entry.jwtSVIDIncludeJTI, reason: "entry:" + entry.id)
+            includesJTI: entry.jwtSVIDIncludeJTI, origin: .entry(EntryOrigin(entry, agent: agent)))
     }
 
     func witIssuance(
@@ -225,7 +248,8 @@ extension Directory {
     ) throws(ServerError) -> WITIssuance {
         let entry = try self.requireEntry(entryID, agent: agent)
         return WITIssuance(
-            spiffeID: entry.spiffeID, confirmationKey: key, reason: "entry:" + entry.id)
+            spiffeID: entry.spiffeID, confirmationKey: key,
+            origin: .entry(EntryOrigin(entry, agent: agent)))
     }
 
     private func requireEntry(_ id: String, agent: SPIFFEID) throws(ServerError) -> Entry {
@@ -233,36 +257,6 @@ extension Directory {
             throw ServerError(.notFound, "entry not found or not authorized")
         }
         return entry
-    }
-}
-
-extension Issuer {
-    /// Issues what could be resolved and passes on the errors of the rest, in order.
-    func issueEach(
-        _ wanted: [Result<X509Issuance, ServerError>], requestedBy: String
-    ) async throws -> [Result<IssuedX509SVID, ServerError>] {
-        var issued = try await self.issue(
-            wanted.compactMap { try? $0.get() }, requestedBy: requestedBy)[...]
-        return wanted.map { result in
-            result.flatMap { _ in
-                issued.popFirst() ?? .failure(ServerError(.internal, "issuance gave no result"))
-            }
-        }
-    }
-}
-
-extension Issuer {
-    /// Issues what could be resolved and passes on the errors of the rest, in order.
-    func issueEach(
-        _ wanted: [Result<WITIssuance, ServerError>], requestedBy: String
-    ) async throws -> [Result<IssuedWITSVID, ServerError>] {
-        var issued = try await self.issue(
-            wanted.compactMap { try? $0.get() }, requestedBy: requestedBy)[...]
-        return wanted.map { result in
-            result.flatMap { _ in
-                issued.popFirst() ?? .failure(ServerError(.internal, "issuance gave no result"))
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@ import Logging
 import SPIFFE
 import ServerCore
 import SwiftProtobuf
+import Transparency
 
 /// `cygnet.sync.v1.Sync`: one stream per agent for entries, bundles and signing.
 struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
@@ -190,7 +191,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         }
         let results: [Result<IssuedX509SVID, ServerError>]
         do {
-            results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
+            results = try await self.issuer.issueEach(
+                wanted, entryIDs: batch.requests.map(\.entryID), agent: agent)
         } catch let error as ServerError {
             self.logger.error(
                 "issuance refused",
@@ -237,7 +239,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         }
         let results: [Result<IssuedWITSVID, ServerError>]
         do {
-            results = try await self.issuer.issueEach(wanted, requestedBy: agent.string)
+            results = try await self.issuer.issueEach(
+                wanted, entryIDs: batch.requests.map(\.entryID), agent: agent)
         } catch let error as ServerError {
             self.logger.error(
                 "issuance refused",
@@ -270,9 +273,16 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         try await self.limits.waitInParts(1, address: call.remoteIPAddress)
         let result: Result<IssuedJWTSVID, ServerError>
         do {
-            let issuance = try self.directory.jwtIssuance(
-                entryID: request.entryID, agent: agent,
-                audience: try SVIDService.audience(request.audience))
+            let issuance: JWTIssuance
+            do throws(ServerError) {
+                issuance = try self.directory.jwtIssuance(
+                    entryID: request.entryID, agent: agent,
+                    audience: try SVIDService.audience(request.audience))
+            } catch {
+                self.issuer.refuse(
+                    error, .jwt, entryID: request.entryID, node: agent, caller: agent.string)
+                throw error
+            }
             result = .success(try await self.issuer.issue(issuance, requestedBy: agent.string))
         } catch let error as ServerError {
             result = .failure(error)

@@ -53,16 +53,37 @@ package struct AuthorizationInterceptor: ServerInterceptor {
             let caller = CallGate.caller(peer)
             name = caller.name
             var context = context
-            context.transportSpecific = try await self.gate.admit(
+            let call = try await self.gate.admit(
                 caller, peer, method: method, requestID: requestID)
-            var response = try await next(request, context)
+            context.transportSpecific = call
+            let admitted = context
+            let digest = RequestDigest()
+            var request = request
+            if OperatorLog.covers(method) {
+                request.messages = RPCAsyncSequence(
+                    wrapping: request.messages.map { message in
+                        digest.add(message)
+                        return message
+                    })
+            }
+            let read = request
+            var response = try await self.gate.recorded(
+                call.caller, method: method, digest: { digest.bytes }
+            ) {
+                let response = try await next(read, admitted)
+                // A service that throws makes a response of it.
+                if case .failure(let error) = response.accepted { throw error }
+                return response
+            }
             // A streaming method does its work while the response is written, after this function has returned.
             if case .success(var contents) = response.accepted {
                 let produce = contents.producer
                 let caller = name
                 contents.producer = { writer in
                     do {
-                        return try await produce(writer)
+                        return try await ChangeActor.$name.withValue(caller) {
+                            try await produce(writer)
+                        }
                     } catch {
                         throw self.gate.rpcError(
                             error, method: method, requestID: requestID, caller: caller)

@@ -14,42 +14,89 @@ package struct CallGate: Sendable {
     private let limits: RateLimits
     private let logger: Logger
     private let logsAccess: Bool
+    private let issuer: Issuer
+    private let log: OperatorLog
 
     /// - Parameters:
     ///   - bundles: As they are now; a caller whose authority has left them is refused.
     ///   - logsAccess: whether every call is logged (`audit_log_enabled`).
+    ///   - issuer: knows how refused SVIDs are recorded.
+    ///   - log: takes operators' calls.
     package init(
         policy: CallerPolicy, bundles: any X509BundleSource, limits: RateLimits, logger: Logger,
-        logsAccess: Bool
+        logsAccess: Bool, issuer: Issuer, log: OperatorLog
     ) {
         self.policy = policy
         self.bundles = bundles
         self.limits = limits
         self.logger = logger
         self.logsAccess = logsAccess
+        self.issuer = issuer
+        self.log = log
     }
 
     /// Lets a call through and runs it.
     ///
-    /// - Parameter method: `package.Service/Method`.
+    /// - Parameters:
+    ///   - method: `package.Service/Method`.
+    ///   - request: The request's bytes.
     /// - Throws: the status the caller is to see, as `RPCError` or convertible to it.
     func pass<Value: Sendable>(
-        _ peer: PeerContext, method: String,
+        _ peer: PeerContext, method: String, request: [UInt8],
         _ body: @Sendable (CallContext) async throws -> Value
     ) async throws -> Value {
         let id = Self.requestID()
         let caller = Self.caller(peer)
         do {
-            return try await body(try await self.admit(caller, peer, method: method, requestID: id))
+            let context = try await self.admit(caller, peer, method: method, requestID: id)
+            return try await self.recorded(
+                context.caller, method: method, digest: { OperatorLog.digest(request) }
+            ) {
+                try await body(context)
+            }
         } catch {
             throw self.rpcError(error, method: method, requestID: id, caller: caller.name)
         }
+    }
+
+    /// Runs a call as its caller's and records it when it is an operator's: before its result is returned.
+    ///
+    /// - Throws: what `body` throws, or ``ServerError`` `unavailable` when the call cannot be recorded.
+    func recorded<Value: Sendable>(
+        _ caller: AuthorizedCaller, method: String, digest: () -> [UInt8],
+        _ body: @Sendable () async throws -> Value
+    ) async throws -> Value {
+        guard OperatorLog.covers(method) else {
+            return try await ChangeActor.$name.withValue(caller.caller.name, operation: body)
+        }
+        let result: Result<Value, any Error>
+        do {
+            result = .success(
+                try await ChangeActor.$name.withValue(caller.caller.name, operation: body))
+        } catch {
+            result = .failure(error)
+        }
+        try await self.log.record(
+            caller, method: method, error: result.failure,
+            digest: OperatorLog.hasSecret(method) ? nil : digest())
+        return try result.get()
     }
 
     static func requestID() -> String { String(UInt64.random(in: .min ... .max), radix: 16) }
 
     /// - Throws: ``ServerError`` when the caller may not call the method, or too often.
     func admit(
+        _ caller: Caller, _ peer: PeerContext, method: String, requestID: String
+    ) async throws -> CallContext {
+        do {
+            return try await self.check(caller, peer, method: method, requestID: requestID)
+        } catch let error as ServerError {
+            self.log.refused(caller, method: method, error: error, issuer: self.issuer)
+            throw error
+        }
+    }
+
+    private func check(
         _ caller: Caller, _ peer: PeerContext, method: String, requestID: String
     ) async throws -> CallContext {
         var anchor: TrustAnchor?
@@ -71,13 +118,13 @@ package struct CallGate: Sendable {
     ) -> any Error {
         switch error {
         case let error as ServerError:
-            self.log(error, method: method, requestID: requestID, caller: caller)
+            self.tell(error, method: method, requestID: requestID, caller: caller)
             return error.rpcError(reference: requestID)
         case is any RPCErrorConvertible: return error
         case is CancellationError: return RPCError(code: .cancelled, message: "call was cancelled")
         default:
             let internalError = ServerError(.internal, "\(error)")
-            self.log(internalError, method: method, requestID: requestID, caller: caller)
+            self.tell(internalError, method: method, requestID: requestID, caller: caller)
             return internalError.rpcError(reference: requestID)
         }
     }
@@ -93,7 +140,7 @@ package struct CallGate: Sendable {
         }
     }
 
-    private func log(_ error: ServerError, method: String, requestID: String, caller: String) {
+    private func tell(_ error: ServerError, method: String, requestID: String, caller: String) {
         let level: Logger.Level =
             switch error.code {
             case .internal, .unavailable: .error
@@ -119,4 +166,8 @@ package struct CallGate: Sendable {
                 "authorized_as": "\(caller.authorizedAs.rawValue)",
             ])
     }
+}
+
+extension Result {
+    fileprivate var failure: Failure? { if case .failure(let error) = self { error } else { nil } }
 }

@@ -18,11 +18,14 @@ package struct ControlPlane: Sendable {
     package let updater: FederationUpdater
     package let authorities: AuthorityManager
     package let policy: CallerPolicy
+    package let recorder: any EventRecorder
+    package let changes: ChangeRecorder
 
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
         bundles: BundleRegistry, federation: FederationRegistry, updater: FederationUpdater,
-        authorities: AuthorityManager, policy: CallerPolicy
+        authorities: AuthorityManager, policy: CallerPolicy, recorder: any EventRecorder,
+        changes: ChangeRecorder
     ) {
         self.directory = directory
         self.entries = entries
@@ -33,6 +36,8 @@ package struct ControlPlane: Sendable {
         self.updater = updater
         self.authorities = authorities
         self.policy = policy
+        self.recorder = recorder
+        self.changes = changes
     }
 }
 
@@ -93,7 +98,8 @@ package final class ServerEndpoint: Sendable {
         let bundles = DirectoryBundleSource(directory: plane.directory)
         let gate = CallGate(
             policy: plane.policy, bundles: bundles, limits: limits, logger: logger,
-            logsAccess: settings.logsAccess)
+            logsAccess: settings.logsAccess, issuer: plane.issuer,
+            log: OperatorLog(recorder: plane.recorder, changes: plane.changes))
         let interceptor = AuthorizationInterceptor(gate)
         let svids = SVIDService(issuer: plane.issuer, directory: plane.directory, limits: limits)
         let direct = [MintService(service: svids, gate: gate)]
@@ -129,7 +135,9 @@ package final class ServerEndpoint: Sendable {
                 settings: .init(
                     maxRequestBytes: 64 * 1024 * 1024, eventLoopMethods: Self.shortMethods),
                 services: direct),
-            services: shared + [HealthService(directory: plane.directory)],
+            services: shared + [
+                HealthService(directory: plane.directory, recorder: plane.recorder)
+            ],
             interceptors: [interceptor])
     }
 

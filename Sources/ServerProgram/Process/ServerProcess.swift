@@ -12,7 +12,7 @@ import ServerStore
 import ServiceRuntime
 import SwiftASN1
 
-/// A running server: opens the store and the records, resumes the authorities, serves, and does the upkeep.
+/// A running server: opens the store and the ledger, resumes the authorities, serves, and does the upkeep.
 package final class ServerProcess: Sendable {
     /// Something that people watch (`cygnet up`).
     package enum Event: Sendable {
@@ -46,15 +46,20 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.endpoint.run() }
             group.addTask { try await parts.authorities.run() }
             group.addTask { try await parts.identity.run() }
+            group.addTask { try await parts.plane.changes.run() }
             group.addTask { try await parts.upkeep.run() }
             group.addTask { try await parts.publishing.run() }
             group.addTask { try await parts.plane.updater.run() }
             group.addTask { try await parts.https.run() }
             group.addTask {
-                let isWell: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
+                let isLive: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
+                // Starting anew would not help a full disk; that nothing is issued must be seen.
+                let isReady: @Sendable () -> Bool = {
+                    isLive() && parts.plane.recorder.health == nil
+                }
                 try await HealthListener(
                     self.configuration.healthChecks,
-                    checks: .init(isLive: isWell, isReady: isWell), logger: self.logger
+                    checks: .init(isLive: isLive, isReady: isReady), logger: self.logger
                 ).run()
             }
             group.addTask {
@@ -128,9 +133,13 @@ package final class ServerProcess: Sendable {
         let trustDomain = try TrustDomain(configuration.trustDomain)
         try DirectoryPath.make(configuration.dataDirectory, mode: 0o750)
         let store = try self.openStore(trustDomain)
-        let recordsFolder = configuration.dataDirectory + "/records"
-        try DirectoryPath.make(recordsFolder, mode: 0o700)
-        let records = try RecordFile(path: recordsFolder + "/issuance.jsonl")
+        let keyManager = try self.keyManager()
+        let ledger = try await ServerLedger.open(
+            dataDirectory: configuration.dataDirectory, trustDomain: trustDomain,
+            keyManager: keyManager)
+        let changes = ChangeRecorder(recorder: ledger, store: store, logger: self.logger)
+        try await changes.start { try await ServerLedger.changes(in: ledger, since: $0) }
+        store.setLeafConsumer(changes)
 
         let directory = Directory(
             trustDomain: trustDomain,
@@ -140,15 +149,15 @@ package final class ServerProcess: Sendable {
 
         let authorities = AuthorityManager(
             trustDomain: trustDomain, settings: self.authoritySettings,
-            keyManager: try self.keyManager(),
-            journal: store, bundles: store, recorder: records,
+            keyManager: keyManager,
+            journal: store, bundles: store, recorder: ledger,
             holders: ConnectedAgents(directory: directory, logger: self.logger),
             logger: self.logger)
         try await authorities.start(ownBundle: directory.ownBundle)
 
         let issuer = try Issuer(
             trustDomain: trustDomain, settings: self.issuerSettings, authorities: authorities,
-            recorder: records)
+            recorder: ledger)
         let identity = ServerIdentity(issuer: issuer, logger: self.logger)
         try await identity.rotate()
         authorities.add(identity)
@@ -174,7 +183,7 @@ package final class ServerProcess: Sendable {
             policy: CallerPolicy(
                 methods: MethodPolicy.methods,
                 adminIDs: adminIDs,
-                directory: directory, nodes: nodes))
+                directory: directory, nodes: nodes), recorder: ledger, changes: changes)
         let socket = try UnixSocketPath(configuration.socketPath)
         try socket.prepare(directoryMode: 0o750)
         let endpoint = ServerEndpoint(
@@ -196,7 +205,7 @@ package final class ServerProcess: Sendable {
                 configuration, directory: directory, identity: identity, logger: self.logger),
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,
-                bundles: store,
+                bundles: store, changes: changes,
                 pruneNodesExpiredFor: configuration.pruneAttestedNodesExpiredFor?.components
                     .seconds,
                 prunesTOFUNodes: configuration.pruneTOFUNodes, logger: self.logger),

@@ -18,6 +18,7 @@ struct Upkeep: Sendable {
     let entries: EntryRegistry
     let nodes: NodeRegistry
     let bundles: any BundleStore
+    let changes: ChangeRecorder
     let pruneNodesExpiredFor: Int64?
     let prunesTOFUNodes: Bool
     let logger: Logger
@@ -38,6 +39,7 @@ struct Upkeep: Sendable {
             }
             await self.attempt("remove expired authorities") { try await self.pruneBundle() }
             await self.attempt("remove old feed rows") {
+                try await self.store.setRecordedPosition(self.changes.recorded)
                 try await self.store.pruneChanges(keep: Self.keptChanges)
                 return 0
             }

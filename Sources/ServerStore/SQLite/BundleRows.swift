@@ -67,7 +67,7 @@ enum BundleRows {
     /// Stores a bundle under the next number, unless it is the one that is there.
     static func put(
         _ bundle: TrustBundle, replacing old: TrustBundle?, _ db: Database,
-        _ changes: inout [Change]
+        _ changes: inout ChangeList
     ) throws -> TrustBundle {
         var new = bundle
         new.sequenceNumber = old?.sequenceNumber ?? 0
@@ -79,7 +79,7 @@ enum BundleRows {
     }
 
     static func delete(
-        _ trustDomain: TrustDomain, _ db: Database, _ changes: inout [Change]
+        _ trustDomain: TrustDomain, _ db: Database, _ changes: inout ChangeList
     ) throws {
         try db.execute(
             sql: "DELETE FROM bundles WHERE trust_domain = ?", arguments: [trustDomain.name])

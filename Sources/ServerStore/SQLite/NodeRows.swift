@@ -103,7 +103,7 @@ extension SQLiteStore: NodeStore {
             try transform(&node)
             if node != before {
                 try NodeRows.upsert(node, db)
-                changes.append(.nodeUpserted(node))
+                changes.append(node, replacing: before)
             }
             return node
         }

@@ -76,7 +76,7 @@ extension SQLiteStore: FederationStore {
     ) async throws -> Bool {
         try await self.writes.write { db, changes in
             guard try RelationshipRows.insert(relationship, db) else { return false }
-            changes.append(.relationshipUpserted(relationship))
+            changes.append(new: relationship)
             try Self.put(bundle, db, &changes)
             return true
         }
@@ -112,7 +112,7 @@ extension SQLiteStore: FederationStore {
     }
 
     private static func put(
-        _ bundle: TrustBundle?, _ db: Database, _ changes: inout [Change]
+        _ bundle: TrustBundle?, _ db: Database, _ changes: inout ChangeList
     ) throws {
         guard let bundle else { return }
         let old = try BundleRows.fetch(bundle.trustDomain, db)

@@ -20,6 +20,7 @@ package final class SQLiteStore: Sendable {
     let database: DatabaseQueue
     let writes: WriteQueue
     private let consumer = NIOLockedValueBox<(any ChangeFeedConsumer)?>(nil)
+    private let leafConsumer = NIOLockedValueBox<(any ChangeLeafConsumer)?>(nil)
     private let lock: FileLock
 
     /// Opens the store, creating or migrating it.
@@ -56,7 +57,8 @@ package final class SQLiteStore: Sendable {
             let cause = StoreFailure.serverError(error)
             throw ServerError(.unavailable, "cannot open store \(path): \(cause)")
         }
-        self.writes = WriteQueue(database: self.database, consumer: self.consumer)
+        self.writes = WriteQueue(
+            database: self.database, consumer: self.consumer, leafConsumer: self.leafConsumer)
         try self.claim(path)
     }
 
@@ -66,14 +68,22 @@ package final class SQLiteStore: Sendable {
         self.consumer.withLockedValue { $0 = consumer }
     }
 
-    /// Forgets feed rows that no reader needs any more.
+    /// Connects the one that carries the changes into the ledger; call it once, before the first write.
+    package func setLeafConsumer(_ consumer: any ChangeLeafConsumer) {
+        self.leafConsumer.withLockedValue { $0 = consumer }
+    }
+
+    /// Forgets feed rows that no reader needs any more. Those that are not known to be in the ledger stay
+    /// (``setRecordedPosition(_:)``).
     ///
     /// - Parameter keep: how many of the newest stay.
     package func pruneChanges(keep: Int64) async throws {
         try await self.writes.write { db, _ in
             try db.execute(
-                sql:
-                    "DELETE FROM changes WHERE seq <= (SELECT seq FROM feed_head WHERE id = 1) - ?",
+                sql: """
+                    DELETE FROM changes
+                    WHERE seq <= (SELECT min(seq - ?, recorded) FROM feed_head WHERE id = 1)
+                    """,
                 arguments: [keep])
         }
     }

@@ -122,6 +122,17 @@ enum Schema {
                     ALTER TABLE bundles ADD COLUMN fetched INTEGER NOT NULL DEFAULT 0;
                     """)
         }
+        migrator.registerMigration("leaves of changes") { db in
+            try db.execute(
+                sql: """
+                    -- What the ledger says of the change, as a leaf with the time of the change; kept until it is recorded, and null
+                    -- when the ledger says nothing.
+                    ALTER TABLE changes ADD COLUMN leaf BLOB;
+                    -- Changes up to here are in the ledger. What was changed before there was one is not.
+                    ALTER TABLE feed_head ADD COLUMN recorded INTEGER NOT NULL DEFAULT 0;
+                    UPDATE feed_head SET recorded = seq;
+                    """)
+        }
         return migrator
     }
 }

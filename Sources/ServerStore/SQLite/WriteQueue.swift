@@ -3,31 +3,39 @@ import GRDB
 import NIOConcurrencyHelpers
 import SPIFFE
 import ServerCore
+import Transparency
 
 /// Runs writes one after the other and commits those that wait together.
 ///
 /// While one transaction is on its way to the disk, further writes gather; the next transaction takes them all,
 /// each in a savepoint of its own, so one that fails does not undo its neighbours. Their changes get the next
 /// numbers of the feed in the same transaction. After the commit the changes go to the consumer, and only then
-/// do the callers continue.
+/// do the callers continue. The leaves of the changes are in the same transaction and go to their consumer likewise.
 final class WriteQueue: Sendable {
     /// What a write does to the store: rows, and the changes that describe them.
-    typealias Body<Result> = @Sendable (Database, inout [Change]) throws -> Result
+    typealias Body<Result> = @Sendable (Database, inout ChangeList) throws -> Result
 
     private struct Pending: Sendable {
         /// Runs inside the transaction; the result is what to call after the commit.
-        let run: @Sendable (Database, inout [Change]) throws -> @Sendable () -> Void
+        let run: @Sendable (Database, inout ChangeList) throws -> @Sendable () -> Void
+        /// Empty, for the one who writes.
+        let changes: ChangeList
         let fail: @Sendable (any Error) -> Void
     }
 
     private let database: DatabaseQueue
     private let consumer: NIOLockedValueBox<(any ChangeFeedConsumer)?>
+    private let leafConsumer: NIOLockedValueBox<(any ChangeLeafConsumer)?>
     private let waiting = NIOLockedValueBox<[Pending]>([])
     private let queue = DispatchQueue(label: "cygnet.store.write")
 
-    init(database: DatabaseQueue, consumer: NIOLockedValueBox<(any ChangeFeedConsumer)?>) {
+    init(
+        database: DatabaseQueue, consumer: NIOLockedValueBox<(any ChangeFeedConsumer)?>,
+        leafConsumer: NIOLockedValueBox<(any ChangeLeafConsumer)?>
+    ) {
         self.database = database
         self.consumer = consumer
+        self.leafConsumer = leafConsumer
     }
 
     /// Runs `body` in a transaction that is durable when this returns.
@@ -35,12 +43,15 @@ final class WriteQueue: Sendable {
     /// - Throws: what `body` throws, or ``ServerError`` when the transaction cannot be committed; nothing of
     ///   `body` is stored then.
     func write<Result: Sendable>(_ body: @escaping Body<Result>) async throws -> Result {
-        try await withCheckedThrowingContinuation { continuation in
+        // Who writes is known here and not on the queue.
+        let list = ChangeList()
+        return try await withCheckedThrowingContinuation { continuation in
             let pending = Pending(
                 run: { db, changes in
                     let result = try body(db, &changes)
                     return { continuation.resume(returning: result) }
                 },
+                changes: list,
                 fail: { error in continuation.resume(throwing: StoreFailure.serverError(error)) })
             let isFirst = self.waiting.withLockedValue { waiting in
                 waiting.append(pending)
@@ -59,13 +70,14 @@ final class WriteQueue: Sendable {
         var done: [@Sendable () -> Void] = []
         var failed: [(Pending, any Error)] = []
         var committed: [Pending] = []
-        var changes: [Change] = []
+        var changes = ChangeList()
+        var events: [LeafEvent] = []
         var seq: UInt64 = 0
         do {
             try self.database.writeWithoutTransaction { db in
                 try db.inTransaction(.immediate) {
                     for pending in batch {
-                        var own: [Change] = []
+                        var own = pending.changes
                         var finish: (@Sendable () -> Void)?
                         do {
                             try db.inSavepoint {
@@ -79,7 +91,7 @@ final class WriteQueue: Sendable {
                             failed.append((pending, error))
                         }
                     }
-                    seq = try ChangeRows.append(changes, db)
+                    (seq, events) = try ChangeRows.append(changes, db)
                     return .commit
                 }
             }
@@ -89,50 +101,12 @@ final class WriteQueue: Sendable {
             for (pending, cause) in failed { pending.fail(cause) }
             return
         }
-        if !changes.isEmpty, let consumer = self.consumer.withLockedValue({ $0 }) {
-            consumer.apply(changes, seq: seq)
+        if !changes.isEmpty {
+            self.leafConsumer.withLockedValue { $0 }?.committed(events, seq: seq)
+            self.consumer.withLockedValue { $0 }?.apply(changes.changes, seq: seq)
         }
         for finish in done { finish() }
         for (pending, error) in failed { pending.fail(error) }
-    }
-}
-
-/// The rows of the change feed.
-enum ChangeRows {
-    /// Appends the changes and moves the head.
-    ///
-    /// - Returns: the head afterwards.
-    static func append(_ changes: [Change], _ db: Database) throws -> UInt64 {
-        let head =
-            try Int64.fetchOne(
-                db.cachedStatement(sql: "SELECT seq FROM feed_head WHERE id = 1")) ?? 0
-        guard !changes.isEmpty else { return UInt64(head) }
-        let insert = try db.cachedStatement(
-            sql: "INSERT INTO changes (seq, kind, key) VALUES (?, ?, ?)")
-        var seq = head
-        for change in changes {
-            seq += 1
-            let (kind, key) = self.row(change)
-            try insert.execute(arguments: [seq, kind, key])
-        }
-        try db.cachedStatement(sql: "UPDATE feed_head SET seq = ? WHERE id = 1")
-            .execute(arguments: [seq])
-        return UInt64(seq)
-    }
-
-    private static func row(_ change: Change) -> (kind: String, key: String) {
-        switch change {
-        case .entryUpserted(let entry): ("entry", entry.id)
-        case .entryRemoved(let id): ("entry_removed", id)
-        case .nodeUpserted(let node): ("node", node.id.string)
-        case .nodeRemoved(let id): ("node_removed", id.string)
-        case .bundleUpserted(let bundle): ("bundle", bundle.trustDomain.name)
-        case .bundleRemoved(let trustDomain): ("bundle_removed", trustDomain.name)
-        case .relationshipUpserted(let relationship):
-            ("relationship", relationship.trustDomain.name)
-        case .relationshipRemoved(let trustDomain):
-            ("relationship_removed", trustDomain.name)
-        }
     }
 }
 

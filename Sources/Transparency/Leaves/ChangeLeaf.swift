@@ -32,8 +32,9 @@ package struct ChangeLeaf: Hashable, Sendable {
     package var action: Action
     /// Which one; see ``Kind``.
     package var subject: String
-    /// Its number in the change feed.
-    package var seq: Int64
+    /// Its number in the change feed. An authority has none: what is done with it is recorded before it is done, and the
+    /// change of the bundle that it makes has the number.
+    package var seq: Int64?
     /// The entry's revision number after the change.
     package var revision: Int64?
     /// For an authority: `x509`, `jwt` or `wit`.
@@ -44,7 +45,7 @@ package struct ChangeLeaf: Hashable, Sendable {
     package var caller: String
 
     package init(
-        kind: Kind, action: Action, subject: String, seq: Int64, revision: Int64? = nil,
+        kind: Kind, action: Action, subject: String, seq: Int64? = nil, revision: Int64? = nil,
         authorityType: LeafSVIDType? = nil, contentDigest: [UInt8]? = nil, caller: String
     ) {
         self.kind = kind
@@ -72,7 +73,7 @@ package struct ChangeLeaf: Hashable, Sendable {
         self.kind = kind
         self.action = action
         self.subject = try reader.need(reader.string("subject"))
-        self.seq = try reader.need(reader.number("seq"))
+        self.seq = try reader.number("seq")
         self.revision = try reader.number("revision")
         if let type = try reader.string("authority_type") {
             self.authorityType = try reader.need(LeafSVIDType(rawValue: type))

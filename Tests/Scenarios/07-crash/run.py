@@ -7,7 +7,7 @@ import time
 
 import grpc
 from harness import Agent, Server, Workload, attest, main, protos, wait_until
-from harness.records import missing_records
+from harness import ledger
 
 ROUNDS = 30 if os.environ.get("CYGNET_LONG") == "1" else 6
 
@@ -129,11 +129,35 @@ def body(s):
         assert "svids" in answer, answer
         seen += [svid["serial"] for svid in answer["svids"]]
 
-    with s.check("every SVID that a client received has its record"):
+    with s.check("every SVID that a client received has its leaf"):
         serials = seen + [serial for load in loads for serial in load.serials]
         assert serials
-        missing = missing_records(server, serials)
-        assert not missing, f"{len(missing)} of {len(serials)} have no record: {missing[:3]}"
+        missing = ledger.missing_serials(server, serials)
+        assert not missing, f"{len(missing)} of {len(serials)} have no leaf: {missing[:3]}"
+        tokens = [token for load in loads for token in load.tokens]
+        assert tokens
+        missing = ledger.missing_tokens(server, tokens)
+        assert not missing, f"{len(missing)} of {len(tokens)} tokens have no leaf: {missing[:3]}"
+
+    with s.check("every acknowledged entry, and each call that made one, is in the ledger"):
+        leaves = ledger.leaves(server)
+        created = [leaf for leaf in leaves if leaf["type"] == "entry.created"]
+        lost = set(acknowledged) - {leaf["subject"] for leaf in created}
+        assert not lost, f"{len(lost)} entries have no leaf: {sorted(lost)[:5]}"
+        # Who was told that it is there was told by a call that is there.
+        calls = [leaf for leaf in leaves if leaf["type"] == "admin.call"
+                 and leaf["method"].endswith("/BatchCreateEntry") and leaf["status"] == "OK"]
+        assert len(calls) >= len(acknowledged) / 5, f"{len(calls)} calls"
+        assert all(leaf["caller"].startswith("uid:") for leaf in calls + created), "no caller"
+
+    with s.check("changes are in the ledger in the order of the feed, without gaps"):
+        numbers = []
+        for leaf in leaves:
+            if leaf["type"].split(".")[0] in ("entry", "node", "bundle", "federation") and "seq" in leaf:
+                numbers.append(leaf["seq"])
+        assert numbers == sorted(set(numbers)), "changes are out of order or there twice"
+        # Some changes have no leaf (an agent first uses a renewed SVID, its version); entries all have one.
+        assert len(numbers) >= len(acknowledged)
 
 
 def keys(bundle):

@@ -5,7 +5,7 @@ import time
 
 import grpc
 from harness import Agent, Server, Skip, attest, free_port, main, protos, run, wait_until
-from harness.records import missing_records
+from harness import ledger
 
 
 def ends_with_reason(cluster, *words, timeout=20):
@@ -96,8 +96,8 @@ def full_disk(s):
         present = [one["id"] for one in server.entries()]
         assert len(present) == len(set(present))
         assert not set(acknowledged) - set(present), "an acknowledged entry is gone"
-        missing = missing_records(server, serials)
-        assert not missing, f"{len(missing)} of {len(serials)} SVIDs have no record"
+        missing = ledger.missing_serials(server, serials)
+        assert not missing, f"{len(missing)} of {len(serials)} SVIDs have no leaf"
         server.stop()
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from harness import Agent, Server, Workload, main, own_selectors, protos, wait_until
 from harness.certificates import token_parts
-from harness.records import record_files
+from harness import ledger
 from harness.streams import Watch
 
 ON = {"feature_flags": ["wit-svid"]}
@@ -157,12 +157,14 @@ def minting(s, server):
         assert [key.key_id for key in wire.wit_authorities] == [
             key["kid"] for key in keys if key["use"] == "wit-svid"]
 
-    with s.check("every WIT-SVID and its authority are on record"):
-        kinds = []
-        for path in record_files(server):
-            with open(path, encoding="utf-8") as file:
-                kinds += [json.loads(line)["kind"] for line in file if line.startswith("{")]
-        assert "wit-authority" in kinds and kinds.count("wit-svid") >= 8, kinds
+    with s.check("every WIT-SVID and its authority are in the ledger"):
+        prepared = ledger.of_type(server, "authority.prepared")
+        assert "wit" in [leaf["authority_type"] for leaf in prepared], prepared
+        tokens = [leaf for leaf in ledger.of_type(server, "svid.issued")
+                  if leaf["svid_type"] == "wit"]
+        assert len(tokens) >= 8, len(tokens)
+        assert all("key_thumbprint" in leaf and "signing_input_digest" in leaf
+                   for leaf in tokens), tokens[0]
 
 
 def fetching(s, server, agent):

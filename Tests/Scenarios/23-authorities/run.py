@@ -7,7 +7,7 @@ import time
 from cryptography import x509
 from harness import Agent, Server, Workload, main, own_selectors, run, wait_until
 from harness.certificates import load_chain, pem, token_parts
-from harness.records import record_files
+from harness import ledger
 from harness.streams import watch_x509
 
 RESTARTS = 200 if os.environ.get("CYGNET_LONG") == "1" else 20
@@ -89,14 +89,6 @@ def agent_serial(server, agent):
 def key_names(server):
     with open(server.keys, encoding="utf-8") as file:
         return sorted(json.load(file)["keys"])
-
-
-def records(server):
-    lines = []
-    for path in record_files(server):
-        with open(path, encoding="utf-8") as file:
-            lines += [json.loads(line) for line in file if line.startswith("{")]
-    return lines
 
 
 def command_line(s, server):
@@ -204,13 +196,14 @@ def replace_keys(s, server, agent, workload):
                     return done.get("code") == "INVALID_ARGUMENT"
                 wait_until("a token of the revoked authority is refused", refused, 15)
 
-    with s.check("each change is on record, with who asked"):
-        asked = [one for one in records(server) if one["by"].startswith("uid:")
-                 and one["kind"].endswith("-authority")]
+    with s.check("each change is in the ledger, with who asked"):
+        asked = [leaf for leaf in ledger.leaves(server) if leaf["type"].startswith("authority.")
+                 and leaf["caller"].startswith("uid:")]
         for kind in ("x509", "jwt", "wit"):
-            reasons = [one["for"] for one in asked if one["kind"] == f"{kind}-authority"]
-            assert reasons == ["authority", "authority:activate", "authority:taint",
-                               "authority:revoke"], (kind, reasons)
+            steps = [leaf["type"].split(".")[1] for leaf in asked
+                     if leaf["authority_type"] == kind]
+            assert steps == ["prepared", "activated", "retired", "tainted", "revoked"], (
+                kind, steps)
 
 
 def crashes(s, server, agent):

@@ -73,11 +73,11 @@ import X509
         #expect(try Self.taints(plane, kind) == [false])
         #expect(try manager.overview(kind).old == nil)
         #expect(try await plane.keys.keyIDs().count == 3)
-        let asked = plane.recorder.records.filter { $0.requestedBy == "uid:7" }
-        #expect(
-            asked.map(\.reason)
-                == ["authority", "authority:activate", "authority:taint", "authority:revoke"])
-        #expect(asked.map(\.authorityID) == [second.id, second.id, first.id, first.id])
+        let asked = plane.recorder.authorities.filter { $0.caller == "uid:7" }
+        #expect(asked.map(\.action) == [.prepared, .activated, .retired, .tainted, .revoked])
+        #expect(asked.map(\.subject) == [second.id, second.id, first.id, first.id, first.id])
+        #expect(asked.allSatisfy { $0.authorityType?.rawValue == kind.rawValue })
+        #expect(asked.allSatisfy { $0.contentDigest?.count == 32 && $0.seq == nil })
         #expect(
             await Self.code {
                 _ = try await manager.revoke(kind, authorityID: first.id, requestedBy: "uid:7")
@@ -93,7 +93,7 @@ import X509
         let active = try manager.overview(kind).active.id
         let prepared = try await manager.prepare(kind, requestedBy: "t").id
         let bundle = plane.directory.ownBundle
-        let records = plane.recorder.records.count
+        let recorded = plane.recorder.events.count
         for id in ["", "nonsense", active] {
             #expect(
                 await Self.code {
@@ -111,7 +111,7 @@ import X509
                 } == .invalidArgument, "revoke \(id)")
         }
         #expect(plane.directory.ownBundle == bundle)
-        #expect(plane.recorder.records.count == records)
+        #expect(plane.recorder.events.count == recorded)
         _ = try await manager.activate(kind, authorityID: prepared, requestedBy: "t")
         #expect(
             await Self.code {

@@ -3,6 +3,7 @@ import PluginAPI
 import SPIFFE
 import ServerCore
 import ServerTestSupport
+import Transparency
 
 /// Breaks one write of a run: of the key manager, the records, the journal or the bundles, counted together.
 final class Faults: Sendable {
@@ -107,11 +108,13 @@ struct FaultyKeyManager: KeyManager {
     }
 }
 
-struct FaultyRecorder: IssuanceRecorder {
+struct FaultyRecorder: EventRecorder {
     let recorder: MemoryRecorder
     let faults: Faults
 
-    func append(_ records: [IssuanceRecord]) async throws {
-        try await self.faults.write { try await self.recorder.append(records) }
+    func append(_ events: [LeafEvent]) async throws {
+        try await self.faults.write { try await self.recorder.append(events) }
     }
+
+    func enqueue(_ events: [LeafEvent]) { self.recorder.enqueue(events) }
 }

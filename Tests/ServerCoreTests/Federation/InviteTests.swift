@@ -26,7 +26,7 @@ import Testing
         let svid = try await plane.issuer.issue(
             JWTIssuance(
                 spiffeID: plane.id(signer), audience: [audience ?? invite.signatureAudience],
-                ttl: 7_200, reason: "mint"), requestedBy: "test")
+                ttl: 7_200, origin: .mint), requestedBy: "test")
         return InviteLine(invite, token: svid.token)
     }
 

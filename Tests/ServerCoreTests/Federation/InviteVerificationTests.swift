@@ -23,7 +23,7 @@ import X509
         let svid = try await plane.issuer.issue(
             JWTIssuance(
                 spiffeID: plane.id(signer), audience: [audience ?? invite.signatureAudience],
-                ttl: 80_000, reason: "mint"), requestedBy: "test")
+                ttl: 80_000, origin: .mint), requestedBy: "test")
         return InviteLine(invite, token: svid.token)
     }
 
@@ -35,7 +35,7 @@ import X509
         let issued = try await plane.issuer.issue(
             X509Issuance(
                 spiffeID: plane.id(path), publicKey: Certificate.PublicKey(key.publicKey),
-                reason: "server"), requestedBy: "test")
+                origin: .server), requestedBy: "test")
         return .presented(certificatesDER: issued.chain)
     }
 

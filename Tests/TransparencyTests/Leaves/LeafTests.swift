@@ -22,7 +22,7 @@ struct LeafTests {
                 SVIDIssuedLeaf(
                     svidType: .jwt, spiffeID: node, jti: "j\"1", svidDigest: [],
                     notAfter: LeafTime(seconds: 0),
-                    authorityID: "", caller: "self")),
+                    authorityID: "", caller: "self", statusIndex: 0, signingInputDigest: [6, 7])),
             .svidRefused(SVIDRefusedLeaf(reason: "revoked", svidType: .wit, caller: "uid:5")),
             .svidRefused(
                 SVIDRefusedLeaf(
@@ -55,6 +55,11 @@ struct LeafTests {
                         notAfter: LeafTime(seconds: 7), selectorsDigest: [1], evidenceDigest: [2],
                         caller: "self", seq: 4)))
         }
+        events.append(
+            .change(
+                ChangeLeaf(
+                    kind: .authority, action: .prepared, subject: "a1", authorityType: .wit,
+                    caller: "uid:0")))
         for kind in ChangeLeaf.Kind.allCases {
             for action in ChangeLeaf.Action.allCases {
                 events.append(
@@ -65,6 +70,19 @@ struct LeafTests {
             }
         }
         return events
+    }
+
+    @Test("a token's leaf has its place in the status list and the digest of what was signed")
+    func tokenBytes() throws {
+        let leaf = SVIDIssuedLeaf(
+            svidType: .jwt, spiffeID: try SPIFFEID("spiffe://example.org/db"), svidDigest: [1],
+            notAfter: LeafTime(seconds: 0), authorityID: "k", caller: "self", statusIndex: 12,
+            signingInputDigest: [0x0A, 0xFF])
+        let text = String(
+            decoding: try Leaf(time: LeafTime(seconds: 0), event: .svidIssued(leaf)).encode(),
+            as: UTF8.self)
+        #expect(text.contains(#","signing_input_digest":"0aff","spiffe_id":"#))
+        #expect(text.contains(#","status_index":12,"svid_digest":"#))
     }
 
     @Test("the bytes of an issued SVID are exactly these")
