@@ -334,7 +334,8 @@ let package = Package(
         .testTarget(
             name: "ServerStoreTests",
             dependencies: [
-                "ServerTestSupport", "ServerStore", "ServerCore", "Plugins", "PluginAPI",
+                "ServerTestSupport", "ServerStore", "ServerCore", "Transparency", "Plugins",
+                "PluginAPI",
                 "SPIFFE", grdb, x509, asn1, crypto, cryptoExtras, logging, nioConcurrency,
             ],
             swiftSettings: settings),
