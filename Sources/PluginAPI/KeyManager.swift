@@ -20,6 +20,16 @@ package struct ManagedKey: Sendable {
         try serializer.serialize(privateKey.publicKey)
         self.publicKeyDER = serializer.serializedBytes
     }
+
+    /// The 32 bytes of an Ed25519 public key (RFC 8410 §4); nil for keys of other types.
+    package var ed25519PublicKey: [UInt8]? {
+        let head: [UInt8] = [
+            0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00,
+        ]
+        guard self.publicKeyDER.count == head.count + 32, self.publicKeyDER.starts(with: head)
+        else { return nil }
+        return Array(self.publicKeyDER[head.count...])
+    }
 }
 
 /// Makes and holds private keys.

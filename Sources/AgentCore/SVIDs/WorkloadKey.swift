@@ -1,6 +1,7 @@
 import Crypto
 import CryptoExtras
 package import PluginAPI
+import SwiftASN1
 package import X509
 
 /// A private key made for one X509-SVID and handed to the workload with it.
@@ -31,6 +32,13 @@ package struct WorkloadKey: Sendable {
             self.privateKey = Certificate.PrivateKey(key)
             self.pkcs8DER = Array(key.pkcs8DERRepresentation)
             self.publicKeyDER = Array(key.publicKey.derRepresentation)
+        case .ed25519:
+            let key = Certificate.PrivateKey(Curve25519.Signing.PrivateKey())
+            var serializer = DER.Serializer()
+            try serializer.serialize(key.publicKey)
+            self.privateKey = key
+            self.pkcs8DER = try key.serializeAsPEM().derBytes
+            self.publicKeyDER = serializer.serializedBytes
         }
     }
 }

@@ -113,7 +113,7 @@ package final class DiskKeyManager: KeyManager {
     private static func pkcs8(_ key: ManagedKey) throws -> Data {
         let der = Data(try key.privateKey.serializeAsPEM().derBytes)
         switch key.type {
-        case .ecP256, .ecP384: return der
+        case .ecP256, .ecP384, .ed25519: return der
         case .rsa2048, .rsa4096:
             return try _RSA.Signing.PrivateKey(derRepresentation: der).pkcs8DERRepresentation
         }
@@ -122,6 +122,8 @@ package final class DiskKeyManager: KeyManager {
     private static func key(id: String, der: [UInt8]) throws -> ManagedKey {
         let privateKey = try Certificate.PrivateKey(
             pemDocument: PEMDocument(type: "PRIVATE KEY", derBytes: der))
+        let key = try ManagedKey(id: id, type: .ed25519, privateKey: privateKey)
+        guard key.ed25519PublicKey == nil else { return key }
         return try ManagedKey(id: id, type: keyType(of: der), privateKey: privateKey)
     }
 

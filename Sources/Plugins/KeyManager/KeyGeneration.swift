@@ -11,6 +11,7 @@ extension KeyType {
         case .ecP384: Certificate.PrivateKey(P384.Signing.PrivateKey())
         case .rsa2048: Certificate.PrivateKey(try _RSA.Signing.PrivateKey(keySize: .bits2048))
         case .rsa4096: Certificate.PrivateKey(try _RSA.Signing.PrivateKey(keySize: .bits4096))
+        case .ed25519: Certificate.PrivateKey(Curve25519.Signing.PrivateKey())
         }
     }
 }

@@ -40,6 +40,7 @@ extension KeyType {
         case .ecP256: .ecdsaWithSHA256
         case .ecP384: .ecdsaWithSHA384
         case .rsa2048, .rsa4096: .sha256WithRSAEncryption
+        case .ed25519: .ed25519
         }
     }
 }

@@ -45,16 +45,6 @@ package enum CanonicalJSON {
         }
     }
 
-    /// Writes an object whose members are in the right order.
-    static func encode(
-        sorted members: [(String, JSONValue)]
-    ) throws(TransparencyError) -> [UInt8] {
-        var output: [UInt8] = []
-        output.reserveCapacity(1024)
-        try self.append(sorted: members, to: &output)
-        return output
-    }
-
     private static func append(
         sorted members: [(String, JSONValue)], to output: inout [UInt8]
     ) throws(TransparencyError) {
@@ -69,13 +59,16 @@ package enum CanonicalJSON {
     }
 
     /// Appends a string with its quotes (RFC 8785 §3.2.2.2).
-    private static func append(string: String, to output: inout [UInt8]) {
+    static func append(string: String, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
-        guard string.utf8.contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) else {
-            output.append(contentsOf: string.utf8)
-            output.append(UInt8(ascii: "\""))
-            return
+        let isAppended = string.utf8.withContiguousStorageIfAvailable { bytes in
+            guard !bytes.contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) else {
+                return false
+            }
+            output.append(contentsOf: bytes)
+            return true
         }
+        guard isAppended != true else { return output.append(UInt8(ascii: "\"")) }
         for byte in string.utf8 {
             switch byte {
             case UInt8(ascii: "\""): output.append(contentsOf: "\\\"".utf8)

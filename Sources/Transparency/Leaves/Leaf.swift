@@ -19,22 +19,14 @@ package struct Leaf: Hashable, Sendable {
     ///
     /// - Throws: ``TransparencyError`` `tooLarge` above 65,535 bytes; `malformedLeaf` for a number above 2⁵³.
     package func encode() throws(TransparencyError) -> [UInt8] {
-        var members = self.event.members
-        members.append(("v", .int(Self.version)))
-        members.append(("type", .string(self.event.type)))
-        members.append(("time", .string(self.time.description)))
-        for case (let name, .int(let number)) in members where number.magnitude > 1 << 53 {
-            throw TransparencyError(.malformedLeaf, "\(name) is \(number); at most 2^53")
-        }
         let bytes: [UInt8]
-        if case .other = self.event {
-            // Names from elsewhere: any characters, perhaps one of ours.
-            let named = Dictionary(members) { _, ours in ours }
-            bytes = try CanonicalJSON.encode(.object(named))
+        if var fields = self.event.fields {
+            fields.add("v", Self.version)
+            fields.add("type", self.event.type)
+            fields.add("time", self.time)
+            bytes = try fields.encode()
         } else {
-            // Our names are ASCII and differ; their order is that of their bytes.
-            members.sort { $0.0 < $1.0 }
-            bytes = try CanonicalJSON.encode(sorted: members)
+            bytes = try self.encodeGenerally()
         }
         guard bytes.count <= EntryBundle.maximumEntry else {
             throw TransparencyError(
@@ -43,6 +35,19 @@ package struct Leaf: Hashable, Sendable {
             )
         }
         return bytes
+    }
+
+    /// The same by way of JSON values, for members from elsewhere: any names, perhaps one of ours.
+    func encodeGenerally() throws(TransparencyError) -> [UInt8] {
+        var members: [String: JSONValue] = [:]
+        for (name, value) in self.event.members { members[name] = value }
+        members["v"] = .int(Self.version)
+        members["type"] = .string(self.event.type)
+        members["time"] = .string(self.time.description)
+        for case (let name, .int(let number)) in members where number.magnitude > 1 << 53 {
+            throw TransparencyError(.malformedLeaf, "\(name) is \(number); at most 2^53")
+        }
+        return try CanonicalJSON.encode(.object(members))
     }
 
     /// Reads a leaf. Types that are not known here come as ``LeafEvent/other(type:members:)``, and so do known ones

@@ -35,15 +35,21 @@ package enum LeafEvent: Hashable, Sendable {
 
     /// The members beside `v`, `type` and `time`.
     package var members: [(String, JSONValue)] {
+        if case .other(_, let members) = self { return members.map { ($0.key, $0.value) } }
+        return self.fields?.members ?? []
+    }
+
+    /// The same in the form in which they are written; nil for types that are not known here.
+    var fields: LeafFields? {
         switch self {
-        case .svidIssued(let leaf): leaf.fields.members
-        case .svidRefused(let leaf): leaf.fields.members
-        case .revocationCreated(let leaf): leaf.fields.members
-        case .revocationLifted(let leaf): leaf.fields.members
-        case .node(let leaf): leaf.fields.members
-        case .change(let leaf): leaf.fields.members
-        case .adminCall(let leaf): leaf.fields.members
-        case .other(_, let members): members.map { ($0.key, $0.value) }
+        case .svidIssued(let leaf): leaf.fields
+        case .svidRefused(let leaf): leaf.fields
+        case .revocationCreated(let leaf): leaf.fields
+        case .revocationLifted(let leaf): leaf.fields
+        case .node(let leaf): leaf.fields
+        case .change(let leaf): leaf.fields
+        case .adminCall(let leaf): leaf.fields
+        case .other: nil
         }
     }
 

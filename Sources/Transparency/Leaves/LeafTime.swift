@@ -59,9 +59,9 @@ package struct LeafTime: Hashable, Comparable, Sendable, CustomStringConvertible
 
     /// With a fraction of three digits unless it is a whole second.
     package var description: String {
-        let fraction = self.milliseconds - self.seconds * 1000
-        guard fraction != 0 else { return self.wholeSeconds + "Z" }
-        return "\(self.wholeSeconds).\(Self.padded(fraction, 3))Z"
+        var text: [UInt8] = []
+        self.append(to: &text)
+        return String(decoding: text, as: UTF8.self)
     }
 
     private var seconds: Int64 { Self.floor(self.milliseconds, by: 1000) }
@@ -71,7 +71,8 @@ package struct LeafTime: Hashable, Comparable, Sendable, CustomStringConvertible
         value / divisor - (value % divisor < 0 ? 1 : 0)
     }
 
-    private var wholeSeconds: String {
+    /// Appends ``description``.
+    func append(to text: inout [UInt8]) {
         let day = Self.floor(self.seconds, by: 86_400)
         let rest = self.seconds - day * 86_400
         // Days counted from 1 March of the year 0, so that a leap day ends a year.
@@ -84,8 +85,14 @@ package struct LeafTime: Hashable, Comparable, Sendable, CustomStringConvertible
         let dayOfMonth = ofYear - (153 * marchMonth + 2) / 5 + 1
         let month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
         let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        return "\(Self.padded(year, 4))-\(Self.padded(month, 2))-\(Self.padded(dayOfMonth, 2))T"
-            + "\(Self.padded(rest / 3600, 2)):\(Self.padded(rest / 60 % 60, 2)):\(Self.padded(rest % 60, 2))"
+        Self.append(year, 4, "-", to: &text)
+        Self.append(month, 2, "-", to: &text)
+        Self.append(dayOfMonth, 2, "T", to: &text)
+        Self.append(rest / 3600, 2, ":", to: &text)
+        Self.append(rest / 60 % 60, 2, ":", to: &text)
+        let fraction = self.milliseconds - self.seconds * 1000
+        Self.append(rest % 60, 2, fraction == 0 ? "Z" : ".", to: &text)
+        if fraction != 0 { Self.append(fraction, 3, "Z", to: &text) }
     }
 
     private static func daysSince1970(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
@@ -104,8 +111,16 @@ package struct LeafTime: Hashable, Comparable, Sendable, CustomStringConvertible
         }
     }
 
-    private static func padded(_ value: Int64, _ width: Int) -> String {
-        let digits = String(value)
-        return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+    /// Appends the last `width` digits of a number that is not negative, and a character.
+    private static func append(
+        _ value: Int64, _ width: Int, _ end: Unicode.Scalar, to text: inout [UInt8]
+    ) {
+        var divisor: Int64 = 1
+        for _ in 1..<width { divisor *= 10 }
+        while divisor > 0 {
+            text.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / divisor % 10))
+            divisor /= 10
+        }
+        text.append(UInt8(ascii: end))
     }
 }

@@ -1,7 +1,7 @@
 /// A Merkle tree that can be appended to and hands out its tiles: the frontier, and the hashes of the tiles at
 /// its right edge that are not full yet, at most 255 on each level.
 package struct TiledTree: Sendable {
-    private var frontier: MerkleFrontier
+    private(set) var frontier: MerkleFrontier
     /// The hashes of the partial tile of each level, lowest first.
     private var rows: [[MerkleHash]]
     /// Tiles that became full and were not taken yet.
@@ -67,6 +67,45 @@ package struct TiledTree: Sendable {
 
     /// Its root.
     package var root: MerkleHash { self.frontier.root }
+
+    /// Leaves that were put behind a tree without changing it: what is to be done to the tree when they count.
+    struct Growth: Sendable {
+        /// The tree's frontier afterwards.
+        fileprivate(set) var frontier: MerkleFrontier
+        fileprivate let base: UInt64
+        fileprivate var hashes: [MerkleHash] = []
+        /// The roots of the tiles that become full, those of one leaf in the order of their levels.
+        fileprivate var heads: [(position: UInt64, level: Int, root: MerkleHash)] = []
+
+        /// Appends the hash of a leaf.
+        mutating func append(_ leafHash: MerkleHash) {
+            let position = self.frontier.size
+            self.hashes.append(leafHash)
+            // A copy of the list: the closure must not reach into what is being changed.
+            var heads: [(UInt64, Int, MerkleHash)] = []
+            self.frontier.append(leafHash) { height, root in
+                if height & 7 == 0 { heads.append((position, height >> 3, root)) }
+            }
+            self.heads += heads
+        }
+    }
+
+    /// Begins to put leaves behind the tree.
+    var growth: Growth { Growth(frontier: self.frontier, base: self.size) }
+
+    /// Takes over leaves that were put behind this very tree.
+    mutating func grow(_ growth: Growth) {
+        var heads = growth.heads[...]
+        for (offset, hash) in growth.hashes.enumerated() {
+            let position = growth.base + UInt64(offset)
+            self.place(hash, level: 0, position: position)
+            while let head = heads.first, head.position == position {
+                self.place(head.root, level: head.level, position: position)
+                heads = heads.dropFirst()
+            }
+        }
+        self.frontier = growth.frontier
+    }
 
     /// Appends the hash of a leaf.
     package mutating func append(_ leafHash: MerkleHash) {

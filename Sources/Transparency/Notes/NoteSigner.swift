@@ -1,11 +1,23 @@
 import Crypto
 
-/// A private Ed25519 key with a name, for logs and witnesses whose key is at hand. Who keeps keys elsewhere makes
-/// a ``NoteSignature`` from the signature.
+/// A private Ed25519 key with a name, for logs and witnesses. The key is at hand or is kept by somebody else who signs
+/// with it at once.
 package struct NoteSigner: Sendable {
     /// The public half.
     package let key: VerifierKey
-    private let privateKey: Curve25519.Signing.PrivateKey
+    private let makeSignature: @Sendable (_ message: [UInt8]) throws -> [UInt8]
+
+    /// A key that somebody else keeps.
+    ///
+    /// - Parameters:
+    ///   - key: The public half.
+    ///   - makeSignature: Signs a message with the private half (RFC 8032, pure Ed25519): 64 bytes.
+    package init(
+        key: VerifierKey, makeSignature: @escaping @Sendable (_ message: [UInt8]) throws -> [UInt8]
+    ) {
+        self.key = key
+        self.makeSignature = makeSignature
+    }
 
     /// - Parameter seed: The 32 bytes of the private key (RFC 8032).
     /// - Throws: ``TransparencyError`` `malformedKey` for another number of bytes; the message does not have them.
@@ -16,9 +28,10 @@ package struct NoteSigner: Sendable {
             throw TransparencyError(
                 .malformedKey, "a private Ed25519 key of \(seed.count) bytes; expected 32")
         }
-        self.privateKey = key
-        self.key = try VerifierKey(
-            name: name, algorithm: algorithm, publicKey: Array(key.publicKey.rawRepresentation))
+        try self.init(
+            key: VerifierKey(
+                name: name, algorithm: algorithm, publicKey: Array(key.publicKey.rawRepresentation))
+        ) { message in Array(try key.signature(for: message)) }
     }
 
     /// Signs the text of a note.
@@ -40,9 +53,10 @@ package struct NoteSigner: Sendable {
 
     private func signature(over message: [UInt8]) throws(TransparencyError) -> [UInt8] {
         do {
-            return Array(try self.privateKey.signature(for: message))
+            return try self.makeSignature(message)
         } catch {
-            throw TransparencyError(.malformedKey, "the key of \(self.key.name) cannot sign")
+            throw TransparencyError(
+                .malformedKey, "the key of \(self.key.name) cannot sign: \(error)")
         }
     }
 }

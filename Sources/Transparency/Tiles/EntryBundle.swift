@@ -6,15 +6,22 @@ package enum EntryBundle {
     /// How long the file of a full tile can be.
     package static let maximumBytes = 256 * (2 + maximumEntry)
 
+    /// Checks the length of an entry.
+    ///
+    /// - Throws: ``TransparencyError`` `tooLarge` above 65,535 bytes.
+    static func check(_ entry: [UInt8]) throws(TransparencyError) {
+        guard entry.count <= self.maximumEntry else {
+            throw TransparencyError(
+                .tooLarge, "an entry of \(entry.count) bytes; at most \(self.maximumEntry)")
+        }
+    }
+
     /// Appends one entry.
     ///
     /// - Throws: ``TransparencyError`` `tooLarge` above 65,535 bytes; nothing is appended then.
     package static func append(_ entry: [UInt8], to bundle: inout [UInt8]) throws(TransparencyError)
     {
-        guard entry.count <= self.maximumEntry else {
-            throw TransparencyError(
-                .tooLarge, "an entry of \(entry.count) bytes; at most \(self.maximumEntry)")
-        }
+        try self.check(entry)
         bundle.append(UInt8(truncatingIfNeeded: entry.count >> 8))
         bundle.append(UInt8(truncatingIfNeeded: entry.count))
         bundle.append(contentsOf: entry)

@@ -27,13 +27,24 @@ package struct JournalRecord: Hashable, Sendable {
     /// - Throws: ``TransparencyError`` `tooLarge`.
     package func encode() throws(TransparencyError) -> [UInt8] {
         let note = self.note.bytes
-        var content = Self.number(note.count) + note
-        for leaf in self.leaves { try EntryBundle.append(leaf, to: &content) }
-        guard content.count <= Self.maximumContent else {
+        let count = self.leaves.reduce(4 + note.count) { $0 + 2 + $1.count }
+        guard count <= Self.maximumContent else {
             throw TransparencyError(
-                .tooLarge, "a record of \(content.count) bytes; at most \(Self.maximumContent)")
+                .tooLarge, "a record of \(count) bytes; at most \(Self.maximumContent)")
         }
-        return Self.magic + Self.number(content.count) + Array(SHA256.hash(data: content)) + content
+        var record = Self.magic + Self.number(count)
+        record.reserveCapacity(Self.headBytes + count)
+        record.append(contentsOf: repeatElement(0, count: Self.headBytes - record.count))
+        record.append(contentsOf: Self.number(note.count))
+        record.append(contentsOf: note)
+        for leaf in self.leaves { try EntryBundle.append(leaf, to: &record) }
+        let digest = record[Self.headBytes...].withUnsafeBytes { content in
+            var hasher = SHA256()
+            hasher.update(bufferPointer: content)
+            return hasher.finalize()
+        }
+        for (offset, byte) in digest.enumerated() { record[8 + offset] = byte }
+        return record
     }
 
     /// Reads a journal.

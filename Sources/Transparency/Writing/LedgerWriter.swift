@@ -22,8 +22,7 @@ package struct LedgerWriter: Sendable {
         /// The index of the first leaf.
         package let firstIndex: UInt64
         fileprivate let leaves: [[UInt8]]
-        fileprivate let edge: Edge
-        fileprivate let base: UInt64
+        fileprivate let growth: TiledTree.Growth
 
         /// What makes the batch durable.
         ///
@@ -78,12 +77,16 @@ package struct LedgerWriter: Sendable {
         guard !leaves.isEmpty else {
             throw TransparencyError(.malformedLeaf, "a batch without leaves")
         }
-        var edge = self.edge
-        for leaf in leaves { try edge.append(leaf) }
+        // The edge itself, with up to 255 leaves, is not copied.
+        var growth = self.edge.tree.growth
+        for leaf in leaves {
+            try EntryBundle.check(leaf)
+            growth.append(.leaf(leaf))
+        }
         return Batch(
             checkpoint: try Checkpoint(
-                origin: self.origin, size: edge.tree.size, root: edge.tree.root),
-            firstIndex: self.size, leaves: leaves, edge: edge, base: self.size)
+                origin: self.origin, size: growth.frontier.size, root: growth.frontier.root),
+            firstIndex: self.size, leaves: leaves, growth: growth)
     }
 
     /// Takes over a batch whose writes have all succeeded.
@@ -93,12 +96,12 @@ package struct LedgerWriter: Sendable {
     package mutating func commit(
         _ batch: Batch, signed note: SignedNote
     ) throws(TransparencyError) {
-        guard batch.base == self.size, note.text == batch.checkpoint.text else {
+        guard batch.firstIndex == self.size, note.text == batch.checkpoint.text else {
             throw TransparencyError(
                 .inconsistentLedger,
-                "a batch for \(batch.base) leaves, where there are \(self.size)")
+                "a batch for \(batch.firstIndex) leaves, where there are \(self.size)")
         }
-        self.edge = batch.edge
+        try self.edge.append(batch.leaves, growing: batch.growth)
         self.takeFinished()
         self.committed = note
         self.journalBytes += note.bytes.count + batch.leaves.reduce(0) { $0 + $1.count + 2 } + 44
@@ -193,6 +196,25 @@ struct Edge: Sendable {
         let tile = Tile(.entries, index: self.tree.size >> 8 - 1)
         self.finished.append(.file(path: tile.path, bytes: self.bundle))
         self.bundle = []
+        for tile in self.tree.takeFinished() {
+            self.finished.append(.file(path: tile.tile.path, bytes: tile.bytes))
+        }
+    }
+
+    /// Takes over leaves whose hashes are in `growth`.
+    mutating func append(
+        _ leaves: [[UInt8]], growing growth: TiledTree.Growth
+    ) throws(TransparencyError) {
+        var size = self.tree.size
+        self.tree.grow(growth)
+        for leaf in leaves {
+            try EntryBundle.append(leaf, to: &self.bundle)
+            size += 1
+            guard size & 255 == 0 else { continue }
+            let tile = Tile(.entries, index: size >> 8 - 1)
+            self.finished.append(.file(path: tile.path, bytes: self.bundle))
+            self.bundle = []
+        }
         for tile in self.tree.takeFinished() {
             self.finished.append(.file(path: tile.tile.path, bytes: tile.bytes))
         }

@@ -85,6 +85,23 @@ struct LeafTests {
         #expect(text.contains(#","status_index":12,"svid_digest":"#))
     }
 
+    @Test("leaves are written as the general encoder writes them")
+    func general() throws {
+        for event in try Self.all() {
+            for milliseconds in [0, 1_700_000_000_123, -62_135_596_800_000] as [Int64] {
+                let time = LeafTime(milliseconds: milliseconds)
+                var members: [String: JSONValue] = [:]
+                for (name, value) in event.members { members[name] = value }
+                members["v"] = .int(1)
+                members["type"] = .string(event.type)
+                members["time"] = .string(time.description)
+                #expect(
+                    try Leaf(time: time, event: event).encode()
+                        == CanonicalJSON.encode(.object(members)), "\(event.type)")
+            }
+        }
+    }
+
     @Test("the bytes of an issued SVID are exactly these")
     func bytes() throws {
         let leaf = Leaf(
