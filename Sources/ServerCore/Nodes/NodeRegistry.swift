@@ -111,6 +111,7 @@ package struct NodeRegistry: Sendable {
         let banned = ServerError(
             .permissionDenied, "failed to attest: agent is banned", agentReason: .banned)
         if self.directory.node(id)?.isBanned == true { throw banned }
+        try self.checkRevocations(id)
         let svid = try await self.issueAgentSVID(id, publicKey, requestedBy: address)
         var node = AttestedNode(
             id: id, attestationType: type, serial: svid.serial, expiresAt: svid.expiresAt)
@@ -131,6 +132,7 @@ package struct NodeRegistry: Sendable {
         _ id: SPIFFEID, publicKey: Certificate.PublicKey
     ) async throws -> IssuedX509SVID {
         guard let node = self.directory.node(id) else { throw Self.notAttested(id) }
+        try self.checkRevocations(id)
         if node.canReattest {
             throw ServerError(
                 .permissionDenied, "agent must reattest instead of renew",
@@ -168,6 +170,7 @@ package struct NodeRegistry: Sendable {
     package func authorize(_ id: SPIFFEID, serial: String, expiresAt: Int64) async throws {
         guard let node = self.directory.node(id) else { throw Self.notAttested(id) }
         if node.isBanned { throw Self.banned(id) }
+        try self.checkRevocations(id, serial: serial)
         if expiresAt <= self.unixNow {
             throw ServerError(
                 .permissionDenied, "agent \(id) SVID is expired", agentReason: .expired)
@@ -192,6 +195,13 @@ package struct NodeRegistry: Sendable {
             throw ServerError(
                 .permissionDenied, "agent \(id) SVID is not the active one", agentReason: .notActive
             )
+        }
+    }
+
+    /// - Throws: ``ServerError`` `permissionDenied` while a revocation keeps the agent out.
+    private func checkRevocations(_ id: SPIFFEID, serial: String? = nil) throws(ServerError) {
+        if let refusal = self.directory.refusal(ofAgent: id, serial: serial, now: self.unixNow) {
+            throw refusal
         }
     }
 
