@@ -7,7 +7,7 @@ import ServerTestSupport
 import Testing
 
 typealias AnyStore = EntryStore & NodeStore & BundleStore & FederationStore & JournalStore
-    & SnapshotStore
+    & RevocationStore & SnapshotStore
 
 /// The stores that pass the same suite.
 enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
@@ -94,6 +94,7 @@ struct Contents: Equatable, Sendable {
     var nodes: [AttestedNode] = []
     var bundles: [TrustBundle] = []
     var relationships: [FederationRelationship] = []
+    var revocations: [Revocation] = []
 
     static func of(_ store: any SnapshotStore) async throws -> (contents: Contents, seq: UInt64) {
         let box = NIOLockedValueBox(Contents())
@@ -106,7 +107,11 @@ struct Contents: Equatable, Sendable {
                     case .bundleUpserted(let bundle): contents.bundles.append(bundle)
                     case .relationshipUpserted(let relationship):
                         contents.relationships.append(relationship)
-                    case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved: break
+                    case .revocationUpserted(let revocation):
+                        contents.revocations.append(revocation)
+                    case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved,
+                        .revocationRemoved:
+                        break
                     }
                 }
             }
@@ -120,6 +125,7 @@ struct Contents: Equatable, Sendable {
         var nodes: [SPIFFEID: AttestedNode] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
         var relationships: [TrustDomain: FederationRelationship] = [:]
+        var revocations: [String: Revocation] = [:]
         for change in changes {
             switch change {
             case .entryUpserted(let entry): entries[entry.id] = entry
@@ -131,12 +137,15 @@ struct Contents: Equatable, Sendable {
             case .relationshipUpserted(let relationship):
                 relationships[relationship.trustDomain] = relationship
             case .relationshipRemoved(let domain): relationships[domain] = nil
+            case .revocationUpserted(let revocation): revocations[revocation.id] = revocation
+            case .revocationRemoved(let id): revocations[id] = nil
             }
         }
         self.entries = Array(entries.values)
         self.nodes = Array(nodes.values)
         self.bundles = Array(bundles.values)
         self.relationships = Array(relationships.values)
+        self.revocations = Array(revocations.values)
         self = self.sorted
     }
 
@@ -148,6 +157,7 @@ struct Contents: Equatable, Sendable {
         result.nodes.sort { $0.id < $1.id }
         result.bundles.sort { $0.trustDomain < $1.trustDomain }
         result.relationships.sort { $0.trustDomain < $1.trustDomain }
+        result.revocations.sort { $0.id < $1.id }
         return result
     }
 }

@@ -5,7 +5,7 @@ import Transparency
 
 /// All store protocols in memory, with a change feed; keeps to the same rules as the SQL store.
 package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationStore, JournalStore,
-    SnapshotStore, ChangeLeafStore
+    RevocationStore, SnapshotStore, ChangeLeafStore
 {
     private struct State {
         var entries: [String: Entry] = [:]
@@ -13,6 +13,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         var tokens: [String: JoinToken] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
         var relationships: [TrustDomain: FederationRelationship] = [:]
+        var revocations: [String: RevocationRow] = [:]
         var journal: [JournalEntry] = []
         var seq: UInt64 = 0
         var rows: [ChangeLeafRow] = []
@@ -20,6 +21,12 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         var consumer: (any ChangeFeedConsumer)?
         var leafConsumer: (any ChangeLeafConsumer)?
         var failure: ServerError?
+    }
+
+    private struct RevocationRow {
+        var revocation: Revocation
+        var hits: [UInt8]?
+        var end: UnfinishedRevocation.End?
     }
 
     private let state = NIOLockedValueBox(State())
@@ -293,6 +300,54 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         }
     }
 
+    package func createRevocation(_ revocation: Revocation) async throws -> Bool {
+        try self.write { state, changes in
+            guard state.revocations[revocation.id] == nil else { return false }
+            state.revocations[revocation.id] = RevocationRow(revocation: revocation)
+            changes.append(.revocationUpserted(revocation))
+            return true
+        }
+    }
+
+    package func completeRevocation(_ id: String, hits: [UInt8]) async throws {
+        try self.write { state, _ in state.revocations[id]?.hits = hits }
+    }
+
+    package func endRevocation(
+        _ id: String, reason: String, caller: String
+    ) async throws -> Revocation? {
+        try self.write { state, changes in
+            guard let row = state.revocations[id], row.end == nil else { return nil }
+            state.revocations[id]?.end = .init(reason: reason, caller: caller)
+            changes.append(.revocationRemoved(id: id))
+            return row.revocation
+        }
+    }
+
+    package func forgetRevocation(_ id: String) async throws {
+        try self.write { state, _ in
+            if state.revocations[id]?.end != nil { state.revocations[id] = nil }
+        }
+    }
+
+    package func unfinishedRevocations() async throws -> [UnfinishedRevocation] {
+        self.state.withLockedValue { $0.revocations }.values
+            .filter { $0.hits == nil || $0.end != nil }
+            .sorted {
+                ($0.revocation.createdAt, $0.revocation.id)
+                    < ($1.revocation.createdAt, $1.revocation.id)
+            }
+            .map {
+                UnfinishedRevocation(
+                    revocation: $0.revocation, isCompleted: $0.hits != nil, end: $0.end)
+            }
+    }
+
+    package func revocationHits() async throws -> [String: [UInt8]] {
+        self.state.withLockedValue { $0.revocations }.filter { $0.value.end == nil }
+            .compactMapValues(\.hits)
+    }
+
     package func loadJournal() async throws -> [JournalEntry] {
         self.state.withLockedValue { $0.journal }
     }
@@ -305,6 +360,9 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         let state = self.state.withLockedValue { $0 }
         body(state.bundles.values.map { .bundleUpserted($0) })
         body(state.relationships.values.map { .relationshipUpserted($0) })
+        body(
+            state.revocations.values.filter { $0.end == nil }
+                .map { .revocationUpserted($0.revocation) })
         body(state.nodes.values.map { .nodeUpserted($0) })
         body(state.entries.values.map { .entryUpserted($0) })
         return state.seq

@@ -52,15 +52,18 @@ package struct CallerPolicy: Sendable {
     private let adminIDs: Set<SPIFFEID>
     private let directory: Directory
     private let nodes: NodeRegistry
+    private let revocation: @Sendable (String) -> Revocation?
 
+    /// - Parameter revocation: the one that has taken back the X509-SVID with that serial number.
     package init(
         methods: [String: [CallerClass]], adminIDs: Set<SPIFFEID>, directory: Directory,
-        nodes: NodeRegistry
+        nodes: NodeRegistry, revocation: @escaping @Sendable (String) -> Revocation? = { _ in nil }
     ) {
         self.methods = methods
         self.adminIDs = adminIDs
         self.directory = directory
         self.nodes = nodes
+        self.revocation = revocation
     }
 
     /// - Parameter method: such as `spire.api.server.entry.v1.Entry/ListEntries`.
@@ -75,6 +78,7 @@ package struct CallerPolicy: Sendable {
             }
         case .svid(let id, let serial, let expiresAt):
             if classes.contains(.admin), self.isAdmin(id) {
+                try self.checkRevocations(id, serial, method)
                 return AuthorizedCaller(caller: caller, authorizedAs: .admin)
             }
             if classes.contains(.agent) {
@@ -89,11 +93,24 @@ package struct CallerPolicy: Sendable {
                 }
             }
             if classes.contains(.downstream), self.directory.withEntries({ $0.isDownstream(id) }) {
+                try self.checkRevocations(id, serial, method)
                 return AuthorizedCaller(caller: caller, authorizedAs: .downstream)
             }
         case .anonymous: break
         }
         throw ServerError(.permissionDenied, "authorization denied for method /\(method)")
+    }
+
+    /// Agents are not asked here: what blocks one is ``NodeRegistry``'s, and one whose SVID is to be replaced must get
+    /// through to have that done.
+    private func checkRevocations(
+        _ id: SPIFFEID, _ serial: String, _ method: String
+    ) throws(ServerError) {
+        guard let revocation = self.revocation(serial) else { return }
+        throw ServerError(
+            .permissionDenied,
+            "authorization denied for method /\(method): the X509-SVID of \(id) is revoked by revocation \(revocation.id)"
+        )
     }
 
     private func isAdmin(_ id: SPIFFEID) -> Bool {

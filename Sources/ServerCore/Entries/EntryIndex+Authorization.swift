@@ -21,7 +21,7 @@ extension EntryIndex {
         return result
     }
 
-    /// The agent's authorised entries, in no order.
+    /// The agent's authorised entries without those that a revocation keeps from it, in no order.
     ///
     /// - Parameter agentPath: Path of the agent's ID, such as `/spire/agent/join_token/…`.
     package func authorizedEntries(agentPath: String, aliasPaths: Set<String>) -> [Entry] {
@@ -31,7 +31,7 @@ extension EntryIndex {
         for alias in aliasPaths where seen.insert(alias).inserted { frontier.append(alias) }
         while let path = frontier.popLast() {
             self.forEachChild(ofPath: path) { entry in
-                result.append(entry)
+                if self.blocked.isEmpty || self.blocked[entry.id] == nil { result.append(entry) }
                 let childPath = entry.spiffeID.path
                 if self.hasChildren(path: childPath), seen.insert(childPath).inserted {
                     frontier.append(childPath)

@@ -39,6 +39,8 @@ package struct EntryIndex {
     /// XOR of all entries' digests.
     package private(set) var digest = EntryDigest()
     package private(set) var count = 0
+    /// Entries that a revocation keeps from the agents, by ID, with that revocation's ID.
+    private(set) var blocked: [String: String] = [:]
 
     package init(trustDomain: TrustDomain) { self.trustDomain = trustDomain }
 
@@ -109,7 +111,13 @@ package struct EntryIndex {
         self.free.append(slot)
         self.digest.toggle(entry)
         self.count -= 1
+        self.blocked[id] = nil
         return entry
+    }
+
+    /// Marks an entry as kept from the agents by that revocation; nil: by none.
+    mutating func setBlocked(_ id: String, by revocationID: String?) {
+        self.blocked[id] = revocationID
     }
 
     // MARK: Asking
@@ -189,6 +197,26 @@ package struct EntryIndex {
         for index in self.slots.indices.dropFirst(max(0, start)) {
             guard let entry = self.entry(at: UInt32(index)) else { continue }
             if !body(index, entry) { return }
+        }
+    }
+
+    /// Calls `body` for each entry whose SPIFFE ID's path is that one or below it by whole segments.
+    package func forEach(spiffePathAtOrBelow prefix: String, _ body: (Entry) -> Void) {
+        for (index, slot) in self.slots.enumerated() {
+            guard let packed = slot.packed, packed.hasSPIFFEPath(atOrBelow: prefix),
+                let entry = self.entry(at: UInt32(index))
+            else { continue }
+            body(entry)
+        }
+    }
+
+    /// Calls `body` for each entry that has the selector.
+    package func forEach(selector: Selector, _ body: (Entry) -> Void) {
+        for (index, slot) in self.slots.enumerated() {
+            guard let packed = slot.packed, packed.has(selector, dictionary: self.dictionary),
+                let entry = self.entry(at: UInt32(index))
+            else { continue }
+            body(entry)
         }
     }
 

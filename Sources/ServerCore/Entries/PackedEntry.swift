@@ -92,6 +92,33 @@ struct PackedEntry {
         return reader.stringEquals(path)
     }
 
+    /// Whether the SPIFFE ID's path is that one or below it by whole segments.
+    func hasSPIFFEPath(atOrBelow prefix: String) -> Bool {
+        var reader = Reader(bytes: self.bytes)
+        reader.skipString()
+        return reader.string(isAtOrBelow: prefix)
+    }
+
+    /// Whether the entry has the selector; most entries are passed over without a look at their text.
+    func has(_ selector: Selector, dictionary: Dictionary) -> Bool {
+        let known = dictionary.types.firstIndex { $0.utf8.elementsEqual(selector.type.utf8) }
+        var reader = Reader(bytes: self.bytes)
+        reader.skipString()
+        reader.skipString()
+        _ = reader.varint()
+        for _ in 0..<Int(reader.varint()) {
+            let number = reader.byte()
+            let isType =
+                number == 255 ? reader.stringEquals(selector.type) : Int(number) == known
+            if !isType {
+                reader.skipString()
+            } else if reader.stringEquals(selector.value) {
+                return true
+            }
+        }
+        return false
+    }
+
     /// The whole entry.
     func unpack(trustDomain: TrustDomain, parentPath: String, dictionary: Dictionary) -> Entry? {
         var reader = Reader(bytes: self.bytes)
@@ -182,6 +209,18 @@ struct PackedEntry {
         mutating func skipString() {
             let count = Int(self.varint())
             self.offset += count
+        }
+
+        mutating func string(isAtOrBelow prefix: String) -> Bool {
+            let count = Int(self.varint())
+            let end = self.offset + count
+            defer { self.offset = end }
+            let length = prefix.utf8.count
+            guard
+                count == length
+                    || count > length && self.bytes[self.offset + length] == UInt8(ascii: "/")
+            else { return false }
+            return prefix.utf8.elementsEqual(self.bytes[self.offset..<self.offset + length])
         }
 
         mutating func stringEquals(_ text: String) -> Bool {

@@ -129,6 +129,7 @@ package struct NodeRegistry: Sendable {
             return banned
         }
         if self.directory.node(id)?.isBanned == true { throw refuse() }
+        try self.checkRevocations(id)
         let svid = try await self.issueAgentSVID(
             id, publicKey, NodeOrigin(selectors: selectors, evidenceDigest: evidenceDigest),
             requestedBy: address)
@@ -159,6 +160,7 @@ package struct NodeRegistry: Sendable {
         guard let node = self.directory.node(id) else {
             throw self.refused(Self.notAttested(id), id)
         }
+        try self.checkRevocations(id)
         if node.canReattest {
             let error = ServerError(
                 .permissionDenied, "agent must reattest instead of renew",
@@ -209,6 +211,7 @@ package struct NodeRegistry: Sendable {
     package func authorize(_ id: SPIFFEID, serial: String, expiresAt: Int64) async throws {
         guard let node = self.directory.node(id) else { throw Self.notAttested(id) }
         if node.isBanned { throw Self.banned(id) }
+        try self.checkRevocations(id, serial: serial)
         if expiresAt <= self.unixNow {
             throw ServerError(
                 .permissionDenied, "agent \(id) SVID is expired", agentReason: .expired)
@@ -233,6 +236,13 @@ package struct NodeRegistry: Sendable {
             throw ServerError(
                 .permissionDenied, "agent \(id) SVID is not the active one", agentReason: .notActive
             )
+        }
+    }
+
+    /// - Throws: ``ServerError`` `permissionDenied` while a revocation keeps the agent out.
+    private func checkRevocations(_ id: SPIFFEID, serial: String? = nil) throws(ServerError) {
+        if let refusal = self.directory.refusal(ofAgent: id, serial: serial, now: self.unixNow) {
+            throw refusal
         }
     }
 

@@ -10,6 +10,8 @@ package enum Change: Sendable {
     case bundleRemoved(TrustDomain)
     case relationshipUpserted(FederationRelationship)
     case relationshipRemoved(TrustDomain)
+    case revocationUpserted(Revocation)
+    case revocationRemoved(id: String)
 }
 
 /// Takes the changes of the store in the order in which they were committed.

@@ -97,6 +97,8 @@ package struct ChangeList: Sendable {
                 content: LeafDigests.content(relationship))
         case .relationshipRemoved(let trustDomain):
             self.change(.federation, .deleted, trustDomain.name)
+        // The registry of revocations records them itself, with what they hit.
+        case .revocationUpserted, .revocationRemoved: nil
         }
     }
 

@@ -1,5 +1,14 @@
+package import Foundation
 import NIOConcurrencyHelpers
 package import SPIFFE
+
+/// A change of the revocations, as ``Directory`` tells of it.
+package enum RevocationChange: Sendable {
+    case upserted(Revocation)
+    case removed(id: String)
+    /// Everything was loaded anew; these are all.
+    case reloaded([Revocation])
+}
 
 /// Everything the server knows about its trust domain, in memory and up to date: entries, nodes, bundles.
 ///
@@ -11,6 +20,9 @@ package final class Directory: ChangeFeedConsumer {
         var nodes: [SPIFFEID: AttestedNode] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
         var relationships: [TrustDomain: FederationRelationship] = [:]
+        var revocations = RevocationIndex()
+        /// Positions in the feed of revocations made or ended since the start.
+        var revocationSeqs: [String: UInt64] = [:]
         var hub: SyncHub
         var seq: UInt64 = 0
     }
@@ -19,12 +31,18 @@ package final class Directory: ChangeFeedConsumer {
     private let state: NIOLockedValueBox<State>
     private let onBundle = NIOLockedValueBox<[@Sendable (TrustBundle) -> Void]>([])
     private let onRelationship = NIOLockedValueBox<[@Sendable () -> Void]>([])
+    private let onRevocation = NIOLockedValueBox<[@Sendable (RevocationChange) -> Void]>([])
+    private let now: @Sendable () -> Date
     /// Relationships of the configuration; each takes the place of a stored one.
     package let configuredRelationships: [TrustDomain: FederationRelationship]
 
     /// - Parameter relationships: those that the configuration lists.
-    package init(trustDomain: TrustDomain, relationships: [FederationRelationship] = []) {
+    package init(
+        trustDomain: TrustDomain, relationships: [FederationRelationship] = [],
+        now: @escaping @Sendable () -> Date = { Date() }
+    ) {
         self.trustDomain = trustDomain
+        self.now = now
         self.configuredRelationships = Dictionary(
             relationships.map { ($0.trustDomain, $0) }
         ) { first, _ in first }
@@ -45,17 +63,34 @@ package final class Directory: ChangeFeedConsumer {
         self.onRelationship.withLockedValue { $0.append(body) }
     }
 
+    /// Calls `body` after each change of the revocations, when entries and sessions are as it wants them, on the thread of
+    /// the store: it must be quick.
+    package func onRevocationChange(_ body: @escaping @Sendable (RevocationChange) -> Void) {
+        self.onRevocation.withLockedValue { $0.append(body) }
+    }
+
+    private var unixNow: Int64 { Int64(self.now().timeIntervalSince1970) }
+
     // MARK: Feed
 
     package func apply(_ changes: [Change], seq: UInt64) {
         var hasRelationships = false
+        var revocations: [RevocationChange] = []
+        let now = self.unixNow
         let bundles = self.state.withLockedValue { state -> [TrustBundle] in
             var bundles: [TrustBundle] = []
-            for change in changes {
-                Self.apply(change, to: &state)
+            for (index, change) in changes.enumerated() {
+                Self.apply(change, to: &state, now: now)
+                let position = seq - min(seq, UInt64(changes.count - 1 - index))
                 switch change {
                 case .bundleUpserted(let bundle): bundles.append(bundle)
                 case .relationshipUpserted, .relationshipRemoved: hasRelationships = true
+                case .revocationUpserted(let revocation):
+                    state.revocationSeqs[revocation.id] = position
+                    revocations.append(.upserted(revocation))
+                case .revocationRemoved(let id):
+                    state.revocationSeqs[id] = position
+                    revocations.append(.removed(id: id))
                 default: break
                 }
             }
@@ -66,19 +101,30 @@ package final class Directory: ChangeFeedConsumer {
         if hasRelationships {
             for observer in self.onRelationship.withLockedValue({ $0 }) { observer() }
         }
+        for change in revocations {
+            for observer in self.onRevocation.withLockedValue({ $0 }) { observer(change) }
+        }
         guard !bundles.isEmpty else { return }
         let observers = self.onBundle.withLockedValue { $0 }
         for bundle in bundles { for observer in observers { observer(bundle) } }
     }
 
-    private static func apply(_ change: Change, to state: inout State) {
+    private static func apply(_ change: Change, to state: inout State, now: Int64) {
         switch change {
         case .entryUpserted(let entry):
+            let wasBlocked = state.entries.isBlocked(id: entry.id)
             let old = state.entries.upsert(entry)
-            state.hub.entryChanged(old: old, new: entry, entries: state.entries)
+            let isBlocked = state.entries.reviewBlock(entry, state.revocations, now: now)
+            state.hub.entryChanged(
+                old: old, new: entry, wasBlocked: wasBlocked, isBlocked: isBlocked,
+                entries: state.entries)
+            Self.reviewBelow(&state, now: now)
         case .entryRemoved(let id):
+            let wasBlocked = state.entries.isBlocked(id: id)
             guard let old = state.entries.remove(id: id) else { return }
-            state.hub.entryChanged(old: old, new: nil, entries: state.entries)
+            state.hub.entryChanged(
+                old: old, new: nil, wasBlocked: wasBlocked, entries: state.entries)
+            Self.reviewBelow(&state, now: now)
         case .nodeUpserted(let node):
             let old = state.nodes.updateValue(node, forKey: node.id)
             state.hub.nodeChanged(old: old, new: node, id: node.id, entries: state.entries)
@@ -95,7 +141,34 @@ package final class Directory: ChangeFeedConsumer {
             state.relationships[relationship.trustDomain] = relationship
         case .relationshipRemoved(let trustDomain):
             state.relationships[trustDomain] = nil
+        case .revocationUpserted(let revocation):
+            state.revocations.upsert(revocation)
+            Self.block(revocation, &state, now: now)
+        case .revocationRemoved(let id):
+            state.revocations.remove(id: id)
+            let freed = state.entries.unblock(
+                revocation: id, state.revocations, now: now)
+            for entry in freed { state.hub.entryFreed(entry, entries: state.entries) }
         }
+    }
+
+    /// Takes what a revocation covers out of the agents' sets, and ends the sessions of agents that it covers.
+    private static func block(_ revocation: Revocation, _ state: inout State, now: Int64) {
+        guard revocation.blocks, revocation.isInForce(at: now) else { return }
+        for entry in state.entries.block(revocation) {
+            state.hub.entryBlocked(entry, entries: state.entries)
+        }
+        state.hub.finish { agent in
+            revocation.covers(agent) ? revocation.refusal(ofAgent: agent) : nil
+        }
+    }
+
+    /// Follows the graph of parents where revocations cover what descends.
+    private static func reviewBelow(_ state: inout State, now: Int64) {
+        if state.revocations.coveringBelow.isEmpty { return }
+        let (blocked, freed) = state.entries.reviewBelow(state.revocations, now: now)
+        for entry in blocked { state.hub.entryBlocked(entry, entries: state.entries) }
+        for entry in freed { state.hub.entryFreed(entry, entries: state.entries) }
     }
 
     /// Fills the directory from a snapshot of the store, replacing what it had.
@@ -113,23 +186,41 @@ package final class Directory: ChangeFeedConsumer {
                     case .bundleUpserted(let bundle): state.bundles[bundle.trustDomain] = bundle
                     case .relationshipUpserted(let relationship):
                         state.relationships[relationship.trustDomain] = relationship
-                    case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved: break
+                    case .revocationUpserted(let revocation):
+                        state.revocations.upsert(revocation)
+                    case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved,
+                        .revocationRemoved:
+                        break
                     }
                 }
             }
         }
-        let loaded = fresh.withLockedValue { $0 }
+        let now = self.unixNow
+        let loaded = fresh.withLockedValue { state in
+            for revocation in state.revocations.ordered
+            where revocation.blocks && revocation.isInForce(at: now) {
+                _ = state.entries.block(revocation)
+            }
+            return state
+        }
         self.state.withLockedValue { state in
             state.entries = loaded.entries
             state.nodes = loaded.nodes
             state.bundles = loaded.bundles
             state.relationships = loaded.relationships
+            state.revocations = loaded.revocations
             state.seq = seq
             state.hub.resetAll(
                 entries: state.entries, nodes: state.nodes, bundles: state.bundles)
+            state.hub.finish { agent in
+                state.revocations.blocking(agent: agent, now: now)?.refusal(ofAgent: agent)
+            }
             state.hub.flush(seq: seq, entries: state.entries)
         }
         for observer in self.onRelationship.withLockedValue({ $0 }) { observer() }
+        for observer in self.onRevocation.withLockedValue({ $0 }) {
+            observer(.reloaded(self.revocations))
+        }
     }
 
     // MARK: Asking
@@ -193,7 +284,8 @@ package final class Directory: ChangeFeedConsumer {
             .values.sorted { $0.trustDomain < $1.trustDomain }
     }
 
-    /// The entry, if it exists and the agent may have SVIDs of it.
+    /// The entry, if it exists and the agent may have SVIDs of it. A revoked one is given too: issuance refuses it, and says
+    /// why.
     package func authorizedEntry(id: String, agent: SPIFFEID) -> Entry? {
         self.state.withLockedValue { state in
             guard let entry = state.entries.entry(id: id) else { return nil }
@@ -220,6 +312,65 @@ package final class Directory: ChangeFeedConsumer {
         return state.entries.aliasPaths(nodeSelectors: Set(node.selectors))
     }
 
+    // MARK: Revocations
+
+    /// All revocations that have not ended, the oldest first.
+    package var revocations: [Revocation] { self.state.withLockedValue { $0.revocations.ordered } }
+
+    package func revocation(id: String) -> Revocation? {
+        self.state.withLockedValue { $0.revocations.revocation(id: id) }
+    }
+
+    /// The position in the feed of the last change of that revocation; the feed's own when it was before the start.
+    package func seq(ofRevocation id: String) -> UInt64 {
+        self.state.withLockedValue { $0.revocationSeqs[id] ?? $0.seq }
+    }
+
+    /// The position of that change is not asked for any more.
+    package func forgetSeq(ofRevocation id: String) {
+        self.state.withLockedValue { $0.revocationSeqs[id] = nil }
+    }
+
+    /// The revocation that keeps SVIDs of an entry from being issued.
+    package func revocation(blockingEntry id: String, now: Int64) -> Revocation? {
+        self.state.withLockedValue { state in
+            if state.revocations.isEmpty { return nil }
+            if let revocationID = state.entries.blocker(of: id),
+                let found = state.revocations.revocation(id: revocationID), found.isInForce(at: now)
+            {
+                return found
+            }
+            // What blocked it may have ended, and another be in force.
+            return state.entries.entry(id: id).flatMap {
+                state.revocations.blocking($0, now: now)
+            }
+        }
+    }
+
+    /// Why an agent is refused; nil when no revocation keeps it out.
+    ///
+    /// - Parameter serial: of the agent's SVID, lower-case hex; nil when it shows none.
+    package func refusal(ofAgent id: SPIFFEID, serial: String? = nil, now: Int64) -> ServerError? {
+        self.state.withLockedValue { state in
+            state.revocations.blocking(agent: id, serial: serial, now: now)?.refusal(ofAgent: id)
+        }
+    }
+
+    /// IDs of the entries that a revocation covers, those below included.
+    package func entryIDs(coveredBy revocation: Revocation) -> [String] {
+        self.state.withLockedValue { state in state.entries.covered(by: revocation).map(\.id) }
+    }
+
+    /// How many entries and agents a revocation covers.
+    package func count(coveredBy revocation: Revocation) -> (entries: Int, agents: Int) {
+        self.state.withLockedValue { state in
+            (
+                state.entries.covered(by: revocation).count,
+                state.nodes.keys.reduce(0) { $0 + (revocation.covers($1) ? 1 : 0) }
+            )
+        }
+    }
+
     // MARK: Sessions
 
     /// Opens the sync session of an agent: from now on it gets every change that concerns it.
@@ -230,12 +381,15 @@ package final class Directory: ChangeFeedConsumer {
     package func openSession(
         agent: SPIFFEID, knownDigest: [UInt8], x509AuthorityID: String? = nil
     ) -> SyncSession {
-        self.state.withLockedValue { state in
+        let now = self.unixNow
+        return self.state.withLockedValue { state in
             let session = SyncSession(agent: agent, x509AuthorityID: x509AuthorityID)
             let selectors = Set(state.nodes[agent]?.selectors ?? [])
             state.hub.add(
                 session, nodeSelectors: selectors, knownDigest: knownDigest, entries: state.entries,
                 bundles: state.bundles, seq: state.seq)
+            let revocation = state.revocations.blocking(agent: agent, now: now)
+            if let revocation { session.finish(revocation.refusal(ofAgent: agent)) }
             return session
         }
     }

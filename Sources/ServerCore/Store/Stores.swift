@@ -149,3 +149,53 @@ package protocol JournalStore: Sendable {
     /// Replaces the journal as a whole.
     func saveJournal(_ entries: [JournalEntry]) async throws
 }
+
+/// Revocations. A row lives on while its leaves are not recorded; see ``RevocationRegistry``.
+package protocol RevocationStore: Sendable {
+    /// Adds a revocation that is not recorded yet.
+    ///
+    /// - Returns: false when its ID is taken; nothing has changed then.
+    func createRevocation(_ revocation: Revocation) async throws -> Bool
+
+    /// Notes that a revocation is recorded, and which SVIDs it hit (``RevocationAdmission/hitIdentities(of:)``).
+    func completeRevocation(_ id: String, hits: [UInt8]) async throws
+
+    /// Ends a revocation. The feed tells of it; the row stays until ``forgetRevocation(_:)``.
+    ///
+    /// - Returns: the revocation; nil when there is none, or it has ended already.
+    func endRevocation(_ id: String, reason: String, caller: String) async throws -> Revocation?
+
+    /// Removes a revocation that has ended.
+    func forgetRevocation(_ id: String) async throws
+
+    /// The revocations of which something is not recorded, in the order of their making.
+    func unfinishedRevocations() async throws -> [UnfinishedRevocation]
+
+    /// What each completed revocation that has not ended hit.
+    func revocationHits() async throws -> [String: [UInt8]]
+}
+
+/// A revocation of which something is not recorded.
+package struct UnfinishedRevocation: Sendable, Hashable {
+    package let revocation: Revocation
+    /// Whether its making is recorded.
+    package let isCompleted: Bool
+    /// How it ended; nil while it lasts.
+    package let end: End?
+
+    package struct End: Sendable, Hashable {
+        package let reason: String
+        package let caller: String
+
+        package init(reason: String, caller: String) {
+            self.reason = reason
+            self.caller = caller
+        }
+    }
+
+    package init(revocation: Revocation, isCompleted: Bool, end: End?) {
+        self.revocation = revocation
+        self.isCompleted = isCompleted
+        self.end = end
+    }
+}

@@ -100,8 +100,14 @@ struct SyncHub {
 
     // MARK: Changes
 
-    /// - Parameter entries: the index after the change.
-    mutating func entryChanged(old: Entry?, new: Entry?, entries: EntryIndex) {
+    /// - Parameters:
+    ///   - wasBlocked: whether a revocation kept the old entry from the agents.
+    ///   - isBlocked: whether one keeps the new entry from them.
+    ///   - entries: the index after the change.
+    mutating func entryChanged(
+        old: Entry?, new: Entry?, wasBlocked: Bool = false, isBlocked: Bool = false,
+        entries: EntryIndex
+    ) {
         guard !self.members.isEmpty else { return }
         let isAlias = [old, new].contains { $0?.parentID.path == EntryIndex.serverPath }
         // Those that get a snapshot have the change in it already.
@@ -130,13 +136,38 @@ struct SyncHub {
             }
             return
         }
-        if let old {
-            for key in before.subtracting(after).subtracting(fresh) { self.take(old, from: key) }
+        if let old, !wasBlocked {
+            let stay = isBlocked ? [] : after
+            for key in before.subtracting(stay).subtracting(fresh) { self.take(old, from: key) }
         }
-        if let new {
+        if let new, !isBlocked {
             for key in after.subtracting(fresh) {
-                self.give(new, replacing: before.contains(key) ? old : nil, to: key)
+                let had = before.contains(key) && !wasBlocked
+                self.give(new, replacing: had ? old : nil, to: key)
             }
+        }
+    }
+
+    /// A revocation keeps the entry from the agents that have it.
+    mutating func entryBlocked(_ entry: Entry, entries: EntryIndex) {
+        guard !self.members.isEmpty else { return }
+        for key in self.concerned(byParent: entry.parentID.path, entries: entries) {
+            self.take(entry, from: key)
+        }
+    }
+
+    /// No revocation keeps the entry from the agents any more.
+    mutating func entryFreed(_ entry: Entry, entries: EntryIndex) {
+        guard !self.members.isEmpty else { return }
+        for key in self.concerned(byParent: entry.parentID.path, entries: entries) {
+            self.give(entry, replacing: nil, to: key)
+        }
+    }
+
+    /// Ends the sessions of the agents for which `body` gives a reason.
+    func finish(_ body: (SPIFFEID) -> ServerError?) {
+        for member in self.members.values {
+            if let refusal = body(member.session.agent) { member.session.finish(refusal) }
         }
     }
 

@@ -251,6 +251,9 @@ extension SQLiteStore: SnapshotStore {
             for relationship in try RelationshipRows.all(db) {
                 batch.append(.relationshipUpserted(relationship))
             }
+            for revocation in try RevocationRows.all(trustDomain, db) {
+                batch.append(.revocationUpserted(revocation))
+            }
             let nodes = try Row.fetchCursor(db, sql: "SELECT \(NodeRows.columns) FROM nodes")
             while let row = try nodes.next() { batch.append(.nodeUpserted(try NodeRows.node(row))) }
             let entries = try Row.fetchCursor(db, sql: "SELECT \(EntryRows.columns) FROM entries")

@@ -44,6 +44,8 @@ enum ChangeRows {
             ("relationship", relationship.trustDomain.name)
         case .relationshipRemoved(let trustDomain):
             ("relationship_removed", trustDomain.name)
+        case .revocationUpserted(let revocation): ("revocation", revocation.id)
+        case .revocationRemoved(let id): ("revocation_removed", id)
         }
     }
 }

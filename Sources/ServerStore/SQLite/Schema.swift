@@ -133,6 +133,31 @@ enum Schema {
                     UPDATE feed_head SET recorded = seq;
                     """)
         }
+        migrator.registerMigration("revocations") { db in
+            try db.execute(
+                sql: """
+                    -- hits: 16 bytes for each SVID that was hit; null until its making is recorded. end_caller is null while it
+                    -- lasts; a row that has ended stays until that is recorded.
+                    CREATE TABLE revocations (
+                        id TEXT NOT NULL PRIMARY KEY,
+                        target_type TEXT NOT NULL,
+                        target TEXT NOT NULL,
+                        and_children INTEGER NOT NULL,
+                        suspension INTEGER NOT NULL,
+                        replacement INTEGER NOT NULL,
+                        reason TEXT NOT NULL,
+                        caller TEXT NOT NULL,
+                        created_at INTEGER NOT NULL,
+                        expires_at INTEGER NOT NULL,
+                        hits BLOB,
+                        end_reason TEXT,
+                        end_caller TEXT
+                    );
+                    -- What is unfinished is looked for at every start, and is next to nothing.
+                    CREATE INDEX revocations_unfinished ON revocations (created_at, id)
+                        WHERE hits IS NULL OR end_caller IS NOT NULL;
+                    """)
+        }
         return migrator
     }
 }
