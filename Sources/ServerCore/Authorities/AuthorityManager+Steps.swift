@@ -86,6 +86,7 @@ extension AuthorityManager {
                     .map(\.authorityID))
             state.authorities = state.authorities.filter { signing.contains($0.key) }
         }
+        for observer in self.observers.withLockedValue({ $0 }) { observer() }
     }
 
     /// Makes a change durable in the records before it happens.

@@ -1,0 +1,28 @@
+/// The live SVIDs that are taken back, for whoever signs lists of them.
+package protocol RevokedSVIDs: Sendable {
+    /// X509-SVIDs of an authority that are taken back and have not expired, in no order.
+    func revokedCertificates(authorityID: String) -> [RevokedCertificate]
+    /// SHA-256 of the signing inputs of tokens that are taken back and have not expired.
+    func revokedTokens() -> Set<[UInt8]>
+    /// The places in the status list of tokens that are taken back (true: for good; false: suspended) and have not
+    /// expired.
+    func revokedStatuses() -> [Int64: Bool]
+    /// Called after each change of any of these, on the thread of the store: it must be quick.
+    func onChange(_ body: @escaping @Sendable () -> Void)
+}
+
+/// One line of a CRL.
+package struct RevokedCertificate: Sendable, Hashable {
+    /// Lower-case hex.
+    package var serial: String
+    /// Unix seconds.
+    package var revokedAt: Int64
+    /// Whether the revocation can be lifted: reason certificateHold.
+    package var isSuspended: Bool
+
+    package init(serial: String, revokedAt: Int64, isSuspended: Bool) {
+        self.serial = serial
+        self.revokedAt = revokedAt
+        self.isSuspended = isSuspended
+    }
+}
