@@ -327,7 +327,8 @@ let package = Package(
         .testTarget(
             name: "ServerCoreTests",
             dependencies: [
-                "ServerTestSupport", "ServerCore", "Plugins", "PluginAPI", "SPIFFE", x509, asn1,
+                "ServerTestSupport", "ServerCore", "Plugins", "PluginAPI", "SPIFFE", "CZlib", x509,
+                asn1,
                 crypto, cryptoExtras, logging, nioConcurrency,
             ],
             swiftSettings: settings),
