@@ -328,7 +328,7 @@ let package = Package(
             name: "ServerCoreTests",
             dependencies: [
                 "ServerTestSupport", "ServerCore", "Transparency", "Plugins", "PluginAPI", "SPIFFE",
-                x509, asn1,
+                "CZlib", x509, asn1,
                 crypto, cryptoExtras, logging, nioConcurrency,
             ],
             swiftSettings: settings),

@@ -13,30 +13,37 @@ import X509
     private static let keyTypes: [KeyType] = [.ecP256, .ecP384, .rsa2048]
 
     /// The same certificate by way of swift-certificates.
+    ///
+    /// - Parameter crlDistributionPoints: The value of the extension, if there is one.
     private static func reference(
-        _ leaf: X509Builder.Leaf, subject: DistinguishedName, by authority: X509Authority
+        _ leaf: X509Builder.Leaf, subject: DistinguishedName, by authority: X509Authority,
+        crlDistributionPoints: [UInt8]? = nil
     ) throws -> Certificate {
         let names =
             [GeneralName.uniformResourceIdentifier(leaf.spiffeID.string)]
             + leaf.dnsNames.map { .dnsName($0) }
+        let points = crlDistributionPoints.map {
+            Certificate.Extension(oid: [2, 5, 29, 31], critical: false, value: $0[...])
+        }
         return try Certificate(
             version: .v3, serialNumber: .init(bytes: leaf.serial), publicKey: leaf.publicKey,
             notValidBefore: Date(timeIntervalSince1970: TimeInterval(leaf.notBefore)),
             notValidAfter: Date(timeIntervalSince1970: TimeInterval(leaf.notAfter)),
             issuer: authority.certificate.subject, subject: subject,
             signatureAlgorithm: authority.signatureAlgorithm,
-            extensions: try Certificate.Extensions([
-                try .init(
-                    KeyUsage(digitalSignature: true, keyEncipherment: true, keyAgreement: true),
-                    critical: true),
-                try .init(ExtendedKeyUsage([.serverAuth, .clientAuth]), critical: false),
-                try .init(BasicConstraints.notCertificateAuthority, critical: true),
-                try .init(SubjectKeyIdentifier(hash: leaf.publicKey), critical: false),
-                try .init(
-                    AuthorityKeyIdentifier(keyIdentifier: authority.subjectKeyIdentifier),
-                    critical: false),
-                try .init(SubjectAlternativeNames(names), critical: false),
-            ]), issuerPrivateKey: authority.key.privateKey)
+            extensions: try Certificate.Extensions(
+                [
+                    try .init(
+                        KeyUsage(digitalSignature: true, keyEncipherment: true, keyAgreement: true),
+                        critical: true),
+                    try .init(ExtendedKeyUsage([.serverAuth, .clientAuth]), critical: false),
+                    try .init(BasicConstraints.notCertificateAuthority, critical: true),
+                    try .init(SubjectKeyIdentifier(hash: leaf.publicKey), critical: false),
+                    try .init(
+                        AuthorityKeyIdentifier(keyIdentifier: authority.subjectKeyIdentifier),
+                        critical: false),
+                    try .init(SubjectAlternativeNames(names), critical: false),
+                ] + [points].compactMap { $0 }), issuerPrivateKey: authority.key.privateKey)
     }
 
     /// The part of a certificate that is signed, and the algorithm after it.
@@ -46,11 +53,14 @@ import X509
     }
 
     private static func check(
-        _ leaf: X509Builder.Leaf, subject: DistinguishedName? = nil, by authority: X509Authority
+        _ leaf: X509Builder.Leaf, subject: DistinguishedName? = nil, by authority: X509Authority,
+        crlDistributionPoints: [UInt8]? = nil
     ) throws {
         let der = try X509Builder().sign(leaf, by: authority)
         let mine = try Certificate(derEncoded: der)
-        let wanted = try reference(leaf, subject: subject ?? mine.subject, by: authority)
+        let wanted = try reference(
+            leaf, subject: subject ?? mine.subject, by: authority,
+            crlDistributionPoints: crlDistributionPoints)
         var serializer = DER.Serializer()
         try serializer.serialize(wanted)
         #expect(try signedPart(der) == signedPart(serializer.serializedBytes))
@@ -136,6 +146,59 @@ import X509
             CommonName("a.example")
         }
         try Self.check(leaf, subject: named, by: authority)
+    }
+
+    /// The values of the extension are those that PyPI's `cryptography` makes of the two addresses.
+    @Test("where the CRL is stands last, not critical, when the authority says so")
+    func crlDistributionPoints() async throws {
+        let plane = try await TestPlane()
+        var authority = try plane.authorities.x509Authority()
+        let leaf = X509Builder.Leaf(
+            spiffeID: try plane.id("/w"), publicKey: .init(P256.Signing.PrivateKey().publicKey),
+            notBefore: 0, notAfter: 60, serial: [7])
+        let short = "http://crl.example.org/crl/a.crl"
+        authority.crlDistributionPoint = short
+        try Self.check(
+            leaf, by: authority,
+            crlDistributionPoints: [
+                0x30, 0x28, 0x30, 0x26, 0xA0, 0x24, 0xA0, 0x22, 0x86, 0x20,
+            ] + Array(short.utf8))
+        let long = "http://crl.example.org/" + String(repeating: "p", count: 200) + "/a.crl"
+        authority.crlDistributionPoint = long
+        try Self.check(
+            leaf, by: authority,
+            crlDistributionPoints: [
+                0x30, 0x81, 0xF1, 0x30, 0x81, 0xEE, 0xA0, 0x81, 0xEB, 0xA0, 0x81, 0xE8, 0x86, 0x81,
+                0xE5,
+            ] + Array(long.utf8))
+    }
+
+    @Test("one builder, an authority whose address has changed: the new one counts")
+    func changedDistributionPoint() async throws {
+        let builder = try X509Builder()
+        let plane = try await TestPlane()
+        var authority = try plane.authorities.x509Authority()
+        let leaf = X509Builder.Leaf(
+            spiffeID: try plane.id("/w"), publicKey: .init(P256.Signing.PrivateKey().publicKey),
+            notBefore: 0, notAfter: 60, serial: [7])
+        for point in [nil, "http://a.test/1.crl", "http://a.test/2.crl", nil] {
+            authority.crlDistributionPoint = point
+            let der = try builder.sign(leaf, by: authority)
+            let text = String(decoding: der, as: UTF8.self)
+            #expect(text.contains("http://a.test/") == (point != nil))
+            if let point { #expect(text.contains(point)) }
+        }
+    }
+
+    @Test("the configured prefix and the authority's ID make the address")
+    func configuredDistributionPoint() async throws {
+        let plane = try await TestPlane(
+            authority: .init(crlDistributionURL: "http://crl.example.org/crl"))
+        let authority = try plane.authorities.x509Authority()
+        #expect(
+            authority.crlDistributionPoint == "http://crl.example.org/crl/\(authority.id).crl")
+        let none = try await TestPlane().authorities.x509Authority()
+        #expect(none.crlDistributionPoint == nil)
     }
 
     @Test("a builder that serves two authorities in turn mixes nothing up")

@@ -40,6 +40,13 @@ package struct JWSSigner: Sendable {
         self.prefix = Array(Base64URL.encode(header.serialized()).utf8) + [UInt8(ascii: ".")]
     }
 
+    /// The same key, for tokens of another `typ`.
+    ///
+    /// - Throws: ``JOSEError`` as ``init(privateKey:keyID:type:)``.
+    package func signer(ofType type: String) throws(JOSEError) -> JWSSigner {
+        try JWSSigner(privateKey: self.privateKey, keyID: self.keyID, type: type)
+    }
+
     /// Signs the claims.
     ///
     /// - Parameter claims: A JSON object as UTF-8; taken as it is.

@@ -13,6 +13,8 @@ package struct X509Authority: Sendable {
     package let signatureAlgorithm: Certificate.SignatureAlgorithm
     /// Unix seconds.
     package let notAfter: Int64
+    /// Where its CRL is, for the certificates that it signs; nil leaves the extension out.
+    package var crlDistributionPoint: String? = nil
 }
 
 /// A JWT authority that can sign.

@@ -45,7 +45,7 @@ struct AuthorityMaker: Sendable {
         let entry = JournalEntry(
             kind: kind, slot: slot, authorityID: id, status: .prepared, issuedAt: now,
             notAfter: notAfter, der: der)
-        guard let authority = try Self.authority(entry, key: key) else {
+        guard let authority = try self.authority(entry, key: key) else {
             throw ServerError(.internal, "new \(kind.title) authority does not fit its key")
         }
         return (entry, authority)
@@ -56,11 +56,11 @@ struct AuthorityMaker: Sendable {
     /// - Returns: nil when its key is not in the key manager, or is another one.
     func restore(_ entry: JournalEntry) async throws -> SigningAuthority? {
         guard let key = try await self.keyManager.key(id: entry.keyID) else { return nil }
-        return try Self.authority(entry, key: key)
+        return try self.authority(entry, key: key)
     }
 
     /// - Returns: nil when the entry is not of that key.
-    private static func authority(
+    private func authority(
         _ entry: JournalEntry, key: ManagedKey
     ) throws -> SigningAuthority? {
         switch entry.kind {
@@ -69,12 +69,16 @@ struct AuthorityMaker: Sendable {
                 certificate.publicKey == key.privateKey.publicKey
             else { return nil }
             let identifier = SubjectKeyIdentifier(hash: certificate.publicKey).keyIdentifier
+            let id = hex(identifier)
             return .x509(
                 X509Authority(
-                    id: hex(identifier), certificate: certificate, der: entry.der, key: key,
+                    id: id, certificate: certificate, der: entry.der, key: key,
                     subjectKeyIdentifier: identifier,
                     signatureAlgorithm: key.type.signatureAlgorithm,
-                    notAfter: Int64(certificate.notValidAfter.timeIntervalSince1970)))
+                    notAfter: Int64(certificate.notValidAfter.timeIntervalSince1970),
+                    crlDistributionPoint: self.settings.crlDistributionURL.map {
+                        $0 + "/" + id + ".crl"
+                    }))
         case .jwt:
             guard key.publicKeyDER == entry.der else { return nil }
             return .jwt(

@@ -87,6 +87,7 @@ extension AuthorityManager {
                     .map(\.authorityID))
             state.authorities = state.authorities.filter { signing.contains($0.key) }
         }
+        for observer in self.observers.withLockedValue({ $0 }) { observer() }
     }
 
     /// Makes a step durable in the ledger before it happens. When an authority is activated, the one that signed until

@@ -38,6 +38,8 @@ package final class AuthorityManager: Sendable {
     let state = NIOLockedValueBox(State())
     /// Those who must have a new SVID before the authority of theirs is taken back.
     let dependents = NIOLockedValueBox<[any AuthorityDependent]>([])
+    /// Told of each change of the journal.
+    let observers = NIOLockedValueBox<[@Sendable () -> Void]>([])
     /// Rotation and operators change authorities one at a time.
     let turn = Turn()
     let logger: Logger

@@ -10,12 +10,15 @@ extension AuthorityManager {
         package var issuesJWTSVIDs: Bool
         /// Incubating, hence off.
         package var issuesWITSVIDs: Bool
+        /// What stands before `/<authority ID>.crl` in the CRL distribution point of X509-SVIDs; nil leaves the extension
+        /// out.
+        package var crlDistributionURL: String?
 
         package init(
             authorityTTL: Duration = .seconds(86_400), x509KeyType: KeyType = .ecP256,
             jwtKeyType: KeyType = .ecP256, witKeyType: KeyType = .ecP256,
             subject: X509Subject = .authority, issuesJWTSVIDs: Bool = true,
-            issuesWITSVIDs: Bool = false
+            issuesWITSVIDs: Bool = false, crlDistributionURL: String? = nil
         ) {
             self.authorityTTL = authorityTTL
             self.x509KeyType = x509KeyType
@@ -24,6 +27,7 @@ extension AuthorityManager {
             self.subject = subject
             self.issuesJWTSVIDs = issuesJWTSVIDs
             self.issuesWITSVIDs = issuesWITSVIDs
+            self.crlDistributionURL = crlDistributionURL
         }
 
         func keyType(_ kind: JournalEntry.Kind) -> KeyType {

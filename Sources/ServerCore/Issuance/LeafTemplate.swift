@@ -26,6 +26,8 @@ struct LeafTemplate: Sendable {
     /// Key usage, extended key usage, basic constraints.
     private let firstExtensions: [UInt8]
     private let authorityKeyIdentifier: [UInt8]
+    /// The extension that names the CRL; empty when there is none.
+    private let crlDistributionPoints: [UInt8]
 
     /// - Parameters:
     ///   - subject: Of leaves that ask for no other.
@@ -41,6 +43,8 @@ struct LeafTemplate: Sendable {
             Certificate.Extension(
                 AuthorityKeyIdentifier(keyIdentifier: authority.subjectKeyIdentifier),
                 critical: false))
+        self.crlDistributionPoints =
+            authority.crlDistributionPoint.map(CRLDistributionPoints.extension(uri:)) ?? []
     }
 
     /// The part of a leaf that is signed (RFC 5280 §4.1.2), in DER.
@@ -83,6 +87,7 @@ struct LeafTemplate: Sendable {
     private func extensions(
         _ leaf: X509Builder.Leaf, _ key: SubjectPublicKey, _ writer: inout DERWriter
     ) {
+        writer.put(self.crlDistributionPoints)
         writer.sequence { writer in
             writer.octetString { writer in
                 writer.sequence { writer in

@@ -54,7 +54,13 @@ package struct X509Builder: Sendable {
     private let leafExtensions: [Certificate.Extension]
     private let leafSubject: DistinguishedName
     /// The template of the authority that signed last.
-    private let known = NIOLockedValueBox<(authority: [UInt8], template: LeafTemplate)?>(nil)
+    private let known = NIOLockedValueBox<Known?>(nil)
+
+    private struct Known {
+        let authority: [UInt8]
+        let crlDistributionPoint: String?
+        let template: LeafTemplate
+    }
 
     package init() throws {
         self.leafExtensions = [
@@ -93,12 +99,18 @@ package struct X509Builder: Sendable {
     }
 
     private func template(_ authority: X509Authority) throws -> LeafTemplate {
-        if let known = self.known.withLockedValue({ $0 }), known.authority == authority.der {
+        if let known = self.known.withLockedValue({ $0 }), known.authority == authority.der,
+            known.crlDistributionPoint == authority.crlDistributionPoint
+        {
             return known.template
         }
         let template = try LeafTemplate(
             authority: authority, subject: self.leafSubject, extensions: self.leafExtensions)
-        self.known.withLockedValue { $0 = (authority.der, template) }
+        self.known.withLockedValue {
+            $0 = Known(
+                authority: authority.der, crlDistributionPoint: authority.crlDistributionPoint,
+                template: template)
+        }
         return template
     }
 

@@ -2,18 +2,21 @@ package import Logging
 package import ServerCore
 package import ServiceRuntime
 
-/// The SPIFFE bundle endpoint: the server's own bundle at `/`, for anybody, over HTTPS (SPIFFE Federation §5).
+/// The SPIFFE bundle endpoint: the server's own bundle at `/`, for anybody, over HTTPS (SPIFFE Federation §5). Beside it,
+/// the lists of what was taken back.
 package struct BundleEndpoint: Sendable {
     private let listener: DocumentListener
 
     /// - Parameters:
     ///   - directory: Has the bundle.
+    ///   - revocations: The lists that are served beside it; nil serves none.
     ///   - refreshHint: How often partners shall look, for the document.
     ///   - place: Where to listen.
     ///   - limits: What clients may take up.
     ///   - certificate: What the endpoint shows: of profile `https_spiffe` or `https_web`.
     package init(
-        _ directory: Directory, refreshHint: Duration, place: DocumentListener.Place,
+        _ directory: Directory, revocations: RevocationRoutes? = nil, refreshHint: Duration,
+        place: DocumentListener.Place,
         limits: DocumentLimits = DocumentLimits(), certificate: any ServingCertificate,
         logger: Logger
     ) {
@@ -22,7 +25,7 @@ package struct BundleEndpoint: Sendable {
             purpose: "the bundle endpoint", place: place, limits: limits,
             makeTLSHandler: { try certificate.makeHandler() }, logger: logger
         ) { request in
-            request.path == "/" ? published.response : nil
+            request.path == "/" ? published.response : revocations?.response(to: request)
         }
     }
 

@@ -108,6 +108,8 @@ extension ServerConfiguration {
         self.bundlePublishers = file.bundlePublishers
         self.federation = file.federation
         for partner in self.federation.partners { try partner.check(own: trustDomain) }
+        self.revocation = file.revocation
+        try self.revocation.check(issuesJWTSVIDs: !self.disableJWTSVIDs)
         self.discovery = file.discovery
         if let issuer = self.jwtIssuer, issuer.hasPrefix("https://") {
             // What tokens say is what discovery has to say, unless it is told otherwise.
@@ -117,6 +119,8 @@ extension ServerConfiguration {
         self.advice =
             file.notes + self.adviceOnTrustDomain + self.adviceOnLifetimes + self.adviceOnWITSVIDs
             + self.adviceOnDiscovery
+            + self.revocation.advice(
+                isBesideBundle: self.federation.bundleEndpoint != nil)
     }
 
     /// Two listeners at one place are found out before anything is started.
@@ -135,6 +139,7 @@ extension ServerConfiguration {
         if let endpoint = self.federation.bundleEndpoint {
             taken.append(("federation.bundle_endpoint", endpoint.address))
         }
+        if let address = self.revocation.address { taken.append(("revocation", address)) }
         if let address = self.discovery?.address { taken.append(("oidc_discovery", address)) }
         for (index, later) in taken.enumerated() {
             if let earlier = taken[..<index].first(where: {

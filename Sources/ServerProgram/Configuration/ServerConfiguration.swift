@@ -99,6 +99,8 @@ package struct ServerConfiguration: Sendable, Hashable {
     package var bundlePublishers: [BundlePublisherConfiguration] = []
     /// What partners are offered; nothing unless configured.
     package var federation = FederationConfiguration()
+    /// Lists of what was taken back.
+    package var revocation = RevocationConfiguration()
     /// OpenID Connect discovery; nil serves none.
     package var discovery: DiscoveryConfiguration?
     /// Advice for the operator, to be logged as warnings at start.

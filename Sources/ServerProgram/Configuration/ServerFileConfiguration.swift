@@ -38,6 +38,7 @@ struct ServerFileConfiguration: Sendable, Hashable {
     var ratelimitSigning: Bool?
     var bundlePublishers: [BundlePublisherConfiguration] = []
     var federation = FederationConfiguration()
+    var revocation = RevocationConfiguration()
     var discovery: DiscoveryConfiguration?
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
@@ -124,6 +125,10 @@ struct ServerFileConfiguration: Sendable, Hashable {
         if let federation = try server.section("federation") {
             self.federation = try FederationConfiguration(federation)
             self.notes += self.federation.notes
+        }
+        if let revocation = try server.section("revocation") {
+            self.revocation = try RevocationConfiguration(revocation)
+            self.notes += self.revocation.notes
         }
         if var discovery = try server.section("oidc_discovery") {
             self.discovery = try DiscoveryConfiguration(reading: &discovery)

@@ -4,20 +4,23 @@ import ServerCore
 import ServerEndpoints
 import ServiceRuntime
 
-/// What the server offers to those who are neither agents nor admins: its bundle, and OpenID Connect discovery.
+/// What the server offers to those who are neither agents nor admins: its bundle, the lists of what was taken back, and
+/// OpenID Connect discovery.
 ///
 /// Nothing listens unless the configuration asks for it.
 struct HTTPSEndpoints: Sendable {
     private let bundles: BundleEndpoint?
+    private let revocations: RevocationEndpoint?
     private let discovery: DiscoveryEndpoint?
     private let certificates: [ServingCertificateFiles]
 
     /// - Throws: ``ServerError`` when a certificate or its key cannot be used.
     init(
         _ configuration: ServerConfiguration, directory: Directory, identity: any X509SVIDSource,
-        logger: Logger
+        publisher: RevocationPublisher, logger: Logger
     ) throws(ServerError) {
         var certificates: [ServingCertificateFiles] = []
+        let lists = RevocationRoutes { publisher.lists }
         var bundles: BundleEndpoint?
         if let endpoint = configuration.federation.bundleEndpoint {
             let certificate: any ServingCertificate
@@ -29,8 +32,8 @@ struct HTTPSEndpoints: Sendable {
                 certificate = loaded
             }
             bundles = BundleEndpoint(
-                directory, refreshHint: endpoint.refreshHint, place: endpoint.address.place,
-                certificate: certificate, logger: logger)
+                directory, revocations: lists, refreshHint: endpoint.refreshHint,
+                place: endpoint.address.place, certificate: certificate, logger: logger)
         }
         var discovery: DiscoveryEndpoint?
         if let configuration = configuration.discovery {
@@ -41,6 +44,9 @@ struct HTTPSEndpoints: Sendable {
                 certificate: certificate, logger: logger)
         }
         self.bundles = bundles
+        self.revocations = configuration.revocation.address.map {
+            RevocationEndpoint(lists, place: $0.place, logger: logger)
+        }
         self.discovery = discovery
         self.certificates = certificates
     }
@@ -51,6 +57,9 @@ struct HTTPSEndpoints: Sendable {
     func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let bundles = self.bundles { group.addTask { try await bundles.run() } }
+            if let revocations = self.revocations {
+                group.addTask { try await revocations.run() }
+            }
             if let discovery = self.discovery { group.addTask { try await discovery.run() } }
             for certificate in self.certificates { group.addTask { try await certificate.run() } }
             // Stays until the group is cancelled: to serve nothing is no end.

@@ -51,6 +51,7 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.publishing.run() }
             group.addTask { try await parts.plane.updater.run() }
             group.addTask { try await parts.https.run() }
+            group.addTask { try await parts.revocations.run() }
             group.addTask {
                 let isLive: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
                 // Starting anew would not help a full disk; that nothing is issued must be seen.
@@ -124,6 +125,7 @@ package final class ServerProcess: Sendable {
         let authorities: AuthorityManager
         let identity: ServerIdentity
         let https: HTTPSEndpoints
+        let revocations: RevocationPublisher
         let upkeep: Upkeep
         let publishing: BundlePublishing
     }
@@ -161,6 +163,12 @@ package final class ServerProcess: Sendable {
         let identity = ServerIdentity(issuer: issuer, logger: self.logger)
         try await identity.rotate()
         authorities.add(identity)
+
+        let revocations = RevocationPublisher(
+            trustDomain: trustDomain, settings: self.revocationSettings, revoked: NothingRevoked(),
+            authorities: authorities, audience: NoAudience(), logger: self.logger)
+        // Nothing that is issued is without a list.
+        await revocations.flush()
 
         let nodes = NodeRegistry(
             directory: directory, store: store, issuer: issuer, logger: self.logger)
@@ -202,7 +210,9 @@ package final class ServerProcess: Sendable {
         return Parts(
             plane: plane, endpoint: endpoint, authorities: authorities, identity: identity,
             https: try HTTPSEndpoints(
-                configuration, directory: directory, identity: identity, logger: self.logger),
+                configuration, directory: directory, identity: identity, publisher: revocations,
+                logger: self.logger),
+            revocations: revocations,
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,
                 bundles: store, changes: changes,
@@ -243,7 +253,15 @@ package final class ServerProcess: Sendable {
                 organization: configuration.caSubject.organization,
                 commonName: configuration.caSubject.commonName),
             issuesJWTSVIDs: !configuration.disableJWTSVIDs,
-            issuesWITSVIDs: configuration.issuesWITSVIDs)
+            issuesWITSVIDs: configuration.issuesWITSVIDs,
+            crlDistributionURL: configuration.revocation.crlDistributionURL)
+    }
+
+    private var revocationSettings: RevocationPublisher.Settings {
+        let revocation = self.configuration.revocation
+        return RevocationPublisher.Settings(
+            signsCRLs: revocation.signsCRLs, listTTL: revocation.listTTL,
+            statusListURI: revocation.statusListURL, issuer: self.configuration.jwtIssuer)
     }
 
     private var issuerSettings: Issuer.Settings {

@@ -7,7 +7,7 @@ import NIOConcurrencyHelpers
 #endif
 
 /// The date of responses (RFC 9110 §5.6.7), written once a second.
-final class HTTPDate: Sendable {
+package final class HTTPDate: Sendable {
     private let last = NIOLockedValueBox<(second: Int, text: String)>((.min, ""))
 
     /// The date of now.
@@ -20,7 +20,7 @@ final class HTTPDate: Sendable {
     }
 
     /// A Unix time such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-    static func format(_ second: Int) -> String {
+    package static func format(_ second: Int) -> String {
         var time = time_t(second)
         var parts = tm()
         guard gmtime_r(&time, &parts) != nil else { return "" }

@@ -22,6 +22,8 @@ struct HTTPSClient: Sendable {
     }
 
     var port: Int
+    /// False: HTTP without TLS.
+    var isEncrypted = true
     var maximumVersion: TLSVersion?
     var cipherSuites: String?
 
@@ -45,14 +47,16 @@ struct HTTPSClient: Sendable {
                 channel.eventLoop.makeCompletedFuture {
                     let collector = Collector(request, promise)
                     let seen = collector.chain
-                    try channel.pipeline.syncOperations.addHandler(
-                        try NIOSSLClientHandler(
-                            context: context, serverHostname: nil,
-                            customVerificationCallback: { certificates, verified in
-                                let chain = certificates.compactMap { try? $0.toDERBytes() }
-                                seen.withLockedValue { $0 = chain }
-                                verified.succeed(.certificateVerified)
-                            }))
+                    if self.isEncrypted {
+                        try channel.pipeline.syncOperations.addHandler(
+                            try NIOSSLClientHandler(
+                                context: context, serverHostname: nil,
+                                customVerificationCallback: { certificates, verified in
+                                    let chain = certificates.compactMap { try? $0.toDERBytes() }
+                                    seen.withLockedValue { $0 = chain }
+                                    verified.succeed(.certificateVerified)
+                                }))
+                    }
                     try channel.pipeline.syncOperations.addHandler(collector)
                 }
             }.connect(host: "127.0.0.1", port: self.port).get()

@@ -1,0 +1,82 @@
+import Foundation
+
+/// An RSA authority and CRLs of it, made with PyPI's `cryptography`; RSA with PKCS #1 v1.5 signs the same bytes the same
+/// way each time. Base64 of DER.
+enum CRLVectors {
+    static let key = """
+        MIIEvAIBADANBgkqhkiG9w0BAQEFAASCBKYwggSiAgEAAoIBAQCTlykLgnhbh9HwF03MG10V4J3IDmV5
+        Ke0CnqhT+zhXvV5ayu9KvrfRCOUDq/EdeVCtnm2I0AHfG1BjaXy9JtUFsaPJahOz10DH0qmTe7xJvjUw
+        rOC9UjaIXZrD7qi3cqzL8okgzOMlS73hNl8fAOvpg2F4cWH9pGHaQdgbQVL/qK/wRI7xwnDojS2ith2D
+        HkXAx6HGwe038tvin2c49Sw6mUQuqDC5tVEyb0jLjm0gpLV4Ouk5Yr9DzKU3Giv9SH2BSCtpel6zIq7A
+        64lxRqG7fAZFrZsP1jkpz8XDZzSE9TpOclLjbqN7TOP+cNIJV40sadrTjuRk9L/0KUe/0rSxAgMBAAEC
+        ggEAAjPt4BGaSUdy2eIHKRDkJ/Oad0Ybu/NlFGEY2GlgqGfs/27q+RMf/Ds6ln5GUtnLhfkzilNhy8Ta
+        biQWFrP8gaFqn+gjk3oW1JoE1OzdB769MtT0ZRmpMwounquyZ0vgtLSR2Q77JESH+NNjwmXe9N/J9c8U
+        wYE8F/1b7orgOcJIJF6GOsz3QR1aiogRFOcTlGn1L01LxW9qKdpFeJwkW2zD61cPdM0duHnYorcRddcs
+        PSiXhpdGHlwEB9eJrqBIcypXHb+OYnN6NdvSyjZhbVFIX0htWRXHBVTh6HMV8zvpwbo/ISWA3Fvpfyt5
+        PhDaO1rmgyyFdYxJ7QTkw+ngJwKBgQDOxzky0wGC/4IIS2vKxJJigGXy5/A/Tuj6WsrkHhwRM+gkqoW7
+        BrWvz8fkXWGXT+qRHqvZ8CHANhwxsI3Jpc9r9dnn1ialGffkDvJKuMPFV2FQA8FAFKAsRcjKP/Nqt7OM
+        QzcS7yZe/y7r/rUybEFMqm/cK3Brh1D97bVuOjxrqwKBgQC2uR44kqRNBbdxnffw3wt6Wau47ApolTKj
+        kLOrZXNZ3RdGqI/Sg1kAA7iuCxAhsVSIUzwXe3fbmZV62OIW1oAolshwIYYGzVP4MGqSapAg0i/98zMo
+        jfTP7StBITlSSgrwvoE1Yf4zVb+HF20AWauzNwxOSRulS6Ak9bTa1lUlEwKBgAcyZeo/79iIXhU90sWe
+        691jzKiUrAb4DyHPkSo5Zg6vONA14yusQxyYZcOsAF6M2IQuhhqywen3uCl+lKDFFaATUX9BM90hN0CH
+        yKUTIzU2IlvvlYVOcni4ARIRAb7gH+6s1Djje/lodlCeb94OaINrlzMZi/MiJY6A/ISWoE27AoGAD3Iu
+        n9Glme01yKD16KKyMbGK1qL9bkHOeg0tYvu8eIg8A3kUT1NTHrEx12SQBIkdADkpB0Mkqqec/zl+Qzf2
+        tXepkfEDh2esBXryR1ZCwMOD0w/P70mwvDLsSSEp207vBdLU0VJrTqOdASp1yGXMIeYxYBzF/X8bFoS+
+        uRENOYkCgYBDvFP5x6TvIv4kZVQSR6CMW3sJOpqzxyoou4xi/zPxYClSPD8Fm28wi4f8w6iTXM7ZI3PX
+        OcgB6GbC7LfDeNFjt8dsL5mJM0RdWXUkcUBN+CTAZILAZGpFYV3XccIflRfLAdr5xg6CWhCmKqfsR8ig
+        NkOh/XbDZIR/Z0/j6darIQ==
+        """
+    static let cert = """
+        MIIDOzCCAiOgAwIBAgICRxEwDQYJKoZIhvcNAQELBQAwLjELMAkGA1UEBhMCVVMxEDAOBgNVBAoMB0dy
+        w7bDn2UxDTALBgNVBAUTBDQ3MTEwIBcNMjMxMTE0MjIxMzIwWhgPMjA1MjA1MjIxNDEzMjBaMC4xCzAJ
+        BgNVBAYTAlVTMRAwDgYDVQQKDAdHcsO2w59lMQ0wCwYDVQQFEwQ0NzExMIIBIjANBgkqhkiG9w0BAQEF
+        AAOCAQ8AMIIBCgKCAQEAk5cpC4J4W4fR8BdNzBtdFeCdyA5leSntAp6oU/s4V71eWsrvSr630QjlA6vx
+        HXlQrZ5tiNAB3xtQY2l8vSbVBbGjyWoTs9dAx9Kpk3u8Sb41MKzgvVI2iF2aw+6ot3Ksy/KJIMzjJUu9
+        4TZfHwDr6YNheHFh/aRh2kHYG0FS/6iv8ESO8cJw6I0torYdgx5FwMehxsHtN/Lb4p9nOPUsOplELqgw
+        ubVRMm9Iy45tIKS1eDrpOWK/Q8ylNxor/Uh9gUgraXpesyKuwOuJcUahu3wGRa2bD9Y5Kc/Fw2c0hPU6
+        TnJS426je0zj/nDSCVeNLGna047kZPS/9ClHv9K0sQIDAQABo2EwXzAPBgNVHRMBAf8EBTADAQH/MA4G
+        A1UdDwEB/wQEAwIBBjAdBgNVHQ4EFgQUFPEriFaxYhsQofSs9GhJvqEdBsYwHQYDVR0RBBYwFIYSc3Bp
+        ZmZlOi8vYWNtZS50ZXN0MA0GCSqGSIb3DQEBCwUAA4IBAQA30m0ofv/yUC0E0uB4ae70TGNd/Hn2W/Bo
+        pabTS786kFBw3X8/japwp0sNPQ8FTPBTNizOUg6TV0OtwegWieywqwvUzhY4dPXU6a7ysunexJ0bdqCy
+        TV7Ks9IXklWLsaAz0o7XReltSioQuqbBS8/meg2zZjr8mP3UBZa9Z0bgid/M3sxqkGIyuNLO7vphvwzC
+        Vr1ysqbp74L4hr1tUJxiVU4/lxedARDgw03eYDTwMOtQrvsT/pf8vR6yFA8OIkqHNDe48pGjfUwOVHG4
+        2aSxRiGIMY0oiORnhbatLFaSX0MzOf1hfM5XlJ8UU4alKxpLgGj0v4uMtP16zw/sGrpL
+        """
+    static let empty = """
+        MIIBqDCBkQIBATANBgkqhkiG9w0BAQsFADAuMQswCQYDVQQGEwJVUzEQMA4GA1UECgwHR3LDtsOfZTEN
+        MAsGA1UEBRMENDcxMRcNMzAwMzE3MTc0NjQwWhcNMzAwMzE3MTc1MTQwWqAvMC0wHwYDVR0jBBgwFoAU
+        FPEriFaxYhsQofSs9GhJvqEdBsYwCgYDVR0UBAMCAQEwDQYJKoZIhvcNAQELBQADggEBAI3tENb5T2Ip
+        lu3bUemHuXiR4F8z/Q6ac1cWhpF16tjCauLfZEaE+509K68UVVcwIuWzFpGbhqGWF1BZWhz1lgin6IZJ
+        5g9Oj1VTrdS2/nWfu+4gJBTmWDDq1WozPtl9PEEgb80U2iIw9ruJF4ICLacPs6C9jaEsc5AGK4cyDwuC
+        LWZA2TeNhv9Bha2Ok3d+dbOmr1q1uU/F4yUAs7fJqMOBZVhZ+xbDQs6g3xD8pK1BKBDgoEWDQEut76nF
+        v/zApYV2mK6uZ22v/qj2u8BqSTWto4lrjlgbXpQrZfmOPy4tETC0lTeqZYuR6D59ZYdSNjnk08jaMX+i
+        y+bDe8v3e2Y=
+        """
+    static let full = """
+        MIICWTCCAUECAQEwDQYJKoZIhvcNAQELBQAwLjELMAkGA1UEBhMCVVMxEDAOBgNVBAoMB0dyw7bDn2Ux
+        DTALBgNVBAUTBDQ3MTEXDTMwMDMxNzE3NDY1MFoYDzIwNTAwMTAxMDAwMDAxWjCBozASAgF/Fw0zMDAz
+        MTcxNzQ2NDBaMCECAgCAFw0zMDAzMTcxNzQ2NDFaMAwwCgYDVR0VBAMKAQYwFQICAf8YDzIwNTAwMTAx
+        MDAwMDAwWjAvAhBLAAAAAAAAAAAAAAAAAAB/Fw0zMDAzMTcxNzQ2MzlaMAwwCgYDVR0VBAMKAQYwIgIR
+        AMD/7gDA/+4AwP/uAMD/7gAXDTMwMDMxNzE3NDY0MlqgNzA1MB8GA1UdIwQYMBaAFBTxK4hWsWIbEKH0
+        rPRoSb6hHQbGMBIGA1UdFAQLAgkA//////////8wDQYJKoZIhvcNAQELBQADggEBAEYxC2+cS8ugMaYH
+        6VE3HNHF0uu69gNp8VxPBRQEE0go7XO0MZ/yHZ7jjylAvZD1Lu3Ijw9oZsAfvNqmnHJuV9nekOKIlCpg
+        GOgcP5s7nt2KXOBr/+KneYQRxPiWG+DipMiqg21Gky067xw63u+STYtRUgTEky4z8irKJqwSQlDNy6lJ
+        Ta4/aEOoGGWgrY815eRTFJqqId+rQV4mj2ybjR6k/nIYZXhIlVNsWw6jnIoQSPUB/oP4knU8PX4f0oKA
+        tsdLqZMDUjIhLTb3+ucix2kFIozYwKmXXKEaF13Gs66fFxxNkKjSNiDNVwzAIcKCaeRmF1HKjxznwVbo
+        4RW/WWo=
+        """
+    static let number = """
+        MIIBwzCBrAIBATANBgkqhkiG9w0BAQsFADAuMQswCQYDVQQGEwJVUzEQMA4GA1UECgwHR3LDtsOfZTEN
+        MAsGA1UEBRMENDcxMRcNMzAwMzE3MTc0NjUwWhcNMzAwMzE3MTc1MTUwWjAUMBICAX8XDTMwMDMxNzE3
+        NDY0MFqgNDAyMB8GA1UdIwQYMBaAFBTxK4hWsWIbEKH0rPRoSb6hHQbGMA8GA1UdFAQIAgYBumDTOAAw
+        DQYJKoZIhvcNAQELBQADggEBAAFcrHIrQS/dvSQ8MXc9rFcxAR9S1jWPMT4JuYKNDc4+dW08/8Jnzf40
+        wzOik8KMqFIWKzuaEFycVZjzN78YW2CwC+TeIWeu89qg+VUOQyTNmF7SvktcWzHYLuVZxi9SKjVbpwmX
+        8bwIGUothfl2gsUlTup1ynKpnEAhtjgreEeZIO/l0XpcNBwifOZL6t2m99x3TfSNIJHU4zyHE66tPTDd
+        9GdvRruXPQfovWZZHRncjOzzJ+Y42ZCvFkAIwEygj+R94bYamw92Fo1igCNd1K1osVVwcDvc5YwMGOSp
+        xD8eaTfvwE2ePzv7UfppmnoNCGm+vTsC3Eev0o/R914HWJk=
+        """
+
+    static func bytes(_ text: String) -> [UInt8] {
+        Array(Data(base64Encoded: text, options: .ignoreUnknownCharacters) ?? Data())
+    }
+}
