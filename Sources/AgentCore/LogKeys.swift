@@ -21,6 +21,7 @@ package enum LogKeys {
     package static let serialNumber = "serial_number"
     package static let spiffeID = "spiffe_id"
     package static let spiffeIDs = "spiffe_ids"
+    package static let trustDomain = "trust_domain"
     package static let uid = "uid"
 }
 

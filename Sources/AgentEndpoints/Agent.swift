@@ -22,7 +22,7 @@ package final class Agent: Sendable {
     private let settings: AgentSettings
     private let logger: Logger
     private let events: (any AgentEvents)?
-    /// The lifecycle, for the identities to report bundles to; emptied at the end, because each
+    /// The lifecycle, for the identities to report bundles and revocations to; emptied at the end, because each
     /// holds the other.
     private let bundleListener: NIOLockedValueBox<AgentLifecycle?>
 
@@ -50,7 +50,8 @@ package final class Agent: Sendable {
         self.identities = WorkloadIdentities(
             trustDomain: configuration.trustDomain, settings: settings, logger: logger,
             events: events,
-            onOwnBundle: { bundle in bundleListener.withLockedValue { $0 }?.bundleChanged(bundle) })
+            onOwnBundle: { bundle in bundleListener.withLockedValue { $0 }?.bundleChanged(bundle) },
+            onOwnRevocations: { bundleListener.withLockedValue { $0 }?.revocationsChanged() })
         let bootstrap: ServerTrust
         switch configuration.bootstrap {
         case .authorities(let authorities): bootstrap = .authorities { authorities }
@@ -119,7 +120,9 @@ package final class Agent: Sendable {
                 maxBufferedBytes: 256 * 1024, streamWindow: 64 * 1024,
                 maxConnectionsPerUser: 8_192, maxCalls: 65_536, maxCallsPerUser: 16_384,
                 maxHeldBytes: 256 * 1024 * 1024, maxHeldBytesPerUser: 64 * 1024 * 1024),
-            services: [WorkloadAPIService(self.api)])
+            services: [
+                WorkloadAPIService(self.api), WorkloadRevocationsService(self.api),
+            ])
         let reflection = ReflectionService(PublicSocketDescriptors.base64)
         let server = GRPCServer(
             transport: transport,

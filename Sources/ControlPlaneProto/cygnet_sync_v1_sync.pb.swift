@@ -385,6 +385,7 @@ public nonisolated struct Cygnet_Sync_V1_BundleUpdate: Sendable {
 }
 
 /// What was taken back. An entry that was taken back leaves the authorised set as well; this is how issued SVIDs end.
+/// A large update comes in several messages, of which only the last has `confirm`; they are joined before they are applied.
 public nonisolated struct Cygnet_Sync_V1_RevocationUpdate: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

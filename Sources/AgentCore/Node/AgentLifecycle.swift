@@ -105,6 +105,11 @@ package final class AgentLifecycle: Sendable {
         if !tainted.isEmpty { self.taint.withLockedValue { _ = $0.changed?.yield() } }
     }
 
+    /// Other SVIDs of the trust domain are taken back: the agent's own, if it is among them, is renewed at once.
+    package func revocationsChanged() {
+        self.taint.withLockedValue { _ = $0.changed?.yield() }
+    }
+
     /// Runs until the task is cancelled.
     ///
     /// - Throws: ``AgentError``: `noWayToAttest` when there is neither a usable stored identity nor
@@ -232,6 +237,13 @@ package final class AgentLifecycle: Sendable {
                 } catch let failure as ServerFailure
                     where failure.code != .unavailable && failure.code != .untrusted
                 {
+                    // What was taken back and is not replaced is as good as a ban.
+                    if self.identities.isRevoked(identity) {
+                        return .failed(
+                            ServerFailure(
+                                .agentNotActive, "the agent's SVID was revoked: \(failure.message)")
+                        )
+                    }
                     return .failed(failure)
                 } catch {
                     try Task.checkCancellation()
@@ -252,14 +264,19 @@ package final class AgentLifecycle: Sendable {
         return self.taint.withLockedValue { $0.keyIDs.contains(keyID) }
     }
 
-    /// Waits until the SVID is to be renewed, because of its age or because its authority was tainted.
+    private func mustBeReplaced(_ identity: AgentIdentity) -> Bool {
+        self.isTainted(identity) || self.identities.isRevoked(identity)
+    }
+
+    /// Waits until the SVID is to be renewed, because of its age, because its authority was tainted or because it was
+    /// revoked.
     private func waitUntilDue(_ identity: AgentIdentity, at due: Date) async throws {
         let (taints, changed) = AsyncStream.makeStream(
             of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.taint.withLockedValue { $0.changed = changed }
         defer { self.taint.withLockedValue { $0.changed = nil } }
         // Asked after the way to be woken is there, so that nothing is missed in between.
-        if self.isTainted(identity) { return }
+        if self.mustBeReplaced(identity) { return }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 // In steps, because the wall clock may be set while we sleep.
@@ -269,8 +286,11 @@ package final class AgentLifecycle: Sendable {
                 }
             }
             group.addTask {
-                for await _ in taints where self.isTainted(identity) {
-                    self.logger.info("the authority of the agent's SVID is tainted; renewing it")
+                for await _ in taints where self.mustBeReplaced(identity) {
+                    self.logger.info(
+                        self.isTainted(identity)
+                            ? "the authority of the agent's SVID is tainted; renewing it"
+                            : "the agent's SVID was revoked; renewing it")
                     return
                 }
                 // The stream ends by cancellation only.

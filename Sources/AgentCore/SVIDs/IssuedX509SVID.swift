@@ -23,6 +23,8 @@ package final class IssuedX509SVID: Sendable {
     package let serialNumber: String
     /// Key ID of the authority at the top of the chain; nil when the chain does not name it.
     let authorityKeyID: [UInt8]?
+    /// By which a list of revoked certificates knows it.
+    let revocationName: RevocationName
 
     /// Takes over what the server signed, after checking that it is what was asked for.
     ///
@@ -61,6 +63,7 @@ package final class IssuedX509SVID: Sendable {
         self.serialNumber = leaf.serialNumber.bytes.reduce(into: "") { text, byte in
             text += byte < 16 ? "0" + String(byte, radix: 16) : String(byte, radix: 16)
         }
+        self.revocationName = RevocationName(leaf)
         let authority = try? top.extensions.authorityKeyIdentifier
         self.authorityKeyID = authority?.keyIdentifier.map { Array($0) }
     }

@@ -156,6 +156,11 @@ package struct JWTSVIDCache: Sendable {
         self.requestIDs = self.requestIDs.filter { !ids.contains($0.key.entryID) }
     }
 
+    /// Tokens were taken back.
+    package mutating func drop(where isRevoked: (IssuedJWTSVID) -> Bool) {
+        self.held = self.held.filter { !isRevoked($0.value.svid) }
+    }
+
     /// Authorities were withdrawn: no token may rest on them.
     package mutating func drop(keyIDs: Set<String>) {
         if keyIDs.isEmpty { return }

@@ -31,6 +31,7 @@ extension SVIDCache {
         var x509Bundles: BundleView?
         var jwtBundles: BundleView?
         var witBundles: BundleView?
+        var revocations: RevocationView?
         var lastUse: UInt64 = 0
 
         func isWaiting(_ id: SubscriberID) -> Bool {
@@ -208,6 +209,7 @@ extension SVIDCache {
         self.groups[id]?.x509Bundles = nil
         self.groups[id]?.jwtBundles = nil
         self.groups[id]?.witBundles = nil
+        self.groups[id]?.revocations = nil
         self.settle(id, now, &effects)
     }
 
@@ -257,6 +259,8 @@ extension SVIDCache {
                 if state.bundleVersions == view.versions { continue }
                 self.groups[id]?.subscribers[subscriber]?.bundleVersions = view.versions
                 effects.deliveries.append((subscriber, .bundles(view)))
+            case .revocations:
+                self.tellRevocations(subscriber, state, id, &effects)
             }
         }
         if hasX509 { self.settleX509(id, now, &effects) }
@@ -281,7 +285,9 @@ extension SVIDCache {
             }
             if ready.isEmpty {
                 if pending == 0 {
-                    self.endX509(id, group, .notIssuedYet, onlyWaiting: false, &effects)
+                    self.endX509(
+                        id, group, self.refusal(of: group.entries, now), onlyWaiting: false,
+                        &effects)
                 }
                 return
             }
@@ -317,6 +323,10 @@ extension SVIDCache {
     private mutating func refuse(_ id: Int, _ group: Group, _ effects: inout Effects) {
         for (subscriber, state) in group.subscribers {
             if state.kind.isBundles, self.settings.allowsUnauthenticatedVerifiers {
+                if state.kind == .revocations {
+                    self.tellRevocations(subscriber, state, id, &effects)
+                    continue
+                }
                 let view = self.bundleView(id, state.kind)
                 if state.bundleVersions == view.versions { continue }
                 self.groups[id]?.subscribers[subscriber]?.bundleVersions = view.versions
@@ -364,7 +374,7 @@ extension SVIDCache {
         }
         self.groups[id]?.subscribers[subscriber] = nil
         self.subscribers[subscriber] = nil
-        effects.deliveries.append((subscriber, .end(.notIssuedYet)))
+        effects.deliveries.append((subscriber, .end(self.refusal(of: group.entries, now))))
         self.releaseIfIdle(id)
     }
 }

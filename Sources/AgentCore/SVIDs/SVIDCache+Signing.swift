@@ -49,9 +49,11 @@ extension SVIDCache {
             self.early[requestID] = svid
             return effects
         }
+        if self.isRevoked(svid) { return self.signingFailed(requestID, now: now) }
         guard let (asked, outdated) = self.signing.succeeded(requestID),
             let entry = self.entries[id: asked.id], entry.spiffeID == svid.spiffeID, !entry.isStored
         else { return effects }
+        self.blocked[entry.id] = nil
         let number = self.nextNumber
         self.nextNumber += 1
         // Signed before its authority was tainted: to be replaced soon, but not at once, in case the server goes on
@@ -86,12 +88,17 @@ extension SVIDCache {
     }
 
     /// The server refused, or its answer was no good. The entry is tried again later.
-    package mutating func signingFailed(_ requestID: UInt64, now: Date) -> Effects {
+    ///
+    /// - Parameter isRevoked: a revocation stands in the way: the workload is told that it has no identity.
+    package mutating func signingFailed(
+        _ requestID: UInt64, isRevoked: Bool = false, now: Date
+    ) -> Effects {
         var effects = Effects()
         self.early[requestID] = nil
         guard
             let (entry, retryAt) = self.signing.failed(requestID, now: now, jitter: self.random())
         else { return effects }
+        self.note(refused: entry.id, isRevoked: isRevoked, until: retryAt)
         self.deadlines.add(.retry(entryID: entry.id), at: retryAt)
         for id in self.groupsByEntry[entry.id] ?? [] { self.groupChanged(id, now, &effects) }
         effects.wantsSigning = self.hasWork

@@ -14,12 +14,14 @@ extension SVIDCache {
         let key = X509View.Key(
             identities: ready.map(\.record.number),
             hints: hasHints ? ready.map { Array($0.entry.hint.utf8) } : [],
-            bundles: [own.x509Version] + held.map(\.x509Version))
+            bundles: [own.x509Version] + held.map(\.x509Version),
+            revocations: self.listVersions([self.trustDomain] + held.map(\.bundle.trustDomain)))
         if let shared = self.views[key] { return shared.view }
         return X509View(
             key: key,
             identities: ready.map { X509View.Identity(svid: $0.record.svid, entry: $0.entry) },
-            ownBundle: own.bundle, federatedBundles: held.map(\.bundle))
+            ownBundle: own.bundle, federatedBundles: held.map(\.bundle),
+            crls: self.crls([self.trustDomain] + held.map(\.bundle.trustDomain)))
     }
 
     mutating func share(_ view: X509View) -> X509View {
@@ -44,15 +46,17 @@ extension SVIDCache {
         if let known { return known }
         let domains = [self.trustDomain] + (self.groups[id]?.federated.sorted() ?? [])
         let held = domains.compactMap { self.bundles.entry($0) }
+        let versions = held.map {
+            switch kind {
+            case .x509Bundles: $0.x509Version
+            case .witBundles: $0.witVersion
+            default: $0.jwtVersion
+            }
+        }
+        let told = kind == .x509Bundles ? held.map(\.bundle.trustDomain) : []
         let view = BundleView(
-            bundles: held.map(\.bundle),
-            versions: held.map {
-                switch kind {
-                case .x509Bundles: $0.x509Version
-                case .witBundles: $0.witVersion
-                default: $0.jwtVersion
-                }
-            })
+            bundles: held.map(\.bundle), versions: versions + self.listVersions(told),
+            crls: self.crls(told))
         switch kind {
         case .x509Bundles: self.groups[id]?.x509Bundles = view
         case .witBundles: self.groups[id]?.witBundles = view

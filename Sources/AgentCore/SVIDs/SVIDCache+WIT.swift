@@ -81,9 +81,13 @@ extension SVIDCache {
         _ requestID: UInt64, _ svid: IssuedWITSVID, now: Date
     ) -> Effects {
         var effects = Effects()
+        if self.revocations.isRevoked(token: svid.token, of: self.trustDomain) {
+            return self.witSigningFailed(requestID, now: now)
+        }
         guard let (asked, outdated) = self.wit.signing.succeeded(requestID),
             let entry = self.entries[id: asked.id], entry.spiffeID == svid.spiffeID, !entry.isStored
         else { return effects }
+        self.blocked[entry.id] = nil
         let number = self.nextNumber
         self.nextNumber += 1
         let rotateAt = RotationPolicy().rotationDate(
@@ -101,12 +105,17 @@ extension SVIDCache {
     }
 
     /// The server refused, or its answer was no good. The entry is tried again later.
-    package mutating func witSigningFailed(_ requestID: UInt64, now: Date) -> Effects {
+    ///
+    /// - Parameter isRevoked: a revocation stands in the way.
+    package mutating func witSigningFailed(
+        _ requestID: UInt64, isRevoked: Bool = false, now: Date
+    ) -> Effects {
         var effects = Effects()
         guard
             let (entry, retryAt) = self.wit.signing.failed(
                 requestID, now: now, jitter: self.random())
         else { return effects }
+        self.note(refused: entry.id, isRevoked: isRevoked, until: retryAt)
         self.deadlines.add(.retryWIT(entryID: entry.id), at: retryAt)
         self.settleWIT(ofEntry: entry.id, now, &effects)
         effects.wantsSigning = self.hasWork
@@ -199,7 +208,9 @@ extension SVIDCache {
         let wanted = Self.wantedWIT(wish, group)
         if wanted.isEmpty { return .end(.noIdentity) }
         let (ready, pending) = self.prepareWIT(wanted, now)
-        if ready.isEmpty { return pending == 0 ? .end(.notIssuedYet) : .wait }
+        if ready.isEmpty {
+            return pending == 0 ? .end(self.refusal(of: wanted, now)) : .wait
+        }
         return .view(Self.witView(ready), isComplete: pending == 0)
     }
 
@@ -224,7 +235,7 @@ extension SVIDCache {
         let wanted = Self.wantedWIT(self.wit.streams[subscriber]?.spiffeID, group)
         let ready = self.prepareWIT(wanted, now).ready
         if ready.isEmpty {
-            self.endWIT(subscriber, id, .notIssuedYet, &effects)
+            self.endWIT(subscriber, id, self.refusal(of: wanted, now), &effects)
             self.releaseIfIdle(id)
         } else {
             self.tellWIT(Self.witView(ready), subscriber, id, &effects)

@@ -40,7 +40,7 @@ package struct SVIDCache: Sendable {
 
     /// What a stream of a workload asks for.
     package enum Kind: Hashable, Sendable {
-        case x509SVIDs, x509Bundles, jwtBundles, witSVIDs, witBundles
+        case x509SVIDs, x509Bundles, jwtBundles, witSVIDs, witBundles, revocations
 
         /// Whether callers without an identity may be let in.
         var isBundles: Bool { self != .x509SVIDs && self != .witSVIDs }
@@ -53,6 +53,7 @@ package struct SVIDCache: Sendable {
         case x509(X509View)
         case wit(WITView)
         case bundles(BundleView)
+        case revocations(RevocationView)
         /// The last thing it hears.
         case end(WorkloadRefusal)
     }
@@ -68,6 +69,9 @@ package struct SVIDCache: Sendable {
         package var withdrawnJWTKeyIDs: Set<String> = []
         /// The own trust domain's bundle changed and is to be stored.
         package var ownBundleChanged = false
+        /// Other SVIDs of our own trust domain are taken back now: tokens held are to be looked through, and the
+        /// agent's own SVID.
+        package var ownRevocationsChanged = false
         /// The digest does not match what the server said.
         package var needsResync = false
     }
@@ -114,6 +118,10 @@ package struct SVIDCache: Sendable {
     package internal(set) var signing = SigningQueue()
     /// Answers whose authority is not in our own bundle yet, by request.
     var early: [UInt64: IssuedX509SVID] = [:]
+    /// What was taken back, as the server told.
+    var revocations = AgentRevocations()
+    /// Entries for which the server would not sign because of a revocation.
+    var blocked: [String: BlockedEntry] = [:]
     /// What WIT-SVIDs add; empty where nobody asks for them.
     var wit = WITState()
     var groups: [Int: Group] = [:]
@@ -128,6 +136,8 @@ package struct SVIDCache: Sendable {
     var useCounter: UInt64 = 0
     /// Views that groups share, with the number of groups.
     var views: [X509View.Key: (view: X509View, users: Int)] = [:]
+    /// The view of revocations made last; most groups see the same.
+    var sharedRevocations: RevocationView?
     var random: @Sendable () -> Double
 
     package init(
@@ -159,6 +169,7 @@ package struct SVIDCache: Sendable {
         for entry in difference.removed {
             self.records[entry.id] = nil
             self.signing.forget(entry.id)
+            self.blocked[entry.id] = nil
             self.wit.forget(entry.id)
             effects.changedEntryIDs.append(entry.id)
             affected.formUnion(self.groupsByEntry[entry.id] ?? [])
@@ -179,7 +190,10 @@ package struct SVIDCache: Sendable {
     }
 
     private mutating func entryChanged(from old: AuthorizedEntry, to new: AuthorizedEntry) {
-        if new.isNewVersion(of: old) { self.signing.entryChanged(new.id) }
+        if new.isNewVersion(of: old) {
+            self.signing.entryChanged(new.id)
+            self.blocked[new.id] = nil
+        }
         self.wit.entryChanged(from: old, to: new)
         guard var record = self.records[new.id] else { return }
         if record.svid.spiffeID != new.spiffeID || new.isStored {
@@ -285,6 +299,7 @@ package struct SVIDCache: Sendable {
         self.wit.signing = old.wit.signing
         self.wit.signing.removeAll()
         self.bundles = old.bundles
+        self.revocations = old.revocations
         self.isConnected = old.isConnected
         self.suspension = refusal
         return effects

@@ -32,6 +32,7 @@ extension WorkloadIdentities: SyncSession {
             state.work?.finish()
             state.work = continuation
             state.confirmation = BundleConfirmation()
+            state.owedRevocations = 0
             continuation.yield()
             return ((), state.cache.connected())
         }
@@ -50,6 +51,10 @@ extension WorkloadIdentities: SyncSession {
                 state.confirmation.isOpen && !state.cache.restsOnTaintedAuthority
             if let (number, isReplaced) = state.confirmation.take(isReplaced: isReplaced) {
                 requests.append(.confirmBundle(number: number, isReplaced: isReplaced))
+            }
+            if state.owedRevocations != 0, state.cache.hasAppliedRevocations {
+                requests.append(.confirmRevocations(number: state.owedRevocations))
+                state.owedRevocations = 0
             }
             for id in state.jwtQueue {
                 guard let (entry, audience) = state.jwt.request(id) else { continue }
@@ -139,6 +144,10 @@ extension WorkloadIdentities: SyncSession {
                 if change.confirmation != 0 { state.confirmation.ask(change.confirmation) }
                 return ((), state.cache.apply(change, now: self.now()))
             }
+            self.checkRevocations(
+                again: Set(change.upserted.map(\.trustDomain)).union(change.removed))
+        case .revocations(let change):
+            self.receive(change)
         case .x509(let requestID, let result):
             self.receiveX509(requestID, result)
         case .jwt(let requestID, let result):
@@ -172,8 +181,10 @@ extension WorkloadIdentities: SyncSession {
                     spiffeID: entry.spiffeID, serialNumber: svid.serialNumber,
                     expiresAt: svid.expiresAt, isRotation: isRotation))
         } catch {
+            let isRevoked = Self.isRevocation(error)
             self.mutate { state in
-                ((), state.cache.signingFailed(requestID, now: self.now()))
+                let now = self.now()
+                return ((), state.cache.signingFailed(requestID, isRevoked: isRevoked, now: now))
             }
             self.logger.warning(
                 "no X509-SVID from the server",
@@ -190,7 +201,10 @@ extension WorkloadIdentities: SyncSession {
             let request = state.jwt.request(requestID)
             let waiters = state.jwtWaiters.removeValue(forKey: requestID) ?? []
             switch result {
-            case .success(let svid) where svid.spiffeID == request?.entry.spiffeID:
+            case .success(let svid)
+            where svid.spiffeID == request?.entry.spiffeID
+                && !state.cache.isRevoked(token: svid.token):
+                if let request { state.cache.blocked[request.entry.id] = nil }
                 if svid.keyID.map(state.cache.bundles.isTaintedJWT) ?? false {
                     // Signed before its authority was tainted: for who waits, not for keeping.
                     state.jwt.failed(requestID)
@@ -200,9 +214,14 @@ extension WorkloadIdentities: SyncSession {
                 for (waiter, _) in waiters { waiter.resume(returning: .success(svid)) }
             case .success, .failure:
                 state.jwt.failed(requestID)
+                var refusal = WorkloadRefusal.notIssuedYet
+                if case .failure(let error) = result, let request, Self.isRevocation(error) {
+                    refusal = .noIdentity
+                    state.cache.block(request.entry.id, now: self.now())
+                }
                 for (waiter, fallback) in waiters {
-                    waiter.resume(
-                        returning: fallback.map { .success($0) } ?? .failure(.notIssuedYet))
+                    let usable = refusal == .noIdentity ? nil : state.cache.unlessRevoked(fallback)
+                    waiter.resume(returning: usable.map { .success($0) } ?? .failure(refusal))
                 }
             }
             return ((request?.entry, request?.audience ?? []), SVIDCache.Effects())
@@ -240,8 +259,12 @@ extension WorkloadIdentities: SyncSession {
             self.mutate { state in ((), state.cache.witSigned(requestID, svid, now: now)) }
             self.logger.debug("received WIT-SVID", metadata: metadata)
         } catch {
+            let isRevoked = Self.isRevocation(error)
             self.mutate { state in
-                ((), state.cache.witSigningFailed(requestID, now: self.now()))
+                let now = self.now()
+                return (
+                    (), state.cache.witSigningFailed(requestID, isRevoked: isRevoked, now: now)
+                )
             }
             self.logger.warning(
                 "no WIT-SVID from the server",

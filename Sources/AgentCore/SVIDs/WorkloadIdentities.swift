@@ -46,6 +46,8 @@ package final class WorkloadIdentities: Sendable {
         var wantsResync = false
         /// What the server wants to hear of the own bundle, and what it has heard.
         var confirmation = BundleConfirmation()
+        /// The number of revocations that the server waits to hear confirmed; 0 when none.
+        var owedRevocations: UInt64 = 0
         var work: AsyncStream<Void>.Continuation?
         var timer: (at: Date, task: Task<Void, Never>)?
         var isStopped = false
@@ -57,15 +59,19 @@ package final class WorkloadIdentities: Sendable {
     let logger: Logger
     let events: (any AgentEvents)?
     private let onOwnBundle: @Sendable (AgentBundle) -> Void
+    private let onOwnRevocations: @Sendable () -> Void
 
     /// - Parameters:
     ///   - onOwnBundle: Called, outside any lock, whenever the own trust domain's X.509 authorities
     ///     change.
+    ///   - onOwnRevocations: Called, outside any lock, whenever other SVIDs of the own trust domain are taken back.
     package init(
         trustDomain: TrustDomain, settings: Settings = Settings(), logger: Logger,
         events: (any AgentEvents)? = nil, now: @escaping @Sendable () -> Date = { Date() },
-        onOwnBundle: @escaping @Sendable (AgentBundle) -> Void = { _ in }
+        onOwnBundle: @escaping @Sendable (AgentBundle) -> Void = { _ in },
+        onOwnRevocations: @escaping @Sendable () -> Void = {}
     ) {
+        self.onOwnRevocations = onOwnRevocations
         self.settings = settings
         self.now = now
         self.logger = logger
@@ -177,13 +183,16 @@ package final class WorkloadIdentities: Sendable {
         _ entry: AuthorizedEntry, _ audience: [String]
     ) async -> Result<IssuedJWTSVID, WorkloadRefusal> {
         await withCheckedContinuation { waiter in
-            let known: IssuedJWTSVID? = self.mutate { state in
+            let known: Result<IssuedJWTSVID, WorkloadRefusal>? = self.mutate { state in
                 let now = self.now()
+                if state.cache.isBlocked(entry.id, now: now) {
+                    return (.failure(.noIdentity), SVIDCache.Effects())
+                }
                 let answer = state.jwt.ask(
                     entry, audience: audience, isConnected: state.cache.isConnected, now: now)
                 switch answer {
                 case .token(let svid):
-                    return (svid, SVIDCache.Effects())
+                    return (.success(svid), SVIDCache.Effects())
                 case .wait(let id, let isNew, let fallback):
                     state.jwtWaiters[id, default: []].append((waiter, fallback))
                     if isNew {
@@ -198,7 +207,7 @@ package final class WorkloadIdentities: Sendable {
                     return (nil, SVIDCache.Effects())
                 }
             }
-            if let known { waiter.resume(returning: .success(known)) }
+            if let known { waiter.resume(returning: known) }
         }
     }
 
@@ -225,6 +234,17 @@ package final class WorkloadIdentities: Sendable {
     /// The bundle of a trust domain, our own or one that an entry federates with; nil when it is not held.
     package func bundle(of trustDomain: TrustDomain) -> AgentBundle? {
         self.state.withLockedValue { $0.cache.bundles[trustDomain] }
+    }
+    /// Whether a JWT- or WIT-SVID of our own trust domain was taken back.
+    package func isRevoked(token: String) -> Bool {
+        self.state.withLockedValue { $0.cache.isRevoked(token: token) }
+    }
+    /// Whether the agent's own SVID was taken back.
+    func isRevoked(_ identity: AgentIdentity) -> Bool {
+        self.state.withLockedValue { state in
+            state.cache.revocations.isRevoked(
+                identity.revocationName, of: state.cache.trustDomain)
+        }
     }
     package var isSynchronised: Bool { self.state.withLockedValue { $0.cache.isSynchronised } }
     package var isConnected: Bool { self.state.withLockedValue { $0.cache.isConnected } }
@@ -291,7 +311,8 @@ package final class WorkloadIdentities: Sendable {
     func mutate<Value>(
         _ change: (inout State) -> (Value, SVIDCache.Effects)
     ) -> Value {
-        let (value, bundle) = self.state.withLockedValue { state -> (Value, AgentBundle?) in
+        let (value, bundle, hasRevocations) = self.state.withLockedValue {
+            state -> (Value, AgentBundle?, Bool) in
             let (value, effects) = change(&state)
             for (id, delivery) in effects.deliveries {
                 guard let sink = state.streams[id] else { continue }
@@ -300,20 +321,28 @@ package final class WorkloadIdentities: Sendable {
             }
             state.jwt.drop(entryIDs: effects.changedEntryIDs)
             state.jwt.drop(keyIDs: effects.withdrawnJWTKeyIDs)
+            if effects.ownRevocationsChanged {
+                state.jwt.drop { state.cache.isRevoked(token: $0.token) }
+            }
             if effects.needsResync { state.wantsResync = true }
             if effects.wantsSigning || effects.needsResync || Self.owesConfirmation(state) {
                 state.work?.yield()
             }
             self.armTimer(&state)
-            return (value, effects.ownBundleChanged ? state.cache.bundles.own : nil)
+            return (
+                value, effects.ownBundleChanged ? state.cache.bundles.own : nil,
+                effects.ownRevocationsChanged
+            )
         }
         if let bundle { self.onOwnBundle(bundle) }
+        if hasRevocations { self.onOwnRevocations() }
         return value
     }
 
     private static func owesConfirmation(_ state: State) -> Bool {
-        state.confirmation.isOpen
-            && (!state.confirmation.isHeard || !state.cache.restsOnTaintedAuthority)
+        (state.confirmation.isOpen
+            && (!state.confirmation.isHeard || !state.cache.restsOnTaintedAuthority))
+            || (state.owedRevocations != 0 && state.cache.hasAppliedRevocations)
     }
 
     /// Sees to it that the one timer goes off when the next thing is due.
@@ -341,8 +370,9 @@ package final class WorkloadIdentities: Sendable {
             while let id = state.jwtDeadlines.takeDue(now) {
                 state.jwt.failed(id)
                 for (waiter, fallback) in state.jwtWaiters.removeValue(forKey: id) ?? [] {
+                    let usable = state.cache.unlessRevoked(fallback)
                     waiter.resume(
-                        returning: fallback.map { .success($0) } ?? .failure(.notIssuedYet))
+                        returning: usable.map { .success($0) } ?? .failure(.notIssuedYet))
                 }
             }
             return ((), state.cache.tick(now))

@@ -1,5 +1,5 @@
 import NIOConcurrencyHelpers
-import SPIFFE
+package import SPIFFE
 
 /// Everything an X.509 workload is told, as of one moment: its identities in order, its own trust
 /// domain's bundle and those it federates with.
@@ -13,6 +13,8 @@ package final class X509View: Sendable {
         /// The identities' hints as bytes, or nothing when none has one.
         var hints: [[UInt8]]
         var bundles: [UInt64]
+        /// Of the CRLs of the same trust domains; nothing when there are none.
+        var revocations: [UInt64] = []
     }
 
     package struct Identity: Sendable {
@@ -25,12 +27,16 @@ package final class X509View: Sendable {
     package let identities: [Identity]
     package let ownBundle: AgentBundle
     package let federatedBundles: [AgentBundle]
+    /// CertificateLists of the bundles' authorities, DER.
+    package let crls: [[UInt8]]
     /// Where the edge keeps the view's serialised form, made by the first who needs it.
     package let encoded = EncodedForm()
 
     init(
-        key: Key, identities: [Identity], ownBundle: AgentBundle, federatedBundles: [AgentBundle]
+        key: Key, identities: [Identity], ownBundle: AgentBundle, federatedBundles: [AgentBundle],
+        crls: [[UInt8]] = []
     ) {
+        self.crls = crls
         self.key = key
         self.identities = identities
         self.ownBundle = ownBundle
@@ -68,11 +74,36 @@ package final class WITView: Sendable {
 /// first.
 package final class BundleView: Sendable {
     package let bundles: [AgentBundle]
+    /// CertificateLists of the bundles' X.509 authorities, DER; only where those are what is told.
+    package let crls: [[UInt8]]
     let versions: [UInt64]
     package let encoded = EncodedForm()
 
-    init(bundles: [AgentBundle], versions: [UInt64]) {
+    init(bundles: [AgentBundle], versions: [UInt64], crls: [[UInt8]] = []) {
+        self.crls = crls
         self.bundles = bundles
+        self.versions = versions
+    }
+}
+
+/// What a workload is told of SVIDs that were taken back, as of one moment; our own trust domain's come first.
+package final class RevocationView: Sendable {
+    package struct Domain: Sendable {
+        package let trustDomain: TrustDomain
+        /// CertificateLists, DER.
+        package let crls: [[UInt8]]
+        /// By URI.
+        package let statusLists: [String: String]
+        package let revokedTokens: Set<TokenDigest>
+    }
+
+    /// Those of which something is known.
+    package let domains: [Domain]
+    let versions: [UInt64]
+    package let encoded = EncodedForm()
+
+    init(domains: [Domain], versions: [UInt64]) {
+        self.domains = domains
         self.versions = versions
     }
 }

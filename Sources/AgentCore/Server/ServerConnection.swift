@@ -19,6 +19,8 @@ package struct AgentIdentity: Sendable {
     package let expiresAt: Date
     /// Key ID of the authority at the top of the chain; nil when the chain does not name it.
     let authorityKeyID: [UInt8]?
+    /// By which a list of revoked certificates knows it.
+    let revocationName: RevocationName
 
     /// - Throws: ``AgentError`` `badIssuance` when the chain is malformed or for another key.
     package init(chain: [[UInt8]], key: ManagedKey) throws(AgentError) {
@@ -39,6 +41,7 @@ package struct AgentIdentity: Sendable {
         self.key = key
         self.notBefore = leaf.notValidBefore
         self.expiresAt = leaf.notValidAfter
+        self.revocationName = RevocationName(leaf)
         let top = chain.last.flatMap { try? Certificate(derEncoded: $0) } ?? leaf
         let authority = try? top.extensions.authorityKeyIdentifier
         self.authorityKeyID = authority?.keyIdentifier.map { Array($0) }
@@ -74,6 +77,7 @@ package struct NodeAttestationResult: Sendable {
 package enum ServerEvent: Sendable {
     case entries(EntryChange)
     case bundles(BundleChange)
+    case revocations(RevocationChange)
     case x509(requestID: UInt64, Result<[[UInt8]], IssuanceRefusal>)
     case jwt(requestID: UInt64, Result<IssuedJWTSVID, IssuanceRefusal>)
     /// A token as the server sent it.
@@ -130,6 +134,8 @@ package enum SessionRequest: Sendable {
     /// The change of bundles that came with this number has been applied and handed on. `isReplaced`: and nothing
     /// held rests on an authority tainted in it.
     case confirmBundle(number: UInt64, isReplaced: Bool)
+    /// The change of revocations that came with this number has been applied and handed on.
+    case confirmRevocations(number: UInt64)
 }
 
 /// The agent's side of a session, as the connection sees it.

@@ -165,7 +165,7 @@ struct PollSession {
                     case .jwt(let requestID, let entryID, let audience):
                         try await self.sign(requestID, entryID, audience, session)
                     case .resync: try await self.synchronise(session)
-                    case .confirmBundle: break  // Servers that are polled do not ask.
+                    case .confirmBundle, .confirmRevocations: break  // Servers that are polled do not ask.
                     }
                 }
             }

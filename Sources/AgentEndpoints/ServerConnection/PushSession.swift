@@ -113,6 +113,8 @@ struct PushSession {
                                 $0.number = number
                                 $0.replaced = isReplaced
                             }
+                        case .confirmRevocations(let number):
+                            message.revocationConfirmation = .with { $0.number = number }
                         }
                     })
             }
@@ -134,6 +136,7 @@ struct PushSession {
         let session: any SyncSession
         let logger: Logger
         private var pending: EntryChange?
+        private var pendingRevocations = JoinedRevocations()
 
         init(session: any SyncSession, logger: Logger) {
             self.session = session
@@ -178,7 +181,11 @@ struct PushSession {
                         digest: self.pending == nil ? EntryDigest(bytes: heartbeat.digest) : nil,
                         serverTime: heartbeat.serverTime == 0
                             ? nil : Date(timeIntervalSince1970: Double(heartbeat.serverTime))))
-            case nil, .revocations:
+            case .revocations(let update):
+                if let change = self.pendingRevocations.add(update, self.logger) {
+                    self.session.receive(.revocations(change))
+                }
+            case nil:
                 self.logger.debug("ignored a message that this version does not know")
             }
         }

@@ -7,7 +7,7 @@ package import SPIFFE
 import SwiftProtobuf
 import WorkloadAPIProto
 
-/// The methods of the SPIFFE Workload API.
+/// The methods of the SPIFFE Workload API, and of our extension of it.
 package enum WorkloadMethod: String, CaseIterable, Sendable {
     case fetchX509SVID = "FetchX509SVID"
     case fetchX509Bundles = "FetchX509Bundles"
@@ -16,6 +16,13 @@ package enum WorkloadMethod: String, CaseIterable, Sendable {
     case validateJWTSVID = "ValidateJWTSVID"
     case fetchWITSVID = "FetchWITSVID"
     case fetchWITBundles = "FetchWITBundles"
+    case fetchRevocations = "FetchRevocations"
+
+    /// The service that has it.
+    var service: String {
+        self == .fetchRevocations
+            ? WorkloadRevocationsService.serviceName : WorkloadAPIService.serviceName
+    }
 }
 
 /// A request that has one answer, read and checked.
@@ -223,6 +230,11 @@ package final class WorkloadAPI: Sendable {
             svid = try SPIFFE.JWTSVID.validate(token, audience: audience, bundles: bundles)
         } catch {
             throw WorkloadRefusal(.invalidArgument, error.message)
+        }
+        if svid.id.trustDomain == self.settings.trustDomain,
+            self.identities.isRevoked(token: token)
+        {
+            throw WorkloadRefusal(.invalidArgument, "token was revoked")
         }
         var claims = svid.claims
         if svid.id.trustDomain != self.settings.trustDomain {

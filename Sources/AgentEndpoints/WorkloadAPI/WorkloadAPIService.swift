@@ -8,7 +8,8 @@ package import SPIFFEGRPC
 /// The Workload API on the event loops of its connections (SPIFFE Workload Endpoint §3): what is at hand
 /// is answered in the turn of the loop in which it was asked for.
 package struct WorkloadAPIService: EventLoopService {
-    package let name = "SpiffeWorkloadAPI"
+    static let serviceName = "SpiffeWorkloadAPI"
+    package let name = Self.serviceName
     private let api: WorkloadAPI
     private let announcements = AnnouncementsByLoop()
 
@@ -17,10 +18,26 @@ package struct WorkloadAPIService: EventLoopService {
     package func handler(
         for call: GRPCCall, fields: HPACKHeaders
     ) -> (any GRPCCallHandler)? {
-        guard let method = WorkloadMethod(rawValue: call.method) else { return nil }
-        return WorkloadCallHandler(
-            call, method, hasSecurityHeader: fields[SecurityHeader.name] == [SecurityHeader.value],
-            api: self.api, announcements: self.announcements)
+        WorkloadCallHandler(
+            call, of: self.name, fields, api: self.api, announcements: self.announcements)
+    }
+}
+
+/// `cygnet.workload.v1.WorkloadRevocations`: what was taken back, for whoever verifies. On the same socket, for the same
+/// callers and under the same rules as the bundles of the Workload API.
+package struct WorkloadRevocationsService: EventLoopService {
+    static let serviceName = "cygnet.workload.v1.WorkloadRevocations"
+    package let name = Self.serviceName
+    private let api: WorkloadAPI
+    private let announcements = AnnouncementsByLoop()
+
+    package init(_ api: WorkloadAPI) { self.api = api }
+
+    package func handler(
+        for call: GRPCCall, fields: HPACKHeaders
+    ) -> (any GRPCCallHandler)? {
+        WorkloadCallHandler(
+            call, of: self.name, fields, api: self.api, announcements: self.announcements)
     }
 }
 
@@ -44,13 +61,17 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
     /// What takes time; its result comes back to the event loop.
     private var task: Task<Void, Never>?
 
-    init(
-        _ call: GRPCCall, _ method: WorkloadMethod, hasSecurityHeader: Bool, api: WorkloadAPI,
+    /// Nil when the service has no such method.
+    init?(
+        _ call: GRPCCall, of service: String, _ fields: HPACKHeaders, api: WorkloadAPI,
         announcements: AnnouncementsByLoop
     ) {
+        guard let method = WorkloadMethod(rawValue: call.method), method.service == service else {
+            return nil
+        }
         self.call = call
         self.method = method
-        self.hasSecurityHeader = hasSecurityHeader
+        self.hasSecurityHeader = fields[SecurityHeader.name] == [SecurityHeader.value]
         self.api = api
         self.announcements = announcements
     }
@@ -91,6 +112,7 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
             case .fetchX509SVID: try self.open(.x509SVIDs, process)
             case .fetchX509Bundles: try self.open(.x509Bundles, process)
             case .fetchJWTBundles: try self.open(.jwtBundles, process)
+            case .fetchRevocations: try self.open(.revocations, process)
             case .fetchJWTSVID, .validateJWTSVID:
                 try self.answer(WorkloadRequest(self.method, request), process)
             case .fetchWITSVID:

@@ -28,6 +28,7 @@ struct WorkloadMessages: Sendable {
                         $0.hint = identity.entry.hint
                     }
                 }
+                $0.crl = view.crls.map { Data($0) }
                 $0.federatedBundles = Self.byID(view.federatedBundles) { Self.x509($0) }
             }
         }
@@ -35,7 +36,33 @@ struct WorkloadMessages: Sendable {
 
     func x509Bundles(_ view: BundleView) throws(WorkloadRefusal) -> ByteBuffer {
         try self.once(view.encoded) {
-            X509BundlesResponse.with { $0.bundles = Self.byID(view.bundles) { Self.x509($0) } }
+            X509BundlesResponse.with {
+                $0.crl = view.crls.map { Data($0) }
+                $0.bundles = Self.byID(view.bundles) { Self.x509($0) }
+            }
+        }
+    }
+
+    func revocations(_ view: RevocationView) throws(WorkloadRefusal) -> ByteBuffer {
+        try self.once(view.encoded) {
+            Cygnet_Workload_V1_FetchRevocationsResponse.with {
+                $0.trustDomains = view.domains.map { domain in
+                    .with {
+                        $0.trustDomain = domain.trustDomain.name
+                        $0.crls = domain.crls.map { Data($0) }
+                        $0.statusLists = domain.statusLists.sorted { $0.key < $1.key }.map { list in
+                            .with {
+                                $0.uri = list.key
+                                $0.token = list.value
+                            }
+                        }
+                        // In order: equal content, equal bytes.
+                        $0.revokedTokens = domain.revokedTokens.map(\.bytes).sorted {
+                            $0.lexicographicallyPrecedes($1)
+                        }.map { Data($0) }
+                    }
+                }
+            }
         }
     }
 

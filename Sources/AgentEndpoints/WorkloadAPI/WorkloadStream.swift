@@ -88,6 +88,8 @@ final class WorkloadStream {
             served = view
         case .wit(let view):
             message = try self.api.messages.wit(view)
+        case .revocations(let view):
+            message = try self.api.messages.revocations(view)
         case .bundles(let view):
             switch self.kind {
             case .x509Bundles: message = try self.api.messages.x509Bundles(view)

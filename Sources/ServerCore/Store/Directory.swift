@@ -14,7 +14,7 @@ package enum RevocationChange: Sendable {
 ///
 /// Fed by the change feed and by nothing else. Reads take a short lock; what concerns connected agents goes to
 /// the ``SyncHub`` in the same step, so the hub sees each change exactly once and in order.
-package final class Directory: ChangeFeedConsumer {
+package final class Directory: ChangeFeedConsumer, RevocationAudience {
     private struct State {
         var entries: EntryIndex
         var nodes: [SPIFFEID: AttestedNode] = [:]
@@ -221,6 +221,32 @@ package final class Directory: ChangeFeedConsumer {
         for observer in self.onRevocation.withLockedValue({ $0 }) {
             observer(.reloaded(self.revocations))
         }
+    }
+
+    // MARK: Revocations
+
+    /// Tells the connected agents; those that come later are told when they come. A state with a number that is not
+    /// above the one known of its trust domain is left out.
+    package func publish(_ revocations: TrustDomainRevocations, number: UInt64) {
+        var known = self.publishedRevocations(revocations.trustDomain)
+        while number > known?.number ?? 0 {
+            // What is new is worked out outside the lock, for whoever publishes at the same time wins or goes again.
+            let published = PublishedRevocations(revocations, number: number, after: known)
+            let newest = self.state.withLockedValue { state -> PublishedRevocations? in
+                let newest = state.hub.revocations[revocations.trustDomain]
+                guard newest === known else { return newest }
+                state.hub.revocationsChanged(published)
+                state.hub.flush(seq: state.seq, entries: state.entries)
+                return published
+            }
+            if newest === published { return }
+            known = newest
+        }
+    }
+
+    /// The newest state that was published of a trust domain.
+    package func publishedRevocations(_ trustDomain: TrustDomain) -> PublishedRevocations? {
+        self.state.withLockedValue { $0.hub.revocations[trustDomain] }
     }
 
     // MARK: Asking

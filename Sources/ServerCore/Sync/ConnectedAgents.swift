@@ -5,7 +5,7 @@ import SPIFFE
 ///
 /// Only agents with a sync session are waited for. Who polls, as stock agents do, confirms nothing.
 package struct ConnectedAgents: BundleHolders {
-    private let directory: Directory
+    let directory: Directory
     private let bound: Duration
     private let logger: Logger
 

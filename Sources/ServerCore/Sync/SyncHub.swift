@@ -22,6 +22,8 @@ struct SyncHub {
     private var byPath: [String: Set<ObjectIdentifier>] = [:]
     private var touched: [ObjectIdentifier] = []
     private var bundles: [TrustDomain: TrustBundle] = [:]
+    /// The newest of each trust domain; outlives the directory's being filled anew.
+    private(set) var revocations: [TrustDomain: PublishedRevocations] = [:]
 
     init(trustDomain: TrustDomain) { self.trustDomain = trustDomain }
 
@@ -65,6 +67,7 @@ struct SyncHub {
             self.byPath[path, default: []].insert(key)
         }
         if let own = bundles[self.trustDomain] { session.upsert(own) }
+        if let own = self.revocations[self.trustDomain] { session.upsert(own) }
         self.reset(key, entries: entries, knownDigest: knownDigest)
         self.flush(seq: seq, entries: entries)
     }
@@ -209,6 +212,17 @@ struct SyncHub {
         }
     }
 
+    /// Gives a newer state to all agents, or, of a partner, to those whose entries federate with it.
+    mutating func revocationsChanged(_ published: PublishedRevocations) {
+        let trustDomain = published.trustDomain
+        self.revocations[trustDomain] = published
+        for (key, member) in self.members
+        where trustDomain == self.trustDomain || member.federated[trustDomain] != nil {
+            member.session.upsert(published)
+            self.touch(key)
+        }
+    }
+
     /// Wakes the sessions that have news.
     mutating func flush(seq: UInt64, entries: EntryIndex) {
         for key in self.touched {
@@ -270,6 +284,9 @@ struct SyncHub {
             } else {
                 self.members[key]?.session.remove(trustDomain)
             }
+            if let revocations = self.revocations[trustDomain] {
+                self.members[key]?.session.upsert(revocations)
+            }
         }
     }
 
@@ -278,7 +295,9 @@ struct SyncHub {
         for trustDomain in entry.federatesWith {
             guard let count = self.members[key]?.federated[trustDomain] else { continue }
             self.members[key]?.federated[trustDomain] = count > 1 ? count - 1 : nil
-            if count == 1 { self.members[key]?.session.remove(trustDomain) }
+            guard count == 1, trustDomain != self.trustDomain else { continue }
+            self.members[key]?.session.remove(trustDomain)
+            self.members[key]?.session.removeRevocations(of: trustDomain)
         }
     }
 
@@ -293,8 +312,10 @@ struct SyncHub {
         self.members[key]?.federated = [:]
         for entry in authorized where !entry.federatesWith.isEmpty { self.federate(entry, key) }
         let federated = self.members[key]?.federated ?? [:]
-        for trustDomain in member.federated.keys where federated[trustDomain] == nil {
+        for trustDomain in member.federated.keys
+        where federated[trustDomain] == nil && trustDomain != self.trustDomain {
             member.session.remove(trustDomain)
+            member.session.removeRevocations(of: trustDomain)
         }
         if knownDigest != digest.bytes { member.session.replaceAll(authorized) }
         self.touch(key)

@@ -9,6 +9,11 @@ package struct SyncUpdate: Sendable {
     package var removedIDs: [String] = []
     package var bundles: [TrustBundle] = []
     package var removedBundles: [TrustDomain] = []
+    package var revocations: [RevocationNews] = []
+    /// Trust domains whose revocations the agent is to forget.
+    package var removedRevocations: [TrustDomain] = []
+    /// What the agent confirms ``revocations`` with; 0 when there are none.
+    package var revocationNumber: UInt64 = 0
     /// Position in the change feed after this update.
     package var seq: UInt64 = 0
     /// Digest of the agent's authorised set after this update.
@@ -31,6 +36,7 @@ package final class SyncSession: Sendable {
         var removed: Set<String> = []
         var bundles: [TrustDomain: TrustBundle] = [:]
         var removedBundles: Set<TrustDomain> = []
+        var revocations = SessionRevocations()
         var seq: UInt64 = 0
         var digest = EntryDigest()
         var hasNews = false
@@ -70,6 +76,50 @@ package final class SyncSession: Sendable {
     /// Whether nothing of the agent's rests on authorities tainted in that bundle.
     func hasReplaced(bundle sequenceNumber: UInt64) -> Bool {
         self.state.withLockedValue { $0.replacedBundle >= sequenceNumber }
+    }
+
+    /// The agent says that it has applied what it was told of revocations up to that number.
+    package func confirm(revocations number: UInt64) {
+        let done = self.state.withLockedValue { $0.revocations.confirm(number) }
+        for waiter in done { waiter.body(true) }
+    }
+
+    /// Whether the agent has confirmed all that it was told of revocations up to that number.
+    package func holds(revocations number: UInt64) -> Bool {
+        self.state.withLockedValue { $0.revocations.holds(number) }
+    }
+
+    /// Whether the agent is likely to answer: it has confirmed something before, or has only just been asked.
+    ///
+    /// Agents of versions that know nothing of revocations are never heard of.
+    func confirmsRevocations(within grace: Duration) -> Bool {
+        self.state.withLockedValue { state in
+            if state.revocations.hasConfirmed { return true }
+            guard let asked = state.revocations.firstAsked else { return true }
+            return asked.duration(to: .now) < grace
+        }
+    }
+
+    /// Calls `body` once, on any thread: with true when the agent has confirmed all up to that number, with false
+    /// when the session has ended before. It must be quick, and must not call the directory.
+    ///
+    /// - Returns: what ``forgetWait(_:)`` takes; nil when `body` has been called already.
+    func whenHolding(
+        revocations number: UInt64, _ body: @escaping @Sendable (Bool) -> Void
+    ) -> UInt64? {
+        let (id, answer) = self.state.withLockedValue { state -> (UInt64?, Bool) in
+            if state.end != nil { return (nil, false) }
+            if state.revocations.holds(number) { return (nil, true) }
+            return (
+                state.revocations.add(SessionRevocations.Waiter(number: number, body: body)), true
+            )
+        }
+        if id == nil { body(answer) }
+        return id
+    }
+
+    func forgetWait(_ id: UInt64) {
+        self.state.withLockedValue { $0.revocations.forget(waiter: id) }
     }
 
     /// Whether nothing more is to be done for the agent on this stream.
@@ -113,14 +163,15 @@ package final class SyncSession: Sendable {
 
     /// Ends the session; with an error when the agent must learn why. The first call counts.
     package func finish(_ error: ServerError?) {
-        let waiting = self.state.withLockedValue {
-            state -> CheckedContinuation<SyncUpdate?, any Error>? in
-            guard state.end == nil else { return nil }
+        let (waiting, waiters) = self.state.withLockedValue {
+            state -> (CheckedContinuation<SyncUpdate?, any Error>?, [SessionRevocations.Waiter]) in
+            guard state.end == nil else { return (nil, []) }
             state.end = .some(error)
             defer { state.waiting = nil }
-            return state.waiting
+            return (state.waiting, state.revocations.takeWaiters())
         }
         if let error { waiting?.resume(throwing: error) } else { waiting?.resume(returning: nil) }
+        for waiter in waiters { waiter.body(false) }
     }
 
     // MARK: Filled by the hub
@@ -166,6 +217,18 @@ package final class SyncSession: Sendable {
         }
     }
 
+    func upsert(_ revocations: PublishedRevocations) {
+        self.state.withLockedValue { state in
+            if state.revocations.upsert(revocations) { state.hasNews = true }
+        }
+    }
+
+    func removeRevocations(of trustDomain: TrustDomain) {
+        self.state.withLockedValue { state in
+            if state.revocations.remove(trustDomain) { state.hasNews = true }
+        }
+    }
+
     /// Hands what has gathered to the reader, if it waits.
     func flush(seq: UInt64, digest: EntryDigest) {
         let ready = self.state.withLockedValue {
@@ -186,6 +249,8 @@ package final class SyncSession: Sendable {
         update.removedIDs = Array(state.removed)
         update.bundles = Array(state.bundles.values)
         update.removedBundles = Array(state.removedBundles)
+        (update.revocations, update.removedRevocations, update.revocationNumber) =
+            state.revocations.take()
         update.seq = state.seq
         update.digest = state.digest
         state.isSnapshot = false

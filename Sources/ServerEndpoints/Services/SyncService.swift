@@ -100,6 +100,10 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
                         }
                     })
             }
+            // After the bundles, whose authorities sign the lists; before entries, which can be many.
+            for message in Wire.revocationMessages(update) {
+                try await outbox.write(.with { $0.revocations = message })
+            }
             guard update.changesEntries else { continue }
             var start = 0
             repeat {
@@ -165,6 +169,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
             self.directory.resync(session)
         case .bundleConfirmation(let confirmation):
             session.confirm(bundle: confirmation.number, isReplaced: confirmation.replaced)
+        case .revocationConfirmation(let confirmation):
+            session.confirm(revocations: confirmation.number)
         case .hello: throw ServerError(.invalidArgument, "hello may be sent only once")
         case nil:
             throw ServerError(

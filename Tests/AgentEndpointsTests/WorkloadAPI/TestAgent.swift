@@ -149,7 +149,7 @@ final class TestAgent: Sendable {
                             .mapError { IssuanceRefusal(code: 13, message: "\($0)") }
                         self.identities.receive(.wit(requestID: one.requestID, result))
                     }
-                case .resync, .confirmBundle:
+                case .resync, .confirmBundle, .confirmRevocations:
                     break
                 }
             }
