@@ -32,7 +32,7 @@ public struct RevocationListError: Error, Hashable, Sendable, CustomStringConver
     /// What was refused and what would have been accepted, for people.
     public let message: String
 
-    init(_ code: Code, _ message: String) {
+    package init(_ code: Code, _ message: String) {
         self.code = code
         self.message = message
     }
