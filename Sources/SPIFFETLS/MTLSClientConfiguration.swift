@@ -1,3 +1,4 @@
+public import NIOCore
 public import NIOSSL
 public import SPIFFE
 
@@ -15,12 +16,14 @@ public struct MTLSClientConfiguration: Sendable {
     ///   - bundles: Whose servers are believed; asked at each connection.
     ///   - authorizer: Which servers this client means to talk to.
     ///   - applicationProtocols: For ALPN, such as `h2`, the most wanted first.
+    ///   - revocation: What is done about servers whose SVIDs were taken back.
     public init(
         svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
-        applicationProtocols: [String] = []
+        applicationProtocols: [String] = [], revocation: RevocationPolicy = .standard
     ) {
         self.identity = TLSIdentity(svid)
-        self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: authorizer)
+        self.verifier = TLSPeerVerifier(
+            bundles: bundles, authorizer: authorizer, revocation: revocation)
         self.applicationProtocols = applicationProtocols
         self.acceptsBundleEndpoints = false
     }
@@ -32,12 +35,14 @@ public struct MTLSClientConfiguration: Sendable {
     ///   - bundles: Whose servers are believed; asked at each connection.
     ///   - authorizer: Which servers this client means to talk to.
     ///   - applicationProtocols: For ALPN, such as `h2`, the most wanted first.
+    ///   - revocation: What is done about servers whose SVIDs were taken back.
     public init(
         unauthenticatedWith bundles: any X509BundleSource, authorizer: Authorizer,
-        applicationProtocols: [String] = []
+        applicationProtocols: [String] = [], revocation: RevocationPolicy = .standard
     ) {
         self.identity = nil
-        self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: authorizer)
+        self.verifier = TLSPeerVerifier(
+            bundles: bundles, authorizer: authorizer, revocation: revocation)
         self.applicationProtocols = applicationProtocols
         self.acceptsBundleEndpoints = false
     }
@@ -58,18 +63,21 @@ public struct MTLSClientConfiguration: Sendable {
     /// The handler for one connection to be made.
     ///
     /// - Parameters:
-    ///   - onVerified: Told who the server is; see ``TLSPeerVerifier/callback(onVerified:onRefused:)`` for
+    ///   - channel: The connection, to be closed when the server's SVID is taken back and the policy says so. Without it
+    ///     the connection lives on.
+    ///   - onVerified: Told who the server is; see ``TLSPeerVerifier/callback(for:onVerified:onRefused:)`` for
     ///     when to rely on it.
-    ///   - onRefused: Told why a server was refused.
+    ///   - onRefused: Told why a server was refused, or why its connection is closed later.
     /// - Throws: What the source throws when it has no X509-SVID.
     public func makeHandler(
+        for channel: (any Channel)? = nil,
         onVerified: (@Sendable (VerifiedX509SVID) -> Void)? = nil,
         onRefused: (@Sendable (any Error) -> Void)? = nil
     ) throws -> NIOSSLClientHandler {
         try NIOSSLClientHandler(
             context: try self.makeContext(), serverHostname: nil,
             customVerificationCallback: self.verifier.callback(
-                onVerified: onVerified, onRefused: onRefused))
+                for: channel, onVerified: onVerified, onRefused: onRefused))
     }
 
     /// A context for one connection.

@@ -1,9 +1,10 @@
+public import NIOCore
 public import NIOSSL
 public import SPIFFE
 
 /// The server's side of mutual TLS between SPIFFE identities.
 ///
-/// Call ``makeHandler(onVerified:onRefused:)`` for each accepted connection and put the handler first into
+/// Call ``makeHandler(for:onVerified:onRefused:)`` for each accepted connection and put the handler first into
 /// its pipeline. Each has a context of its own: with a shared one a client could resume an earlier
 /// session, and a resumed handshake verifies nobody.
 public struct MTLSServerConfiguration: Sendable {
@@ -27,12 +28,15 @@ public struct MTLSServerConfiguration: Sendable {
     ///   - authorizer: Which clients may connect.
     ///   - applicationProtocols: For ALPN, such as `h2`, the most wanted first.
     ///   - clientCertificate: What becomes of clients without X509-SVID.
+    ///   - revocation: What is done about clients whose SVIDs were taken back.
     public init(
         svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
-        applicationProtocols: [String] = [], clientCertificate: ClientCertificate = .required
+        applicationProtocols: [String] = [], clientCertificate: ClientCertificate = .required,
+        revocation: RevocationPolicy = .standard
     ) {
         self.identity = TLSIdentity(svid)
-        self.verifier = TLSPeerVerifier(bundles: bundles, authorizer: authorizer)
+        self.verifier = TLSPeerVerifier(
+            bundles: bundles, authorizer: authorizer, revocation: revocation)
         self.applicationProtocols = applicationProtocols
         self.clientCertificate = clientCertificate
     }
@@ -40,18 +44,21 @@ public struct MTLSServerConfiguration: Sendable {
     /// The handler for one accepted connection.
     ///
     /// - Parameters:
-    ///   - onVerified: Told who the client is; see ``TLSPeerVerifier/callback(onVerified:onRefused:)`` for
+    ///   - channel: The connection, to be closed when the client's SVID is taken back and the policy says so. Without it
+    ///     the connection lives on.
+    ///   - onVerified: Told who the client is; see ``TLSPeerVerifier/callback(for:onVerified:onRefused:)`` for
     ///     when to rely on it. Not called for a client without X509-SVID.
-    ///   - onRefused: Told why a client was refused.
+    ///   - onRefused: Told why a client was refused, or why its connection is closed later.
     /// - Throws: What the source throws when it has no X509-SVID.
     public func makeHandler(
+        for channel: (any Channel)? = nil,
         onVerified: (@Sendable (VerifiedX509SVID) -> Void)? = nil,
         onRefused: (@Sendable (any Error) -> Void)? = nil
     ) throws -> NIOSSLServerHandler {
         NIOSSLServerHandler(
             context: try self.makeContext(),
             customVerificationCallback: self.verifier.callback(
-                onVerified: onVerified, onRefused: onRefused))
+                for: channel, onVerified: onVerified, onRefused: onRefused))
     }
 
     /// A context for one connection; do not keep it for a second one.

@@ -1,4 +1,4 @@
-import NIOCore
+public import NIOCore
 public import NIOSSL
 public import SPIFFE
 
@@ -10,23 +10,34 @@ public import SPIFFE
 public struct TLSPeerVerifier: Sendable {
     private let verifier: X509SVIDVerifier
     private let authorizer: Authorizer
+    /// Nil when connections are not closed.
+    let connections: LiveConnections?
 
     /// - Parameters:
     ///   - bundles: Asked at each handshake.
     ///   - authorizer: Who may pass; has no default on purpose.
-    public init(bundles: any X509BundleSource, authorizer: Authorizer) {
-        self.verifier = X509SVIDVerifier(bundles: bundles)
+    ///   - revocation: What is done about SVIDs that were taken back.
+    public init(
+        bundles: any X509BundleSource, authorizer: Authorizer,
+        revocation: RevocationPolicy = .standard
+    ) {
+        self.verifier = X509SVIDVerifier(bundles: bundles, revocation: revocation)
         self.authorizer = authorizer
+        self.connections = LiveConnections(self.verifier.revocation)
     }
 
     /// A verification callback for one connection.
     ///
     /// - Parameters:
+    ///   - channel: The connection, to be closed when the peer's SVID is taken back and the policy says so. Without it
+    ///     the connection lives on.
     ///   - onVerified: Told who the peer is, on the event loop and *before* the peer has proven that it has
     ///     the key: in TLS 1.3 that proof comes next. Rely on it once the handshake has completed; no data
     ///     of the peer arrives earlier. Must not block.
-    ///   - onRefused: Told why a peer was refused; the peer itself only sees an alert.
+    ///   - onRefused: Told why a peer was refused, or why its connection is closed later; the peer itself only
+    ///     sees an alert, or that the connection ends.
     public func callback(
+        for channel: (any Channel)? = nil,
         onVerified: (@Sendable (VerifiedX509SVID) -> Void)? = nil,
         onRefused: (@Sendable (any Error) -> Void)? = nil
     ) -> NIOSSLCustomVerificationCallback {
@@ -37,6 +48,7 @@ public struct TLSPeerVerifier: Sendable {
                 case .verified(let verified):
                     try self.authorizer.authorize(verified.id)
                     onVerified?(verified)
+                    self.watch(channel, verified, onRefused)
                     promise.succeed(.certificateVerified)
                 case .namesToCheck(let pending):
                     // The task belongs to the handshake: it ends with the promise, which the connection
@@ -46,6 +58,7 @@ public struct TLSPeerVerifier: Sendable {
                             let verified = try await pending.verified()
                             try self.authorizer.authorize(verified.id)
                             onVerified?(verified)
+                            self.watch(channel, verified, onRefused)
                             return .certificateVerified
                         } catch {
                             onRefused?(error)
@@ -58,5 +71,13 @@ public struct TLSPeerVerifier: Sendable {
                 promise.fail(error)
             }
         }
+    }
+
+    private func watch(
+        _ channel: (any Channel)?, _ peer: VerifiedX509SVID,
+        _ onRefused: (@Sendable (any Error) -> Void)?
+    ) {
+        guard let channel else { return }
+        self.connections?.add(channel, peer, onRevoked: onRefused)
     }
 }

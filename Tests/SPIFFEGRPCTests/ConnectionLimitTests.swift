@@ -28,9 +28,9 @@ import Testing
         let transport = SPIFFEServerTransport(
             listener: .tls(
                 host: "127.0.0.1", port: 0,
-                makeHandler: { onVerified in
+                makeHandler: { channel, onVerified in
                     handlers.withLockedValue { $0 += 1 }
-                    return try tls.makeHandler(onVerified: onVerified)
+                    return try tls.makeHandler(for: channel, onVerified: onVerified)
                 }), settings: settings)
         let server = GRPCServer(transport: transport, services: [])
         try await withThrowingTaskGroup(of: Void.self) { group in

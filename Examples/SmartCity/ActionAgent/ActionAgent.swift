@@ -47,7 +47,8 @@ import SmartCityMessages
             .bind(host: address.host, port: address.port) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try SecureConnection(on: channel) { onVerified, onRefused in
-                        try tls.makeHandler(onVerified: onVerified, onRefused: onRefused)
+                        try tls.makeHandler(
+                            for: channel, onVerified: onVerified, onRefused: onRefused)
                     }
                 }
             }

@@ -54,7 +54,8 @@ import SmartCityMessages
             .connect(host: server.host, port: server.port) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try SecureConnection(on: channel) { onVerified, onRefused in
-                        try tls.makeHandler(onVerified: onVerified, onRefused: onRefused)
+                        try tls.makeHandler(
+                            for: channel, onVerified: onVerified, onRefused: onRefused)
                     }
                 }
             }

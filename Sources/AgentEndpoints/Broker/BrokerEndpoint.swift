@@ -44,18 +44,20 @@ final class BrokerEndpoint: Sendable {
             Self.server(
                 .tlsOnUnixSocket(
                     path: path, mode: 0o770,
-                    makeHandler: { onVerified in
+                    makeHandler: { channel, onVerified in
                         try mutual.makeHandler(
-                            onVerified: onVerified, onRefused: { error in refused.note(error) })
+                            for: channel, onVerified: onVerified,
+                            onRefused: { error in refused.note(error) })
                     }), service)
         }
         self.tcp = settings.host.map { host in
             Self.server(
                 .tls(
                     host: host, port: settings.port,
-                    makeHandler: { onVerified in
+                    makeHandler: { channel, onVerified in
                         try mutual.makeHandler(
-                            onVerified: onVerified, onRefused: { error in refused.note(error) })
+                            for: channel, onVerified: onVerified,
+                            onRefused: { error in refused.note(error) })
                     }), service)
         }
     }

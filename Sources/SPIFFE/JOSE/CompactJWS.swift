@@ -1,3 +1,5 @@
+import Crypto
+
 /// A token in JWS compact form (RFC 7515 §7.1): its header has been read, its signature has not been
 /// checked, and its payload has not been looked at.
 struct CompactJWS: Sendable {
@@ -14,13 +16,15 @@ struct CompactJWS: Sendable {
 
     /// - Throws: ``JOSEError`` `unsupportedAlgorithm` for any other `alg`, which comes before all that is
     ///   not form; `compactForm` or what is wrong with one of the parts.
-    init(_ token: String) throws(JOSEError) {
+    init(
+        _ token: String, maximumLength: Int = CompactJWS.maximumLength
+    ) throws(JOSEError) {
         let bytes = Array(token.utf8)
-        guard bytes.count <= CompactJWS.maximumLength else {
-            throw JOSEError(
-                .compactForm, "it has \(bytes.count) bytes; at most \(CompactJWS.maximumLength)")
+        guard bytes.count <= maximumLength else {
+            throw JOSEError(.compactForm, "it has \(bytes.count) bytes; at most \(maximumLength)")
         }
-        let parts = bytes.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        let parts = bytes.split(
+            separator: UInt8(ascii: "."), maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 3 else {
             throw JOSEError(
                 .compactForm, "it is not in JWS compact form: three parts with dots between")
@@ -53,6 +57,9 @@ struct CompactJWS: Sendable {
     func claims() throws(JOSEError) -> [String: JSONValue] {
         try CompactJWS.object(self.payload[...], "payload")
     }
+
+    /// The SHA-256 of what is signed, header, dot and payload: how a revocation names a token.
+    var signingInputSHA256: [UInt8] { Array(SHA256.hash(data: self.signingInput)) }
 
     /// Whether the key made the signature, with the algorithm of the header.
     func isSigned(by key: JWTVerificationKey) -> Bool {

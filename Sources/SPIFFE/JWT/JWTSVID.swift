@@ -2,7 +2,7 @@ public import Foundation
 
 /// A JWT-SVID.
 ///
-/// ``validate(_:audience:bundles:now:leeway:)`` is the way to take one from a peer;
+/// ``validate(_:audience:bundles:now:leeway:revocation:)`` is the way to take one from a peer;
 /// ``unverified(_:hint:)`` is for tokens that come from the Workload API.
 public struct JWTSVID: Sendable, Equatable {
     /// The most bytes that a token may have.
@@ -36,11 +36,12 @@ public struct JWTSVID: Sendable, Equatable {
     ///   - bundles: Whose tokens are believed.
     ///   - now: The time to validate at, UTC.
     ///   - leeway: How far clocks may differ, for `exp` and `nbf`.
+    ///   - revocation: What is done about tokens that were taken back.
     /// - Throws: ``JWTSVIDError`` with the first rule broken.
     /// - SeeAlso: JWT-SVID §2–4.
     public static func validate(
         _ token: String, audience: String, bundles: any JWTBundleSource, now: Date = Date(),
-        leeway: Duration = .seconds(60)
+        leeway: Duration = .seconds(60), revocation: RevocationPolicy = .standard
     ) throws(JWTSVIDError) -> JWTSVID {
         guard !audience.isEmpty else {
             throw JWTSVIDError(
@@ -55,6 +56,9 @@ public struct JWTSVID: Sendable, Equatable {
                 .audience,
                 "it is for \(SPIFFEIDError.quoted(svid.audience.joined(separator: " "))), not for "
                     + SPIFFEIDError.quoted(audience))
+        }
+        if let checker = RevocationChecker(revocation, bundles: bundles) {
+            try parsed.checkRevocation(of: svid.id.trustDomain, checker, now)
         }
         return svid
     }
@@ -195,6 +199,26 @@ private struct ParsedToken {
         guard keys.contains(where: { self.jws.isSigned(by: $0) }) else {
             throw JWTSVIDError(
                 .signature, "its signature does not verify with a key of \(trustDomain)")
+        }
+    }
+
+    /// Asks whether the token was taken back.
+    func checkRevocation(
+        of trustDomain: TrustDomain, _ checker: RevocationChecker, _ now: Date
+    ) throws(JWTSVIDError) {
+        let reference: TokenStatusReference?
+        do throws(JOSEError) {
+            reference = try TokenStatusReference.read(self.claims)
+        } catch {
+            throw JWTSVIDError(.claim, error.message)
+        }
+        switch checker.check(
+            signingInputSHA256: self.jws.signingInputSHA256, reference: reference,
+            of: trustDomain, now: now)
+        {
+        case .clear: return
+        case .revoked(let reason): throw JWTSVIDError(.revoked, reason)
+        case .unknown(let reason): throw JWTSVIDError(.revocationUnknown, reason)
         }
     }
 }

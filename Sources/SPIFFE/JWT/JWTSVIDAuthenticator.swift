@@ -16,20 +16,23 @@ public struct JWTSVIDAuthenticator: Sendable {
     private let bundles: any JWTBundleSource
     private let authorizer: Authorizer
     private let leeway: Duration
+    private let revocation: RevocationPolicy
 
     /// - Parameters:
     ///   - audience: The name that this service goes by in tokens; compared byte by byte.
     ///   - bundles: Whose tokens are believed; asked at each request.
     ///   - authorizer: Who may pass; has no default on purpose.
     ///   - leeway: How far clocks may differ.
+    ///   - revocation: What is done about tokens that were taken back.
     public init(
         audience: String, bundles: any JWTBundleSource, authorizer: Authorizer,
-        leeway: Duration = .seconds(60)
+        leeway: Duration = .seconds(60), revocation: RevocationPolicy = .standard
     ) {
         self.audience = audience
         self.bundles = bundles
         self.authorizer = authorizer
         self.leeway = leeway
+        self.revocation = revocation
     }
 
     /// Says whose request this is.
@@ -43,7 +46,8 @@ public struct JWTSVIDAuthenticator: Sendable {
         let svid: JWTSVID
         do throws(JWTSVIDError) {
             svid = try JWTSVID.validate(
-                token, audience: self.audience, bundles: self.bundles, leeway: self.leeway)
+                token, audience: self.audience, bundles: self.bundles, leeway: self.leeway,
+                revocation: self.revocation)
         } catch {
             throw JWTAuthenticationError(.invalid, error.message, error)
         }

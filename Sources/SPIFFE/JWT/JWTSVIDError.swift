@@ -7,6 +7,7 @@ public struct JWTSVIDError: Error, Hashable, Sendable, CustomStringConvertible {
         private enum Value: String, Hashable, Sendable {
             case malformed, algorithm, type, criticalHeader, subject, noAudience, noExpectedAudience
             case claim, noBundle, unknownKey, signature, expired, notYetValid, audience
+            case revoked, revocationUnknown
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -39,6 +40,10 @@ public struct JWTSVIDError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let notYetValid = Code(.notYetValid)
         /// The token is for somebody else.
         public static let audience = Code(.audience)
+        /// The token was taken back by its issuer.
+        public static let revoked = Code(.revoked)
+        /// The list that would say whether it was taken back is too old or missing, see ``RevocationPolicy``.
+        public static let revocationUnknown = Code(.revocationUnknown)
 
         public var description: String { self.value.rawValue }
     }

@@ -100,6 +100,24 @@ struct WITClaims: Sendable {
         }
     }
 
+    /// Asks whether the token was taken back.
+    func checkRevocation(_ checker: RevocationChecker, _ now: Date) throws(WITSVIDError) {
+        let reference: TokenStatusReference?
+        do throws(JOSEError) {
+            reference = try TokenStatusReference.read(self.all)
+        } catch {
+            throw WITSVIDError(.claim, error.message)
+        }
+        switch checker.check(
+            signingInputSHA256: self.jws.signingInputSHA256, reference: reference,
+            of: self.id.trustDomain, now: now)
+        {
+        case .clear: return
+        case .revoked(let reason): throw WITSVIDError(.revoked, reason)
+        case .unknown(let reason): throw WITSVIDError(.revocationUnknown, reason)
+        }
+    }
+
     /// Checks `exp`, `nbf` and, when there is a maximum, the lifespan. `iat` never delays the validity.
     func checkTime(
         _ now: Date, leeway: TimeInterval, maximumLifespan: TimeInterval?

@@ -97,17 +97,22 @@ public struct UnprovenWITSVID: Sendable {
     ///   - now: The time to check at.
     ///   - leeway: How far clocks may differ, for `exp` and `nbf`; at most ``maximumLeeway``.
     ///   - maximumLifespan: Refuses tokens that live longer; nil for any.
+    ///   - revocation: What is done about tokens that were taken back.
     /// - Throws: ``WITSVIDError`` with the first rule broken.
     /// - SeeAlso: WIT-SVID §2, §3, §6.2.
     public init(
         validating token: String, bundles: any WITBundleSource, now: Date = Date(),
-        leeway: Duration = .seconds(60), maximumLifespan: Duration? = nil
+        leeway: Duration = .seconds(60), maximumLifespan: Duration? = nil,
+        revocation: RevocationPolicy = .standard
     ) throws(WITSVIDError) {
         let content = try WITClaims(token)
         try content.checkSignature(bundles)
         try content.checkTime(
             now, leeway: min(max(leeway, .zero), UnprovenWITSVID.maximumLeeway).timeInterval,
             maximumLifespan: maximumLifespan?.timeInterval)
+        if let checker = RevocationChecker(revocation, bundles: bundles) {
+            try content.checkRevocation(checker, now)
+        }
         self.content = content
     }
 }

@@ -7,6 +7,7 @@ public struct WITSVIDError: Error, Hashable, Sendable, CustomStringConvertible {
         private enum Value: String, Hashable, Sendable {
             case malformed, algorithm, type, criticalHeader, keyID, subject, audience, confirmation
             case claim, noBundle, unknownKey, signature, expired, notYetValid, lifespan, proofKey
+            case revoked, revocationUnknown
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -43,6 +44,10 @@ public struct WITSVIDError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let lifespan = Code(.lifespan)
         /// The private key that came with the token is not the one it is bound to.
         public static let proofKey = Code(.proofKey)
+        /// The token was taken back by its issuer.
+        public static let revoked = Code(.revoked)
+        /// The list that would say whether it was taken back is too old or missing, see ``RevocationPolicy``.
+        public static let revocationUnknown = Code(.revocationUnknown)
 
         public var description: String { self.value.rawValue }
     }

@@ -151,10 +151,12 @@ package struct NameConstrainedPaths: Sendable {
     let paths: [Path]
     /// The time that the rest of the rules was held against.
     let now: Date
+    /// What the path that holds is checked with at the end.
+    var revocation: RevocationChecker?
 
     /// Tries the paths in the order in which they were found.
     ///
-    /// - Throws: ``X509SVIDError`` `nameConstraints` when none holds.
+    /// - Throws: ``X509SVIDError`` `nameConstraints` when none holds; `revoked` or `revocationUnknown`.
     package func verified() async throws(X509SVIDError) -> VerifiedX509SVID {
         var reasons: [String] = []
         for path in self.paths {
@@ -166,7 +168,10 @@ package struct NameConstrainedPaths: Sendable {
                 leaf: self.leaf, intermediates: CertificateStore(path.intermediates))
             {
             case .validCertificate(let chain):
-                return VerifiedX509SVID(id: self.id, leaf: self.leaf, chain: Array(chain))
+                let verified = VerifiedX509SVID(
+                    id: self.id, leaf: self.leaf, chain: Array(chain))
+                try self.revocation?.check(verified, now: self.now)
+                return verified
             case .couldNotValidate(let failures):
                 reasons += failures.map { $0.policyFailureReason.description }
             }

@@ -10,6 +10,7 @@ public struct X509SVIDError: Error, Hashable, Sendable, CustomStringConvertible 
             case certificateAuthority, keyUsage, extendedKeyUsage, unhandledCriticalExtension
             case version, unsupportedKey, unsupportedSignatureAlgorithm, notYetValid, expired
             case noBundle, untrusted, notAnAuthority, pathLength, nameConstraints
+            case revoked, revocationUnknown
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -61,6 +62,10 @@ public struct X509SVIDError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let pathLength = Code(.pathLength)
         /// A name constraint of a signing certificate excludes a name below it.
         public static let nameConstraints = Code(.nameConstraints)
+        /// A certificate of the path was taken back by its issuer.
+        public static let revoked = Code(.revoked)
+        /// The list that would say whether a certificate was taken back is too old, see ``RevocationPolicy``.
+        public static let revocationUnknown = Code(.revocationUnknown)
 
         public var description: String { self.value.rawValue }
     }

@@ -7,6 +7,8 @@ public import X509
 /// A peer is who its leaf says only if the leaf keeps all rules of X509-SVID §5 and a path that keeps
 /// those of RFC 5280 §6 leads to an authority in the bundle of *the leaf's* trust domain. Other bundles
 /// are never looked at. Who the peer may be is a question for an ``Authorizer``.
+///
+/// Each certificate of the path is also held against the newest CRL of its issuer that is known, by a ``RevocationPolicy``.
 public struct X509SVIDVerifier: Sendable {
     /// The most certificates that a chain may have.
     package static let maximumCertificates = 10
@@ -15,15 +17,23 @@ public struct X509SVIDVerifier: Sendable {
 
     private let bundles: any X509BundleSource
     private let now: @Sendable () -> Date
+    /// Nil when nothing is to be checked, or nobody knows.
+    package let revocation: RevocationChecker?
 
-    /// - Parameter bundles: Asked at each verification, so that changed bundles count at once.
-    public init(bundles: any X509BundleSource) {
-        self.init(bundles: bundles, now: { Date() })
+    /// - Parameters:
+    ///   - bundles: Asked at each verification, so that changed bundles count at once.
+    ///   - revocation: What is done about SVIDs that were taken back.
+    public init(bundles: any X509BundleSource, revocation: RevocationPolicy = .standard) {
+        self.init(bundles: bundles, revocation: revocation, now: { Date() })
     }
 
     /// - Parameter now: The time to verify at.
-    package init(bundles: any X509BundleSource, now: @escaping @Sendable () -> Date) {
+    package init(
+        bundles: any X509BundleSource, revocation: RevocationPolicy = .standard,
+        now: @escaping @Sendable () -> Date
+    ) {
         self.bundles = bundles
+        self.revocation = RevocationChecker(revocation, bundles: bundles)
         self.now = now
     }
 
@@ -69,7 +79,14 @@ public struct X509SVIDVerifier: Sendable {
         }
         var search = PathSearch(
             id: id, leaf: leaf, bundle: bundle, others: chainDER.dropFirst(), now: now)
-        return try search.run()
+        switch try search.run() {
+        case .verified(let verified):
+            try self.revocation?.check(verified, now: now)
+            return .verified(verified)
+        case .namesToCheck(var pending):
+            pending.revocation = self.revocation
+            return .namesToCheck(pending)
+        }
     }
 
     static func checkLimits(_ chainDER: [[UInt8]]) throws(X509SVIDError) {

@@ -46,18 +46,21 @@ public struct SPIFFEClientTransport: ClientTransport {
     ///   - authorizer: Which servers this client means to talk to; has no default on purpose.
     ///   - config: HTTP/2 and connection settings.
     ///   - serviceConfig: Retries, hedging and load balancing.
+    ///   - revocation: What is done about servers whose SVIDs were taken back.
     ///   - onRefused: Told why a server was refused, for a log; a call fails with `UNAVAILABLE` only. Must not block.
     /// - Throws: `RuntimeError` when nothing can resolve the target.
     public init(
         target: any ResolvableTarget, svid: any X509SVIDSource, bundles: any X509BundleSource,
         authorizer: Authorizer, config: HTTP2ClientTransport.Posix.Config = .defaults,
         serviceConfig: ServiceConfig = ServiceConfig(),
+        revocation: RevocationPolicy = .standard,
         onRefused: (@Sendable (any Error) -> Void)? = nil
     ) throws {
         try self.init(
             target,
             MTLSClientConfiguration(
-                svid: svid, bundles: bundles, authorizer: authorizer, applicationProtocols: ["h2"]),
+                svid: svid, bundles: bundles, authorizer: authorizer, applicationProtocols: ["h2"],
+                revocation: revocation),
             config, serviceConfig, onRefused)
     }
 
@@ -68,12 +71,14 @@ public struct SPIFFEClientTransport: ClientTransport {
         target: any ResolvableTarget, unauthenticatedWith bundles: any X509BundleSource,
         authorizer: Authorizer, config: HTTP2ClientTransport.Posix.Config = .defaults,
         serviceConfig: ServiceConfig = ServiceConfig(),
+        revocation: RevocationPolicy = .standard,
         onRefused: (@Sendable (any Error) -> Void)? = nil
     ) throws {
         try self.init(
             target,
             MTLSClientConfiguration(
-                unauthenticatedWith: bundles, authorizer: authorizer, applicationProtocols: ["h2"]),
+                unauthenticatedWith: bundles, authorizer: authorizer, applicationProtocols: ["h2"],
+                revocation: revocation),
             config, serviceConfig, onRefused)
     }
 
@@ -88,7 +93,7 @@ public struct SPIFFEClientTransport: ClientTransport {
             // Before everything else in the pipeline, with a fresh context: the source is asked now.
             channel.eventLoop.makeCompletedFuture {
                 try channel.pipeline.syncOperations.addHandler(
-                    try tls.makeHandler(onRefused: onRefused), position: .first)
+                    try tls.makeHandler(for: channel, onRefused: onRefused), position: .first)
             }.flatMap { given?(channel) ?? channel.eventLoop.makeSucceededVoidFuture() }
         }
         self.base = try HTTP2ClientTransport.Posix(

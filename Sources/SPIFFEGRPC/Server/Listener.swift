@@ -1,6 +1,6 @@
 import CPeer
 import NIOConcurrencyHelpers
-import NIOCore
+package import NIOCore
 import NIOPosix
 package import NIOSSL
 package import SPIFFE
@@ -15,19 +15,23 @@ package import SPIFFE
 package enum PeerListener: Sendable {
     /// A Unix socket. The path must be free; after binding its mode becomes `mode`.
     case unixSocket(path: String, mode: UInt16)
-    /// TLS on TCP. `makeHandler` gives the handler of one connection, with a fresh context each time (see
-    /// docs/divergences.md on resumption), and calls its argument once the client's chain is verified.
+    /// TLS on TCP. `makeHandler` gives the handler of the connection that it gets, with a fresh context each time
+    /// (see docs/divergences.md on resumption), and calls its other argument once the client's chain is verified.
     case tls(
         host: String, port: Int,
         makeHandler:
-            @Sendable (_ onVerified: @escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
-            NIOSSLServerHandler)
+            @Sendable (
+                _ channel: any Channel,
+                _ onVerified: @escaping @Sendable (VerifiedX509SVID) -> Void
+            ) throws -> NIOSSLServerHandler)
     /// TLS on a Unix socket: file permissions say who may connect, the certificate says who calls.
     case tlsOnUnixSocket(
         path: String, mode: UInt16,
         makeHandler:
-            @Sendable (_ onVerified: @escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
-            NIOSSLServerHandler)
+            @Sendable (
+                _ channel: any Channel,
+                _ onVerified: @escaping @Sendable (VerifiedX509SVID) -> Void
+            ) throws -> NIOSSLServerHandler)
 }
 
 extension PeerListener {
@@ -98,7 +102,8 @@ extension PeerListener {
     private static func acceptTLS(
         _ channel: any Channel, isUnixSocket: Bool,
         _ makeHandler:
-            @Sendable (@escaping @Sendable (VerifiedX509SVID) -> Void) throws -> NIOSSLServerHandler,
+            @Sendable (any Channel, @escaping @Sendable (VerifiedX509SVID) -> Void) throws ->
+            NIOSSLServerHandler,
         _ context: GRPCListenerContext
     ) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
@@ -118,7 +123,7 @@ extension PeerListener {
             guard context.connections.add(channel, handler, from: origin) else {
                 throw ChannelError.ioOnClosedChannel
             }
-            let tls = try makeHandler { svid in verified.withLockedValue { $0 = svid } }
+            let tls = try makeHandler(channel) { svid in verified.withLockedValue { $0 = svid } }
             try channel.pipeline.syncOperations.addHandlers(tls, handler)
         }
     }

@@ -22,8 +22,10 @@ struct HTTPConnection: Sendable {
         let place = "\(origin.host):\(origin.port)"
         let learnt = NIOLockedValueBox<Result<VerifiedX509SVID, any Error>?>(nil)
         let channel = try await self.open(origin, timeout: timeout, group: group) {
+            channel in
             do {
                 return try tls.makeHandler(
+                    for: channel,
                     onVerified: { peer in learnt.withLockedValue { $0 = .success(peer) } },
                     onRefused: { error in learnt.withLockedValue { $0 = .failure(error) } })
             } catch {
@@ -44,11 +46,11 @@ struct HTTPConnection: Sendable {
     /// Connects, with the TLS that the handler stands for.
     ///
     /// - Parameters:
-    ///   - makeHandler: Called once, on the event loop; what it throws is thrown.
+    ///   - makeHandler: Called for each attempt with its connection, on the event loop; what it throws is thrown.
     ///   - refusal: Says whether a handshake has failed because of who the server is.
     static func open(
         _ origin: HTTPSURL.Origin, timeout: Duration, group: any EventLoopGroup,
-        makeHandler: @escaping @Sendable () throws -> NIOSSLClientHandler,
+        makeHandler: @escaping @Sendable (any Channel) throws -> NIOSSLClientHandler,
         refusal: (any Error) -> SPIFFEHTTPError?
     ) async throws -> any Channel {
         let place = "\(origin.host):\(origin.port)"
@@ -65,7 +67,7 @@ struct HTTPConnection: Sendable {
                     channel.eventLoop.makeCompletedFuture {
                         let handler: NIOSSLClientHandler
                         do {
-                            handler = try makeHandler()
+                            handler = try makeHandler(channel)
                         } catch {
                             setUp.withLockedValue { $0 = error }
                             throw error

@@ -71,7 +71,7 @@ package struct SingleHTTPSRequest: Sendable {
                 return (connection.channel, connection.peer)
             case .webPKI(let tls):
                 let channel = try await HTTPConnection.open(origin, timeout: timeout, group: group)
-                {
+                { _ in
                     try tls.makeHandler(host: origin.host)
                 } refusal: { error in
                     WebPKIClientConfiguration.refusal(error, host: origin.host).map {

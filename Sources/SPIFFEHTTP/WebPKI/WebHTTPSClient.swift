@@ -143,7 +143,7 @@ package struct WebHTTPSClient: Sendable {
         do {
             return try await HTTPConnection.open(
                 origin, timeout: self.timeout, group: self.group
-            ) {
+            ) { _ in
                 try self.handler(context, origin, certificates)
             } refusal: { _ in
                 nil

@@ -23,7 +23,7 @@ public protocol SPIFFERequestContext: RequestContext {
 
 extension SPIFFERequestContext {
     /// Who is at the other end of the connection, by mutual TLS; nil for a client without certificate and in a server
-    /// that was not made by ``HummingbirdCore/HTTPServerBuilder/spiffe(svid:bundles:authorizer:clientCertificate:configuration:idleTimeout:handshakeTimeout:onRefused:)``.
+    /// that was not made by ``HummingbirdCore/HTTPServerBuilder/spiffe(svid:bundles:authorizer:clientCertificate:configuration:idleTimeout:handshakeTimeout:revocation:onRefused:)``.
     public var peerSPIFFEID: SPIFFEID? { self.caller.x509SVID?.id }
 
     /// Whom the request's token speaks for; nil before and without ``JWTSVIDMiddleware``.

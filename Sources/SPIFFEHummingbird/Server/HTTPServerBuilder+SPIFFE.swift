@@ -26,6 +26,7 @@ extension HTTPServerBuilder {
     ///   - idleTimeout: How long a client may keep a connection open without saying or hearing anything; nil is as long
     ///     as it likes.
     ///   - handshakeTimeout: How long a client may take to show who it is.
+    ///   - revocation: What is done about clients whose SVIDs were taken back.
     ///   - onRefused: Told why a client was refused in the handshake, for a log. Must not block.
     public static func spiffe(
         svid: any X509SVIDSource, bundles: any X509BundleSource, authorizer: Authorizer,
@@ -33,11 +34,13 @@ extension HTTPServerBuilder {
         configuration: HTTP1Channel.Configuration = .init(),
         idleTimeout: Duration? = .seconds(60),
         handshakeTimeout: Duration = .seconds(10),
+        revocation: RevocationPolicy = .standard,
         onRefused: (@Sendable (any Error) -> Void)? = nil
     ) -> HTTPServerBuilder {
         let tls = MTLSServerConfiguration(
             svid: svid, bundles: bundles, authorizer: authorizer,
-            applicationProtocols: ["http/1.1"], clientCertificate: clientCertificate)
+            applicationProtocols: ["http/1.1"], clientCertificate: clientCertificate,
+            revocation: revocation)
         let configuration = configuration.withIdleTimeout(idleTimeout)
         return HTTPServerBuilder { responder in
             SPIFFEChannel(

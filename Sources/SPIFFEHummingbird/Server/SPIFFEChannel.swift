@@ -35,7 +35,7 @@ struct SPIFFEChannel<Base: ServerChildChannel>: ServerChildChannel {
             do {
                 try channel.pipeline.syncOperations.addHandler(
                     try self.tls.makeHandler(
-                        onVerified: { peer.set($0) }, onRefused: self.onRefused))
+                        for: channel, onVerified: { peer.set($0) }, onRefused: self.onRefused))
                 try channel.pipeline.syncOperations.addHandler(
                     HandshakeDeadline(self.handshakeTimeout, onRefused: self.onRefused))
             } catch {

@@ -75,7 +75,7 @@ public struct MTLSConnection: Sendable {
                         try PendingConnection(channel, timeout: timeout) { onVerified, onRefused in
                             do {
                                 return try configuration.makeHandler(
-                                    onVerified: onVerified, onRefused: onRefused)
+                                    for: channel, onVerified: onVerified, onRefused: onRefused)
                             } catch {
                                 identity.withLockedValue { $0 = error }
                                 throw error

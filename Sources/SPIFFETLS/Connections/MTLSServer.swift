@@ -66,7 +66,8 @@ public struct MTLSServer: Sendable {
             .bind(host: self.host, port: self.port) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try PendingConnection(channel, timeout: timeout) {
-                        try configuration.makeHandler(onVerified: $0, onRefused: $1)
+                        try configuration.makeHandler(
+                            for: channel, onVerified: $0, onRefused: $1)
                     }
                 }
             }

@@ -214,6 +214,10 @@ public final class WorkloadAPIClient: Sendable {
 
     var api: API { API(wrapping: self.grpc) }
 
+    var revocationAPI: Cygnet_Workload_V1_WorkloadRevocations.Client<HTTP2ClientTransport.Posix> {
+        .init(wrapping: self.grpc)
+    }
+
     /// The options of every call.
     ///
     /// - Parameter timeout: Nil for streams.

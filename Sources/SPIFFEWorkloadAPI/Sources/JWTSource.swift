@@ -3,11 +3,13 @@ public import SPIFFE
 /// JWT-SVIDs of this process and the bundles to verify those of others, always fresh.
 ///
 /// Holds the stream of JWT bundles while ``run()`` runs; rules of withdrawal as ``X509Source``. Tokens
-/// are asked for one by one: the server keeps and renews them, so this keeps none.
-public final class JWTSource: JWTBundleSource, JWTSVIDSource, Sendable {
+/// are asked for one by one: the server keeps and renews them, so this keeps none. Knows which tokens were taken back
+/// where the agent tells, as ``X509Source`` does.
+public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, Sendable {
     private let client: WorkloadAPIClient
     private let ownsClient: Bool
     private let latest = LatestValue<JWTBundleSet>(withdrawn: JWTBundleSet())
+    private let revocations: SourceRevocations
 
     /// Makes a source with a connection of its own; does not connect.
     ///
@@ -21,12 +23,14 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, Sendable {
     ) throws(WorkloadAPIError) {
         self.client = try WorkloadAPIClient(address: address, configuration: configuration)
         self.ownsClient = true
+        self.revocations = SourceRevocations { [latest] in latest.report($0) }
     }
 
     /// Makes a source that shares a connection; the caller runs the client.
     public init(client: WorkloadAPIClient) {
         self.client = client
         self.ownsClient = false
+        self.revocations = SourceRevocations { [latest] in latest.report($0) }
     }
 
     /// Keeps the bundles fresh until the task is cancelled; then returns. May be called once.
@@ -37,20 +41,31 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, Sendable {
         do throws(WorkloadAPIError) {
             try await self.client.whileRunning(self.ownsClient) {
                 () async throws(WorkloadAPIError) in
-                try await self.client.watchJWTBundles(
-                    onUpdate: { self.latest.update($0) },
-                    onError: { error in
-                        if error.code == .noIdentity {
-                            self.latest.withdraw(error)
-                        } else {
-                            self.latest.report(error)
-                        }
-                    })
+                try await self.revocations.whileWatching(self.client) {
+                    () async throws(WorkloadAPIError) in
+                    try await self.client.watchJWTBundles(
+                        onUpdate: { bundles in
+                            self.revocations.arrived { $0.update(bundles) }
+                            self.latest.update(bundles)
+                        },
+                        onError: { self.failed($0) })
+                }
             }
+            self.revocations.end()
             self.latest.end(WorkloadAPIError(.stopped, "the JWT source has ended"))
         } catch {
+            self.revocations.end()
             self.latest.end(error)
             throw error
+        }
+    }
+
+    private func failed(_ error: WorkloadAPIError) {
+        self.revocations.broke()
+        if error.code == .noIdentity {
+            self.latest.withdraw(error)
+        } else {
+            self.latest.report(error)
         }
     }
 
@@ -63,6 +78,16 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, Sendable {
     public func jwtBundle(for trustDomain: TrustDomain) -> JWTBundle? {
         try? self.latest.current().jwtBundle(for: trustDomain)
     }
+
+    /// What is known about SVIDs of this trust domain that were taken back; nil when nothing is.
+    public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.revocations.feed.revocations(for: trustDomain)
+    }
+
+    /// Tells of changes to what was taken back, as long as the result is held.
+    public func observeRevocations(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.revocations.feed.observeRevocations(onChange) }
 
     /// The bundles of this moment.
     ///
@@ -82,7 +107,7 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, Sendable {
     }
 
     /// Lets the server check a token that a peer presented, as the standard prefers. To check it in this
-    /// process pass the source to `JWTSVID.validate(_:audience:bundles:now:leeway:)`.
+    /// process pass the source to `JWTSVID.validate(_:audience:bundles:now:leeway:revocation:)`.
     ///
     /// - Throws: ``WorkloadAPIError`` `invalidRequest` when the token is refused.
     public func validate(

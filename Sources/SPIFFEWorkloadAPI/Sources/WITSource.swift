@@ -4,12 +4,14 @@ public import SPIFFE
 ///
 /// Incubating. Holds two streams while ``run()`` runs; rules of withdrawal as ``X509Source``. Present an
 /// identity with `WorkloadProofSigner`; check others' with `WorkloadProofVerifier` and this as the source of
-/// bundles.
-public final class WITSource: WITSVIDSource, WITBundleSource, Sendable {
+/// bundles. Knows which tokens were taken back where the agent tells; for the status lists, which JWT authorities sign, it
+/// then holds the stream of JWT bundles too.
+public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, Sendable {
     private let client: WorkloadAPIClient
     private let ownsClient: Bool
     private let svids = LatestValue<[WITSVID]>(withdrawn: [])
     private let latestBundles = LatestValue<WITBundleSet>(withdrawn: WITBundleSet())
+    private let revocations: SourceRevocations
 
     /// Makes a source with a connection of its own; does not connect.
     ///
@@ -23,12 +25,14 @@ public final class WITSource: WITSVIDSource, WITBundleSource, Sendable {
     ) throws(WorkloadAPIError) {
         self.client = try WorkloadAPIClient(address: address, configuration: configuration)
         self.ownsClient = true
+        self.revocations = SourceRevocations { [latestBundles] in latestBundles.report($0) }
     }
 
     /// Makes a source that shares a connection; the caller runs the client.
     public init(client: WorkloadAPIClient) {
         self.client = client
         self.ownsClient = false
+        self.revocations = SourceRevocations { [latestBundles] in latestBundles.report($0) }
     }
 
     /// Keeps SVIDs and bundles fresh until the task is cancelled; then returns. May be called once.
@@ -48,8 +52,17 @@ public final class WITSource: WITSVIDSource, WITBundleSource, Sendable {
                 }
                 group.addTask {
                     try await self.client.watchWITBundles(
-                        onUpdate: { self.latestBundles.update($0) },
-                        onError: { WITSource.failed($0, self.latestBundles) })
+                        onUpdate: { bundles in
+                            self.revocations.arrived { _ in }
+                            self.latestBundles.update(bundles)
+                        },
+                        onError: { error in
+                            self.revocations.broke()
+                            WITSource.failed(error, self.latestBundles)
+                        })
+                }
+                group.addTask {
+                    await self.revocations.watch(self.client, fetchesJWTBundles: true)
                 }
                 // Each lasts until it is cancelled or fails for good, and then so does the whole.
                 try await group.next()
@@ -65,6 +78,7 @@ public final class WITSource: WITSVIDSource, WITBundleSource, Sendable {
     }
 
     private func end(_ error: WorkloadAPIError) {
+        self.revocations.end()
         self.svids.end(error)
         self.latestBundles.end(error)
     }
@@ -109,6 +123,16 @@ public final class WITSource: WITSVIDSource, WITBundleSource, Sendable {
     public func witBundle(for trustDomain: TrustDomain) -> WITBundle? {
         try? self.latestBundles.current().witBundle(for: trustDomain)
     }
+
+    /// What is known about SVIDs of this trust domain that were taken back; nil when nothing is.
+    public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.revocations.feed.revocations(for: trustDomain)
+    }
+
+    /// Tells of changes to what was taken back, as long as the result is held.
+    public func observeRevocations(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.revocations.feed.observeRevocations(onChange) }
 
     /// The bundles of this moment.
     ///

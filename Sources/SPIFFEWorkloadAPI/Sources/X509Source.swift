@@ -10,7 +10,10 @@ public import SPIFFE
 /// of it when the server says that there is no identity any more. A server that is away or sends
 /// nonsense changes nothing: the last state stays in force, even beyond the end of its SVID, which
 /// peers then refuse. When the run ends, nothing is handed out any more.
-public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
+///
+/// It also knows which SVIDs were taken back, from the CRLs of its messages and from the stream that Cygnet's agents
+/// have for it; verifiers and TLS configurations that take their bundles from here refuse those.
+public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSource, Sendable {
     private struct Snapshot: Sendable {
         let context: X509Context
         let chosen: Result<X509SVID, WorkloadAPIError>
@@ -22,6 +25,7 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
     private let latest = LatestValue<Snapshot>(
         withdrawn: Snapshot(
             context: .empty, chosen: .failure(WorkloadAPIError(.noIdentity, "withdrawn"))))
+    private let revocations: SourceRevocations
 
     /// Makes a source with a connection of its own; does not connect.
     ///
@@ -37,6 +41,7 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
         self.client = try WorkloadAPIClient(address: address, configuration: configuration)
         self.ownsClient = true
         self.picker = picker
+        self.revocations = SourceRevocations { [latest] in latest.report($0) }
     }
 
     /// Makes a source that shares a connection; the caller runs the client.
@@ -44,6 +49,7 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
         self.client = client
         self.ownsClient = false
         self.picker = picker
+        self.revocations = SourceRevocations { [latest] in latest.report($0) }
     }
 
     // MARK: Running
@@ -57,11 +63,16 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
         do throws(WorkloadAPIError) {
             try await self.client.whileRunning(self.ownsClient) {
                 () async throws(WorkloadAPIError) in
-                try await self.client.watchX509Context(
-                    onUpdate: { self.update($0) }, onError: { self.failed($0) })
+                try await self.revocations.whileWatching(self.client) {
+                    () async throws(WorkloadAPIError) in
+                    try await self.client.watchX509Context(
+                        onUpdate: { self.update($0) }, onError: { self.failed($0) })
+                }
             }
+            self.revocations.end()
             self.latest.end(WorkloadAPIError(.stopped, "the X.509 source has ended"))
         } catch {
+            self.revocations.end()
             self.latest.end(error)
             throw error
         }
@@ -69,10 +80,12 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
 
     private func update(_ context: X509Context) {
         let chosen = Result { () throws(WorkloadAPIError) in try self.picker(context.svids) }
+        self.revocations.arrived { $0.update(context) }
         self.latest.update(Snapshot(context: context, chosen: chosen))
     }
 
     private func failed(_ error: WorkloadAPIError) {
+        self.revocations.broke()
         if error.code == .noIdentity {
             self.latest.withdraw(error)
         } else {
@@ -103,6 +116,16 @@ public final class X509Source: X509SVIDSource, X509BundleSource, Sendable {
     public func x509Bundle(for trustDomain: TrustDomain) -> X509Bundle? {
         try? self.latest.current().context.bundles.x509Bundle(for: trustDomain)
     }
+
+    /// What is known about SVIDs of this trust domain that were taken back; nil when nothing is.
+    public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.revocations.feed.revocations(for: trustDomain)
+    }
+
+    /// Tells of changes to what was taken back, as long as the result is held.
+    public func observeRevocations(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.revocations.feed.observeRevocations(onChange) }
 
     /// Everything of this moment.
     ///

@@ -122,7 +122,7 @@ package final class ServerEndpoint: Sendable {
             transport: SPIFFEServerTransport(
                 listener: .tls(
                     host: settings.host, port: settings.port,
-                    makeHandler: { try tls.makeHandler(onVerified: $0) }),
+                    makeHandler: { try tls.makeHandler(for: $0, onVerified: $1) }),
                 settings: .init(
                     maxConnectionAge: .seconds(180), maxGraceTime: .seconds(86_400 * 7),
                     maxConnectionsPerAddress: settings.maxConnectionsPerAddress,

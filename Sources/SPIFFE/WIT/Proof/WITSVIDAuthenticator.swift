@@ -54,7 +54,8 @@ public final class WITSVIDAuthenticator: Sendable {
         guard tokens.count == 1 else { return false }
         let svid = try? UnprovenWITSVID(
             validating: tokens[0].value, bundles: self.bundles, leeway: self.verifier.leeway,
-            maximumLifespan: self.verifier.maximumSVIDLifespan)
+            maximumLifespan: self.verifier.maximumSVIDLifespan,
+            revocation: self.verifier.revocation)
         return svid != nil
     }
 

@@ -19,6 +19,8 @@ public struct WorkloadProofVerifier: Sendable {
     /// Fields with further tokens that the application acts on, in lower case. A proof must name each
     /// that is there; tokens in other fields must not be used for decisions.
     public let otherTokenFields: Set<String>
+    /// What is done about WIT-SVIDs that were taken back.
+    public let revocation: RevocationPolicy
 
     /// - Parameters:
     ///   - audience: Whom proofs must be for.
@@ -27,12 +29,14 @@ public struct WorkloadProofVerifier: Sendable {
     ///   - leeway: At most ``UnprovenWITSVID/maximumLeeway``.
     ///   - maximumSVIDLifespan: Refuses WIT-SVIDs that live longer; nil for any.
     ///   - otherTokenFields: Names in any case.
+    ///   - revocation: What is done about WIT-SVIDs that were taken back.
     /// - Throws: ``WorkloadProofError`` `configuration` when no kind of proof is accepted.
     public init(
         audience: ProofAudience,
         schemes: Set<WorkloadProofScheme> = Set(WorkloadProofScheme.allCases),
         maximumLifetime: Duration = .seconds(120), leeway: Duration = .seconds(30),
-        maximumSVIDLifespan: Duration? = nil, otherTokenFields: Set<String> = []
+        maximumSVIDLifespan: Duration? = nil, otherTokenFields: Set<String> = [],
+        revocation: RevocationPolicy = .standard
     ) throws(WorkloadProofError) {
         guard !schemes.isEmpty else {
             throw WorkloadProofError(.configuration, "the verifier accepts no kind of proof")
@@ -43,6 +47,7 @@ public struct WorkloadProofVerifier: Sendable {
             max(maximumLifetime, .seconds(1)), WorkloadProofSigner.maximumLifetime)
         self.leeway = min(max(leeway, .zero), UnprovenWITSVID.maximumLeeway)
         self.maximumSVIDLifespan = maximumSVIDLifespan
+        self.revocation = revocation
         self.otherTokenFields = Set(ProofRequest.furtherTokenFields(otherTokenFields))
     }
 
@@ -75,7 +80,7 @@ public struct WorkloadProofVerifier: Sendable {
         do throws(WITSVIDError) {
             svid = try UnprovenWITSVID(
                 validating: token, bundles: bundles, now: now, leeway: self.leeway,
-                maximumLifespan: self.maximumSVIDLifespan)
+                maximumLifespan: self.maximumSVIDLifespan, revocation: self.revocation)
         } catch {
             throw WorkloadProofError(.svid, error.message)
         }

@@ -1,0 +1,204 @@
+import NIOConcurrencyHelpers
+import SPIFFE
+
+/// What a source knows of SVIDs that were taken back: from the `crl` fields of X.509 messages, and from the agent's own
+/// stream where it has one.
+///
+/// A list that cannot be read, or that nobody of its trust domain has signed, is left out and reported; the last good one
+/// of the same issuer or name stays in force. What was checked once is not checked again while its bytes stay the same.
+final class RevocationFeed: RevocationSource, Sendable {
+    private struct State {
+        var hasEnded = false
+        /// The newest message of the stream; nil while there was none.
+        var received: [TrustDomain: ReceivedRevocations]?
+        var fieldLists: [[UInt8]] = []
+        var x509Bundles = X509BundleSet()
+        /// The chains of this process's own SVIDs above the leaf: authorities that bundles do not name.
+        var x509Intermediates: [TrustDomain: X509Bundle] = [:]
+        var jwtBundles = JWTBundleSet()
+        /// The lists of before, by their bytes.
+        var lists: [[UInt8]: CertificateRevocationList] = [:]
+        var known: [TrustDomain: TrustDomainRevocations] = [:]
+        /// Good lists of the `crl` fields, for the next round.
+        var fieldKnown: [CertificateRevocationList] = []
+        var statusTokens: [String: StatusList] = [:]
+    }
+
+    private let state = NIOLockedValueBox(State())
+    private let observers = RevocationObservers()
+    private let onTrouble: @Sendable (WorkloadAPIError) -> Void
+
+    /// - Parameter onTrouble: Told of each list that is not used.
+    init(onTrouble: @escaping @Sendable (WorkloadAPIError) -> Void) { self.onTrouble = onTrouble }
+
+    // MARK: Reading
+
+    func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.state.withLockedValue { $0.known[trustDomain] }
+    }
+
+    func observeRevocations(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.observers.add(onChange) }
+
+    // MARK: Writing
+
+    /// Takes a message about X.509: its bundles, the chains of own SVIDs and its `crl` field.
+    func update(_ context: X509Context) {
+        self.update { state in
+            state.x509Bundles = context.bundles
+            state.x509Intermediates = Self.intermediates(context.svids)
+            state.fieldLists = context.revocationLists
+        }
+    }
+
+    func update(_ bundles: JWTBundleSet) { self.update { $0.jwtBundles = bundles } }
+
+    /// Takes a message of the stream; it replaces the one before it whole.
+    func update(_ received: [TrustDomain: ReceivedRevocations]) {
+        self.update { $0.received = received }
+    }
+
+    /// Knows nothing any more.
+    func end() {
+        self.state.withLockedValue { state in
+            state = State()
+            state.hasEnded = true
+        }
+    }
+
+    private static func intermediates(_ svids: [X509SVID]) -> [TrustDomain: X509Bundle] {
+        var chains: [TrustDomain: [[UInt8]]] = [:]
+        for svid in svids {
+            chains[svid.id.trustDomain, default: []] += svid.certificateChainDER.dropFirst()
+        }
+        return chains.reduce(into: [:]) { result, chain in
+            result[chain.key] = try? X509Bundle(
+                trustDomain: chain.key, authoritiesDER: chain.value)
+        }
+    }
+
+    private func update(_ change: (inout State) -> Void) {
+        // Signatures of new lists are checked under the lock: readers wait for that once, not at each handshake.
+        let trouble = self.state.withLockedValue { state -> [WorkloadAPIError]? in
+            guard !state.hasEnded else { return nil }
+            change(&state)
+            return Self.rebuild(&state)
+        }
+        guard let trouble else { return }
+        for error in trouble { self.onTrouble(error) }
+        self.observers.notify()
+    }
+
+    // MARK: Rules
+
+    private static func rebuild(_ state: inout State) -> [WorkloadAPIError] {
+        var trouble: [WorkloadAPIError] = []
+        var lists: [[UInt8]: CertificateRevocationList] = [:]
+        let before = state.lists
+        /// Reads lists of one kind; those of before stay where a new one is bad.
+        func read(
+            _ raw: [[UInt8]], before last: [CertificateRevocationList],
+            from authorities: (CertificateRevocationList) -> Authorship
+        ) -> [CertificateRevocationList] {
+            var good: [CertificateRevocationList] = []
+            var isWhole = true
+            for der in raw {
+                do throws(RevocationListError) {
+                    let list: CertificateRevocationList
+                    if let known = before[der] ?? lists[der] {
+                        list = known
+                    } else {
+                        list = try CertificateRevocationList(der: der)
+                    }
+                    guard authorities(list) != .forged else {
+                        throw RevocationListError.forged
+                    }
+                    lists[der] = list
+                    good.append(list)
+                } catch {
+                    isWhole = false
+                    trouble.append(.list("CRL", error))
+                }
+            }
+            if !isWhole {
+                for list in last where !good.contains(where: { $0.hasIssuer(of: list) }) {
+                    lists[list.der] = list
+                    good.append(list)
+                }
+            }
+            return good
+        }
+
+        let bundles =
+            Array(state.x509Bundles.bundles.values) + Array(state.x509Intermediates.values)
+        let fromFields = read(state.fieldLists, before: state.fieldKnown) {
+            Authorship($0, bundles)
+        }
+        state.fieldKnown = fromFields
+
+        var known: [TrustDomain: TrustDomainRevocations] = [:]
+        var statusTokens: [String: StatusList] = [:]
+        let received = state.received ?? [:]
+        var trustDomains = Set(received.keys)
+        if !fromFields.isEmpty { trustDomains.formUnion(state.x509Bundles.bundles.keys) }
+        for trustDomain in trustDomains {
+            let own = bundles.filter { $0.trustDomain == trustDomain }
+            let now = received[trustDomain]
+            let last = state.known[trustDomain]
+            let certificateLists = read(
+                now?.certificateLists ?? [],
+                before: now == nil ? [] : (last?.certificateLists ?? [])
+            ) { Authorship($0, own) }
+            var statusLists: [StatusList] = []
+            for (uri, token) in now?.statusLists ?? [] {
+                do throws(RevocationListError) {
+                    let list = try Self.statusList(
+                        uri, token, state.jwtBundles.jwtBundle(for: trustDomain), state.statusTokens
+                    )
+                    statusTokens[token] = list
+                    statusLists.append(list)
+                } catch {
+                    if let list = last?.statusLists[uri] { statusLists.append(list) }
+                    // A program without JWT bundles has no use for status lists.
+                    if state.jwtBundles.bundles.isEmpty { continue }
+                    trouble.append(.list("status list", error))
+                }
+            }
+            known[trustDomain] = TrustDomainRevocations(
+                trustDomain: trustDomain, certificateLists: certificateLists + fromFields,
+                statusLists: statusLists, revokedTokens: now?.revokedTokens ?? [])
+        }
+        state.lists = lists
+        state.statusTokens = statusTokens
+        state.known = known
+        return trouble
+    }
+
+    private static func statusList(
+        _ uri: String, _ token: String, _ bundle: JWTBundle?, _ before: [String: StatusList]
+    ) throws(RevocationListError) -> StatusList {
+        if let list = before[token], list.uri.utf8.elementsEqual(uri.utf8) { return list }
+        guard let bundle else { throw .noBundle }
+        return try StatusList(token: token, uri: uri, bundle: bundle)
+    }
+}
+
+/// Who has signed a CRL, as far as it can be told when it arrives.
+private enum Authorship {
+    /// An authority that is known.
+    case known
+    /// Somebody who is not known, such as an intermediate authority: it counts when a path has its issuer.
+    case unknown
+    /// Not the authority that it names.
+    case forged
+
+    init(_ list: CertificateRevocationList, _ bundles: some Sequence<X509Bundle>) {
+        let named = bundles.flatMap(\.authorities).filter { list.isNamed($0) }
+        if named.isEmpty {
+            self = .unknown
+        } else {
+            self = named.contains { list.isSigned(by: $0) } ? .known : .forged
+        }
+    }
+}
