@@ -94,6 +94,7 @@ struct Contents: Equatable, Sendable {
     var nodes: [AttestedNode] = []
     var bundles: [TrustBundle] = []
     var relationships: [FederationRelationship] = []
+    var limits: [PartnerLimits] = []
 
     static func of(_ store: any SnapshotStore) async throws -> (contents: Contents, seq: UInt64) {
         let box = NIOLockedValueBox(Contents())
@@ -106,7 +107,10 @@ struct Contents: Equatable, Sendable {
                     case .bundleUpserted(let bundle): contents.bundles.append(bundle)
                     case .relationshipUpserted(let relationship):
                         contents.relationships.append(relationship)
-                    case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved: break
+                    case .limitsUpserted(let limits): contents.limits.append(limits)
+                    case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved,
+                        .limitsRemoved:
+                        break
                     }
                 }
             }
@@ -120,6 +124,7 @@ struct Contents: Equatable, Sendable {
         var nodes: [SPIFFEID: AttestedNode] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
         var relationships: [TrustDomain: FederationRelationship] = [:]
+        var limits: [TrustDomain: PartnerLimits] = [:]
         for change in changes {
             switch change {
             case .entryUpserted(let entry): entries[entry.id] = entry
@@ -131,12 +136,15 @@ struct Contents: Equatable, Sendable {
             case .relationshipUpserted(let relationship):
                 relationships[relationship.trustDomain] = relationship
             case .relationshipRemoved(let domain): relationships[domain] = nil
+            case .limitsUpserted(let one): limits[one.trustDomain] = one
+            case .limitsRemoved(let domain): limits[domain] = nil
             }
         }
         self.entries = Array(entries.values)
         self.nodes = Array(nodes.values)
         self.bundles = Array(bundles.values)
         self.relationships = Array(relationships.values)
+        self.limits = Array(limits.values)
         self = self.sorted
     }
 
@@ -148,6 +156,7 @@ struct Contents: Equatable, Sendable {
         result.nodes.sort { $0.id < $1.id }
         result.bundles.sort { $0.trustDomain < $1.trustDomain }
         result.relationships.sort { $0.trustDomain < $1.trustDomain }
+        result.limits.sort { $0.trustDomain < $1.trustDomain }
         return result
     }
 }

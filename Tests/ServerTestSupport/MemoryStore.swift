@@ -12,6 +12,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         var tokens: [String: JoinToken] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
         var relationships: [TrustDomain: FederationRelationship] = [:]
+        var limits: [TrustDomain: PartnerLimits] = [:]
         var journal: [JournalEntry] = []
         var seq: UInt64 = 0
         var consumer: (any ChangeFeedConsumer)?
@@ -275,6 +276,21 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         }
     }
 
+    package func setLimits(_ limits: PartnerLimits) async throws {
+        try self.write { state, changes in
+            state.limits[limits.trustDomain] = limits
+            changes.append(.limitsUpserted(limits))
+        }
+    }
+
+    package func deleteLimits(_ trustDomain: TrustDomain) async throws -> Bool {
+        try self.write { state, changes in
+            guard state.limits.removeValue(forKey: trustDomain) != nil else { return false }
+            changes.append(.limitsRemoved(trustDomain))
+            return true
+        }
+    }
+
     package func loadJournal() async throws -> [JournalEntry] {
         self.state.withLockedValue { $0.journal }
     }
@@ -287,6 +303,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         let state = self.state.withLockedValue { $0 }
         body(state.bundles.values.map { .bundleUpserted($0) })
         body(state.relationships.values.map { .relationshipUpserted($0) })
+        body(state.limits.values.map { .limitsUpserted($0) })
         body(state.nodes.values.map { .nodeUpserted($0) })
         body(state.entries.values.map { .entryUpserted($0) })
         return state.seq

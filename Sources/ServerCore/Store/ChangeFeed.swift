@@ -10,6 +10,8 @@ package enum Change: Sendable {
     case bundleRemoved(TrustDomain)
     case relationshipUpserted(FederationRelationship)
     case relationshipRemoved(TrustDomain)
+    case limitsUpserted(PartnerLimits)
+    case limitsRemoved(TrustDomain)
 }
 
 /// Takes the changes of the store in the order in which they were committed.

@@ -18,6 +18,8 @@ package struct ControlPlane: Sendable {
     package let updater: FederationUpdater
     package let authorities: AuthorityManager
     package let policy: CallerPolicy
+    /// Where partners find the server's own bundle; nil when it is served nowhere.
+    package var bundleEndpoint: OwnBundleEndpoint?
 
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
@@ -103,7 +105,9 @@ package final class ServerEndpoint: Sendable {
             EntryService(registry: plane.entries, directory: plane.directory),
             TrustDomainService(
                 registry: plane.federation, updater: plane.updater, directory: plane.directory),
-            FederationService(updater: plane.updater, directory: plane.directory),
+            FederationService(
+                registry: plane.federation, updater: plane.updater, directory: plane.directory,
+                bundleEndpoint: plane.bundleEndpoint),
             LocalAuthorityService(authorities: plane.authorities),
             svids,
         ]

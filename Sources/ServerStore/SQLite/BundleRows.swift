@@ -251,6 +251,7 @@ extension SQLiteStore: SnapshotStore {
             for relationship in try RelationshipRows.all(db) {
                 batch.append(.relationshipUpserted(relationship))
             }
+            for limits in try PartnerLimitsRows.all(db) { batch.append(.limitsUpserted(limits)) }
             let nodes = try Row.fetchCursor(db, sql: "SELECT \(NodeRows.columns) FROM nodes")
             while let row = try nodes.next() { batch.append(.nodeUpserted(try NodeRows.node(row))) }
             let entries = try Row.fetchCursor(db, sql: "SELECT \(EntryRows.columns) FROM entries")

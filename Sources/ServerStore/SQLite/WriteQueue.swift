@@ -132,6 +132,8 @@ enum ChangeRows {
             ("relationship", relationship.trustDomain.name)
         case .relationshipRemoved(let trustDomain):
             ("relationship_removed", trustDomain.name)
+        case .limitsUpserted(let limits): ("limits", limits.trustDomain.name)
+        case .limitsRemoved(let trustDomain): ("limits_removed", trustDomain.name)
         }
     }
 }
