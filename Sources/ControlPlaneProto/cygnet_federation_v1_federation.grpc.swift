@@ -35,9 +35,65 @@ public enum Cygnet_Federation_V1_Federation: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "ListPartnerLimits" metadata.
+        public enum ListPartnerLimits: Sendable {
+            /// Request type for "ListPartnerLimits".
+            public typealias Input = Cygnet_Federation_V1_ListPartnerLimitsRequest
+            /// Response type for "ListPartnerLimits".
+            public typealias Output = Cygnet_Federation_V1_ListPartnerLimitsResponse
+            /// Descriptor for "ListPartnerLimits".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "cygnet.federation.v1.Federation"),
+                method: "ListPartnerLimits",
+                type: .unary
+            )
+        }
+        /// Namespace for "SetPartnerLimits" metadata.
+        public enum SetPartnerLimits: Sendable {
+            /// Request type for "SetPartnerLimits".
+            public typealias Input = Cygnet_Federation_V1_SetPartnerLimitsRequest
+            /// Response type for "SetPartnerLimits".
+            public typealias Output = Cygnet_Federation_V1_PartnerLimits
+            /// Descriptor for "SetPartnerLimits".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "cygnet.federation.v1.Federation"),
+                method: "SetPartnerLimits",
+                type: .unary
+            )
+        }
+        /// Namespace for "DeletePartnerLimits" metadata.
+        public enum DeletePartnerLimits: Sendable {
+            /// Request type for "DeletePartnerLimits".
+            public typealias Input = Cygnet_Federation_V1_DeletePartnerLimitsRequest
+            /// Response type for "DeletePartnerLimits".
+            public typealias Output = Cygnet_Federation_V1_DeletePartnerLimitsResponse
+            /// Descriptor for "DeletePartnerLimits".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "cygnet.federation.v1.Federation"),
+                method: "DeletePartnerLimits",
+                type: .unary
+            )
+        }
+        /// Namespace for "GetBundleEndpoint" metadata.
+        public enum GetBundleEndpoint: Sendable {
+            /// Request type for "GetBundleEndpoint".
+            public typealias Input = Cygnet_Federation_V1_GetBundleEndpointRequest
+            /// Response type for "GetBundleEndpoint".
+            public typealias Output = Cygnet_Federation_V1_OwnBundleEndpoint
+            /// Descriptor for "GetBundleEndpoint".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "cygnet.federation.v1.Federation"),
+                method: "GetBundleEndpoint",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "cygnet.federation.v1.Federation" service.
         public static let descriptors: [GRPCCore.MethodDescriptor] = [
-            GetStatus.descriptor
+            GetStatus.descriptor,
+            ListPartnerLimits.descriptor,
+            SetPartnerLimits.descriptor,
+            DeletePartnerLimits.descriptor,
+            GetBundleEndpoint.descriptor
         ]
     }
 }
@@ -85,6 +141,79 @@ extension Cygnet_Federation_V1_Federation {
             request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_GetStatusRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_GetStatusResponse>
+
+        /// Handle the "ListPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells what partners are trusted with, ordered by name; those without limits are left out.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Cygnet_Federation_V1_ListPartnerLimitsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Cygnet_Federation_V1_ListPartnerLimitsResponse` messages.
+        func listPartnerLimits(
+            request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse>
+
+        /// Handle the "SetPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets what one partner is trusted with; agents learn of it at once. Needs no relationship, so that limits can be there
+        /// > before it. FAILED_PRECONDITION when the configuration has limits of that partner.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Cygnet_Federation_V1_SetPartnerLimitsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Cygnet_Federation_V1_PartnerLimits` messages.
+        func setPartnerLimits(
+            request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_PartnerLimits>
+
+        /// Handle the "DeletePartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes the limits of one partner away. NOT_FOUND when the API has set none.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Cygnet_Federation_V1_DeletePartnerLimitsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Cygnet_Federation_V1_DeletePartnerLimitsResponse` messages.
+        func deletePartnerLimits(
+            request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse>
+
+        /// Handle the "GetBundleEndpoint" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells where partners find the server's own bundle, for invites. NOT_FOUND when it is served nowhere.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Cygnet_Federation_V1_GetBundleEndpointRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Cygnet_Federation_V1_OwnBundleEndpoint` messages.
+        func getBundleEndpoint(
+            request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_OwnBundleEndpoint>
     }
 
     /// Service protocol for the "cygnet.federation.v1.Federation" service.
@@ -116,6 +245,79 @@ extension Cygnet_Federation_V1_Federation {
             request: GRPCCore.ServerRequest<Cygnet_Federation_V1_GetStatusRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_GetStatusResponse>
+
+        /// Handle the "ListPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells what partners are trusted with, ordered by name; those without limits are left out.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_ListPartnerLimitsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Cygnet_Federation_V1_ListPartnerLimitsResponse` message.
+        func listPartnerLimits(
+            request: GRPCCore.ServerRequest<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse>
+
+        /// Handle the "SetPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets what one partner is trusted with; agents learn of it at once. Needs no relationship, so that limits can be there
+        /// > before it. FAILED_PRECONDITION when the configuration has limits of that partner.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_SetPartnerLimitsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Cygnet_Federation_V1_PartnerLimits` message.
+        func setPartnerLimits(
+            request: GRPCCore.ServerRequest<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_PartnerLimits>
+
+        /// Handle the "DeletePartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes the limits of one partner away. NOT_FOUND when the API has set none.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_DeletePartnerLimitsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Cygnet_Federation_V1_DeletePartnerLimitsResponse` message.
+        func deletePartnerLimits(
+            request: GRPCCore.ServerRequest<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse>
+
+        /// Handle the "GetBundleEndpoint" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells where partners find the server's own bundle, for invites. NOT_FOUND when it is served nowhere.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_GetBundleEndpointRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Cygnet_Federation_V1_OwnBundleEndpoint` message.
+        func getBundleEndpoint(
+            request: GRPCCore.ServerRequest<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_OwnBundleEndpoint>
     }
 
     /// Simple service protocol for the "cygnet.federation.v1.Federation" service.
@@ -145,6 +347,79 @@ extension Cygnet_Federation_V1_Federation {
             request: Cygnet_Federation_V1_GetStatusRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Cygnet_Federation_V1_GetStatusResponse
+
+        /// Handle the "ListPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells what partners are trusted with, ordered by name; those without limits are left out.
+        ///
+        /// - Parameters:
+        ///   - request: A `Cygnet_Federation_V1_ListPartnerLimitsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Cygnet_Federation_V1_ListPartnerLimitsResponse` to respond with.
+        func listPartnerLimits(
+            request: Cygnet_Federation_V1_ListPartnerLimitsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Cygnet_Federation_V1_ListPartnerLimitsResponse
+
+        /// Handle the "SetPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets what one partner is trusted with; agents learn of it at once. Needs no relationship, so that limits can be there
+        /// > before it. FAILED_PRECONDITION when the configuration has limits of that partner.
+        ///
+        /// - Parameters:
+        ///   - request: A `Cygnet_Federation_V1_SetPartnerLimitsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Cygnet_Federation_V1_PartnerLimits` to respond with.
+        func setPartnerLimits(
+            request: Cygnet_Federation_V1_SetPartnerLimitsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Cygnet_Federation_V1_PartnerLimits
+
+        /// Handle the "DeletePartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes the limits of one partner away. NOT_FOUND when the API has set none.
+        ///
+        /// - Parameters:
+        ///   - request: A `Cygnet_Federation_V1_DeletePartnerLimitsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Cygnet_Federation_V1_DeletePartnerLimitsResponse` to respond with.
+        func deletePartnerLimits(
+            request: Cygnet_Federation_V1_DeletePartnerLimitsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Cygnet_Federation_V1_DeletePartnerLimitsResponse
+
+        /// Handle the "GetBundleEndpoint" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells where partners find the server's own bundle, for invites. NOT_FOUND when it is served nowhere.
+        ///
+        /// - Parameters:
+        ///   - request: A `Cygnet_Federation_V1_GetBundleEndpointRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Cygnet_Federation_V1_OwnBundleEndpoint` to respond with.
+        func getBundleEndpoint(
+            request: Cygnet_Federation_V1_GetBundleEndpointRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Cygnet_Federation_V1_OwnBundleEndpoint
     }
 }
 
@@ -158,6 +433,50 @@ extension Cygnet_Federation_V1_Federation.StreamingServiceProtocol {
             serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_GetStatusResponse>(),
             handler: { request, context in
                 try await self.getStatus(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Cygnet_Federation_V1_Federation.Method.ListPartnerLimits.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_ListPartnerLimitsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_ListPartnerLimitsResponse>(),
+            handler: { request, context in
+                try await self.listPartnerLimits(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Cygnet_Federation_V1_Federation.Method.SetPartnerLimits.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_SetPartnerLimitsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_PartnerLimits>(),
+            handler: { request, context in
+                try await self.setPartnerLimits(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Cygnet_Federation_V1_Federation.Method.DeletePartnerLimits.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_DeletePartnerLimitsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_DeletePartnerLimitsResponse>(),
+            handler: { request, context in
+                try await self.deletePartnerLimits(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Cygnet_Federation_V1_Federation.Method.GetBundleEndpoint.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_GetBundleEndpointRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_OwnBundleEndpoint>(),
+            handler: { request, context in
+                try await self.getBundleEndpoint(
                     request: request,
                     context: context
                 )
@@ -179,6 +498,50 @@ extension Cygnet_Federation_V1_Federation.ServiceProtocol {
         )
         return GRPCCore.StreamingServerResponse(single: response)
     }
+
+    public func listPartnerLimits(
+        request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse> {
+        let response = try await self.listPartnerLimits(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func setPartnerLimits(
+        request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_PartnerLimits> {
+        let response = try await self.setPartnerLimits(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func deletePartnerLimits(
+        request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse> {
+        let response = try await self.deletePartnerLimits(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func getBundleEndpoint(
+        request: GRPCCore.StreamingServerRequest<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Cygnet_Federation_V1_OwnBundleEndpoint> {
+        let response = try await self.getBundleEndpoint(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
 }
 
 // Default implementation of methods from 'ServiceProtocol'.
@@ -190,6 +553,58 @@ extension Cygnet_Federation_V1_Federation.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_GetStatusResponse> {
         return GRPCCore.ServerResponse<Cygnet_Federation_V1_GetStatusResponse>(
             message: try await self.getStatus(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func listPartnerLimits(
+        request: GRPCCore.ServerRequest<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse> {
+        return GRPCCore.ServerResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse>(
+            message: try await self.listPartnerLimits(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func setPartnerLimits(
+        request: GRPCCore.ServerRequest<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_PartnerLimits> {
+        return GRPCCore.ServerResponse<Cygnet_Federation_V1_PartnerLimits>(
+            message: try await self.setPartnerLimits(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func deletePartnerLimits(
+        request: GRPCCore.ServerRequest<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse> {
+        return GRPCCore.ServerResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse>(
+            message: try await self.deletePartnerLimits(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func getBundleEndpoint(
+        request: GRPCCore.ServerRequest<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Cygnet_Federation_V1_OwnBundleEndpoint> {
+        return GRPCCore.ServerResponse<Cygnet_Federation_V1_OwnBundleEndpoint>(
+            message: try await self.getBundleEndpoint(
                 request: request.message,
                 context: context
             ),
@@ -232,6 +647,99 @@ extension Cygnet_Federation_V1_Federation {
             deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_GetStatusResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_GetStatusResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ListPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells what partners are trusted with, ordered by name; those without limits are left out.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_ListPartnerLimitsRequest` message.
+        ///   - serializer: A serializer for `Cygnet_Federation_V1_ListPartnerLimitsRequest` messages.
+        ///   - deserializer: A deserializer for `Cygnet_Federation_V1_ListPartnerLimitsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func listPartnerLimits<Result>(
+            request: GRPCCore.ClientRequest<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_ListPartnerLimitsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "SetPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets what one partner is trusted with; agents learn of it at once. Needs no relationship, so that limits can be there
+        /// > before it. FAILED_PRECONDITION when the configuration has limits of that partner.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_SetPartnerLimitsRequest` message.
+        ///   - serializer: A serializer for `Cygnet_Federation_V1_SetPartnerLimitsRequest` messages.
+        ///   - deserializer: A deserializer for `Cygnet_Federation_V1_PartnerLimits` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func setPartnerLimits<Result>(
+            request: GRPCCore.ClientRequest<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_PartnerLimits>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_PartnerLimits>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "DeletePartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes the limits of one partner away. NOT_FOUND when the API has set none.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_DeletePartnerLimitsRequest` message.
+        ///   - serializer: A serializer for `Cygnet_Federation_V1_DeletePartnerLimitsRequest` messages.
+        ///   - deserializer: A deserializer for `Cygnet_Federation_V1_DeletePartnerLimitsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func deletePartnerLimits<Result>(
+            request: GRPCCore.ClientRequest<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_DeletePartnerLimitsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "GetBundleEndpoint" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells where partners find the server's own bundle, for invites. NOT_FOUND when it is served nowhere.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_GetBundleEndpointRequest` message.
+        ///   - serializer: A serializer for `Cygnet_Federation_V1_GetBundleEndpointRequest` messages.
+        ///   - deserializer: A deserializer for `Cygnet_Federation_V1_OwnBundleEndpoint` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func getBundleEndpoint<Result>(
+            request: GRPCCore.ClientRequest<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+            serializer: some GRPCCore.MessageSerializer<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_OwnBundleEndpoint>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_OwnBundleEndpoint>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -288,6 +796,143 @@ extension Cygnet_Federation_V1_Federation {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "ListPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells what partners are trusted with, ordered by name; those without limits are left out.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_ListPartnerLimitsRequest` message.
+        ///   - serializer: A serializer for `Cygnet_Federation_V1_ListPartnerLimitsRequest` messages.
+        ///   - deserializer: A deserializer for `Cygnet_Federation_V1_ListPartnerLimitsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func listPartnerLimits<Result>(
+            request: GRPCCore.ClientRequest<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_ListPartnerLimitsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Cygnet_Federation_V1_Federation.Method.ListPartnerLimits.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "SetPartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets what one partner is trusted with; agents learn of it at once. Needs no relationship, so that limits can be there
+        /// > before it. FAILED_PRECONDITION when the configuration has limits of that partner.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_SetPartnerLimitsRequest` message.
+        ///   - serializer: A serializer for `Cygnet_Federation_V1_SetPartnerLimitsRequest` messages.
+        ///   - deserializer: A deserializer for `Cygnet_Federation_V1_PartnerLimits` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func setPartnerLimits<Result>(
+            request: GRPCCore.ClientRequest<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_PartnerLimits>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_PartnerLimits>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Cygnet_Federation_V1_Federation.Method.SetPartnerLimits.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "DeletePartnerLimits" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes the limits of one partner away. NOT_FOUND when the API has set none.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_DeletePartnerLimitsRequest` message.
+        ///   - serializer: A serializer for `Cygnet_Federation_V1_DeletePartnerLimitsRequest` messages.
+        ///   - deserializer: A deserializer for `Cygnet_Federation_V1_DeletePartnerLimitsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func deletePartnerLimits<Result>(
+            request: GRPCCore.ClientRequest<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_DeletePartnerLimitsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Cygnet_Federation_V1_Federation.Method.DeletePartnerLimits.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "GetBundleEndpoint" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells where partners find the server's own bundle, for invites. NOT_FOUND when it is served nowhere.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Cygnet_Federation_V1_GetBundleEndpointRequest` message.
+        ///   - serializer: A serializer for `Cygnet_Federation_V1_GetBundleEndpointRequest` messages.
+        ///   - deserializer: A deserializer for `Cygnet_Federation_V1_OwnBundleEndpoint` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func getBundleEndpoint<Result>(
+            request: GRPCCore.ClientRequest<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+            serializer: some GRPCCore.MessageSerializer<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Cygnet_Federation_V1_OwnBundleEndpoint>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_OwnBundleEndpoint>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Cygnet_Federation_V1_Federation.Method.GetBundleEndpoint.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -318,6 +963,123 @@ extension Cygnet_Federation_V1_Federation.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_GetStatusRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_GetStatusResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListPartnerLimits" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Tells what partners are trusted with, ordered by name; those without limits are left out.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Cygnet_Federation_V1_ListPartnerLimitsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func listPartnerLimits<Result>(
+        request: GRPCCore.ClientRequest<Cygnet_Federation_V1_ListPartnerLimitsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.listPartnerLimits(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_ListPartnerLimitsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_ListPartnerLimitsResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SetPartnerLimits" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Sets what one partner is trusted with; agents learn of it at once. Needs no relationship, so that limits can be there
+    /// > before it. FAILED_PRECONDITION when the configuration has limits of that partner.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Cygnet_Federation_V1_SetPartnerLimitsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func setPartnerLimits<Result>(
+        request: GRPCCore.ClientRequest<Cygnet_Federation_V1_SetPartnerLimitsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_PartnerLimits>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.setPartnerLimits(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_SetPartnerLimitsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_PartnerLimits>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "DeletePartnerLimits" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Takes the limits of one partner away. NOT_FOUND when the API has set none.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Cygnet_Federation_V1_DeletePartnerLimitsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func deletePartnerLimits<Result>(
+        request: GRPCCore.ClientRequest<Cygnet_Federation_V1_DeletePartnerLimitsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.deletePartnerLimits(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_DeletePartnerLimitsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_DeletePartnerLimitsResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetBundleEndpoint" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Tells where partners find the server's own bundle, for invites. NOT_FOUND when it is served nowhere.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Cygnet_Federation_V1_GetBundleEndpointRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func getBundleEndpoint<Result>(
+        request: GRPCCore.ClientRequest<Cygnet_Federation_V1_GetBundleEndpointRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_OwnBundleEndpoint>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.getBundleEndpoint(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Cygnet_Federation_V1_GetBundleEndpointRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Cygnet_Federation_V1_OwnBundleEndpoint>(),
             options: options,
             onResponse: handleResponse
         )
@@ -354,6 +1116,139 @@ extension Cygnet_Federation_V1_Federation.ClientProtocol {
             metadata: metadata
         )
         return try await self.getStatus(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListPartnerLimits" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Tells what partners are trusted with, ordered by name; those without limits are left out.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func listPartnerLimits<Result>(
+        _ message: Cygnet_Federation_V1_ListPartnerLimitsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_ListPartnerLimitsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Cygnet_Federation_V1_ListPartnerLimitsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.listPartnerLimits(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SetPartnerLimits" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Sets what one partner is trusted with; agents learn of it at once. Needs no relationship, so that limits can be there
+    /// > before it. FAILED_PRECONDITION when the configuration has limits of that partner.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func setPartnerLimits<Result>(
+        _ message: Cygnet_Federation_V1_SetPartnerLimitsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_PartnerLimits>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Cygnet_Federation_V1_SetPartnerLimitsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.setPartnerLimits(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "DeletePartnerLimits" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Takes the limits of one partner away. NOT_FOUND when the API has set none.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func deletePartnerLimits<Result>(
+        _ message: Cygnet_Federation_V1_DeletePartnerLimitsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_DeletePartnerLimitsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Cygnet_Federation_V1_DeletePartnerLimitsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.deletePartnerLimits(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetBundleEndpoint" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Tells where partners find the server's own bundle, for invites. NOT_FOUND when it is served nowhere.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func getBundleEndpoint<Result>(
+        _ message: Cygnet_Federation_V1_GetBundleEndpointRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Cygnet_Federation_V1_OwnBundleEndpoint>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Cygnet_Federation_V1_GetBundleEndpointRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.getBundleEndpoint(
             request: request,
             options: options,
             onResponse: handleResponse

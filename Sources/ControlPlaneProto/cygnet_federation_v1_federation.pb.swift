@@ -42,60 +42,278 @@ public nonisolated struct Cygnet_Federation_V1_GetStatusResponse: Sendable {
   /// Unix seconds of the server's clock, to reckon ages with.
   public var serverTime: Int64 = 0
 
+  /// Groups of the configuration, ordered by name.
+  public var groups: [Cygnet_Federation_V1_TrustDomainGroup] = []
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
 
-/// Times are Unix seconds; 0 means never since the server's start.
-public nonisolated struct Cygnet_Federation_V1_PartnerStatus: Sendable {
+/// Entries federate with all of its members by the reference `group:<name>`.
+public nonisolated struct Cygnet_Federation_V1_TrustDomainGroup: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  /// Ordered.
+  public var trustDomains: [String] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// What a partner is trusted with.
+public nonisolated struct Cygnet_Federation_V1_PartnerLimits: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   public var trustDomain: String = String()
 
-  public var bundleEndpointURL: String = String()
+  /// Not set: every path is accepted.
+  public var acceptedPaths: Cygnet_Federation_V1_PathPatterns {
+    get {_acceptedPaths ?? Cygnet_Federation_V1_PathPatterns()}
+    set {_acceptedPaths = newValue}
+  }
+  /// Returns true if `acceptedPaths` has been explicitly set.
+  public var hasAcceptedPaths: Bool {self._acceptedPaths != nil}
+  /// Clears the value of `acceptedPaths`. Subsequent reads from it will return its default value.
+  public mutating func clearAcceptedPaths() {self._acceptedPaths = nil}
 
-  /// `https_web` or `https_spiffe`.
-  public var bundleEndpointProfile: String = String()
+  /// `x509` and `jwt`; at least one.
+  public var uses: [String] = []
 
-  /// Empty with `https_web`.
-  public var endpointSpiffeID: String = String()
-
-  /// Whether the relationship is the configuration's and not the API's.
+  /// Whether they are the configuration's and not the API's; ignored when they are set.
   public var configured: Bool = false
-
-  /// Whether there is a bundle; the next four are 0 without one.
-  public var hasBundle_p: Bool = false
-
-  /// The number that the partner gave it, or the server's own count when it gave none.
-  public var sequenceNumber: UInt64 = 0
-
-  /// Seconds; 0 means that the partner gave none.
-  public var refreshHint: Int64 = 0
-
-  public var x509Authorities: Int32 = 0
-
-  public var jwtAuthorities: Int32 = 0
-
-  public var lastAttempt: Int64 = 0
-
-  /// When the endpoint last delivered a bundle or said that nothing is new.
-  public var lastSuccess: Int64 = 0
-
-  /// Why the last attempt failed; empty after success.
-  public var lastError: String = String()
-
-  /// How many attempts have failed in a row.
-  public var failures: Int32 = 0
-
-  /// 0 while an attempt is under way.
-  public var nextAttempt: Int64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _acceptedPaths: Cygnet_Federation_V1_PathPatterns? = nil
+}
+
+/// In each `*` stands for one whole segment, and `**` at the end for one or more.
+public nonisolated struct Cygnet_Federation_V1_PathPatterns: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Without any, no path is accepted.
+  public var patterns: [String] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Federation_V1_ListPartnerLimitsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Federation_V1_ListPartnerLimitsResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var limits: [Cygnet_Federation_V1_PartnerLimits] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Federation_V1_SetPartnerLimitsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var limits: Cygnet_Federation_V1_PartnerLimits {
+    get {_limits ?? Cygnet_Federation_V1_PartnerLimits()}
+    set {_limits = newValue}
+  }
+  /// Returns true if `limits` has been explicitly set.
+  public var hasLimits: Bool {self._limits != nil}
+  /// Clears the value of `limits`. Subsequent reads from it will return its default value.
+  public mutating func clearLimits() {self._limits = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _limits: Cygnet_Federation_V1_PartnerLimits? = nil
+}
+
+public nonisolated struct Cygnet_Federation_V1_DeletePartnerLimitsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var trustDomain: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Federation_V1_DeletePartnerLimitsResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Federation_V1_GetBundleEndpointRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Cygnet_Federation_V1_OwnBundleEndpoint: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// `https_web` or `https_spiffe`.
+  public var profile: String = String()
+
+  /// Where partners reach it; empty when the configuration does not say.
+  public var url: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Times are Unix seconds; 0 means never since the server's start.
+public nonisolated struct Cygnet_Federation_V1_PartnerStatus: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var trustDomain: String {
+    get {_storage._trustDomain}
+    set {_uniqueStorage()._trustDomain = newValue}
+  }
+
+  public var bundleEndpointURL: String {
+    get {_storage._bundleEndpointURL}
+    set {_uniqueStorage()._bundleEndpointURL = newValue}
+  }
+
+  /// `https_web` or `https_spiffe`.
+  public var bundleEndpointProfile: String {
+    get {_storage._bundleEndpointProfile}
+    set {_uniqueStorage()._bundleEndpointProfile = newValue}
+  }
+
+  /// Empty with `https_web`.
+  public var endpointSpiffeID: String {
+    get {_storage._endpointSpiffeID}
+    set {_uniqueStorage()._endpointSpiffeID = newValue}
+  }
+
+  /// Whether the relationship is the configuration's and not the API's.
+  public var configured: Bool {
+    get {_storage._configured}
+    set {_uniqueStorage()._configured = newValue}
+  }
+
+  /// Whether there is a bundle; the next four are 0 without one.
+  public var hasBundle_p: Bool {
+    get {_storage._hasBundle_p}
+    set {_uniqueStorage()._hasBundle_p = newValue}
+  }
+
+  /// The number that the partner gave it, or the server's own count when it gave none.
+  public var sequenceNumber: UInt64 {
+    get {_storage._sequenceNumber}
+    set {_uniqueStorage()._sequenceNumber = newValue}
+  }
+
+  /// Seconds; 0 means that the partner gave none.
+  public var refreshHint: Int64 {
+    get {_storage._refreshHint}
+    set {_uniqueStorage()._refreshHint = newValue}
+  }
+
+  public var x509Authorities: Int32 {
+    get {_storage._x509Authorities}
+    set {_uniqueStorage()._x509Authorities = newValue}
+  }
+
+  public var jwtAuthorities: Int32 {
+    get {_storage._jwtAuthorities}
+    set {_uniqueStorage()._jwtAuthorities = newValue}
+  }
+
+  public var lastAttempt: Int64 {
+    get {_storage._lastAttempt}
+    set {_uniqueStorage()._lastAttempt = newValue}
+  }
+
+  /// When the endpoint last delivered a bundle or said that nothing is new.
+  public var lastSuccess: Int64 {
+    get {_storage._lastSuccess}
+    set {_uniqueStorage()._lastSuccess = newValue}
+  }
+
+  /// Why the last attempt failed; empty after success.
+  public var lastError: String {
+    get {_storage._lastError}
+    set {_uniqueStorage()._lastError = newValue}
+  }
+
+  /// How many attempts have failed in a row.
+  public var failures: Int32 {
+    get {_storage._failures}
+    set {_uniqueStorage()._failures = newValue}
+  }
+
+  /// 0 while an attempt is under way.
+  public var nextAttempt: Int64 {
+    get {_storage._nextAttempt}
+    set {_uniqueStorage()._nextAttempt = newValue}
+  }
+
+  /// What the partner is trusted with; not set when there are no limits.
+  public var limits: Cygnet_Federation_V1_PartnerLimits {
+    get {_storage._limits ?? Cygnet_Federation_V1_PartnerLimits()}
+    set {_uniqueStorage()._limits = newValue}
+  }
+  /// Returns true if `limits` has been explicitly set.
+  public var hasLimits: Bool {_storage._limits != nil}
+  /// Clears the value of `limits`. Subsequent reads from it will return its default value.
+  public mutating func clearLimits() {_uniqueStorage()._limits = nil}
+
+  /// Names of the groups that it is a member of.
+  public var groups: [String] {
+    get {_storage._groups}
+    set {_uniqueStorage()._groups = newValue}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -123,7 +341,7 @@ nonisolated extension Cygnet_Federation_V1_GetStatusRequest: SwiftProtobuf.Messa
 
 nonisolated extension Cygnet_Federation_V1_GetStatusResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".GetStatusResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partners\0\u{3}server_time\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partners\0\u{3}server_time\0\u{2}\u{12}groups\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -133,6 +351,7 @@ nonisolated extension Cygnet_Federation_V1_GetStatusResponse: SwiftProtobuf.Mess
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.partners) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.serverTime) }()
+      case 20: try { try decoder.decodeRepeatedMessageField(value: &self.groups) }()
       default: break
       }
     }
@@ -145,20 +364,59 @@ nonisolated extension Cygnet_Federation_V1_GetStatusResponse: SwiftProtobuf.Mess
     if self.serverTime != 0 {
       try visitor.visitSingularInt64Field(value: self.serverTime, fieldNumber: 2)
     }
+    if !self.groups.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.groups, fieldNumber: 20)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Cygnet_Federation_V1_GetStatusResponse, rhs: Cygnet_Federation_V1_GetStatusResponse) -> Bool {
     if lhs.partners != rhs.partners {return false}
     if lhs.serverTime != rhs.serverTime {return false}
+    if lhs.groups != rhs.groups {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
-nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".PartnerStatus"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{3}bundle_endpoint_url\0\u{3}bundle_endpoint_profile\0\u{3}endpoint_spiffe_id\0\u{1}configured\0\u{3}has_bundle\0\u{3}sequence_number\0\u{3}refresh_hint\0\u{3}x509_authorities\0\u{3}jwt_authorities\0\u{3}last_attempt\0\u{3}last_success\0\u{3}last_error\0\u{1}failures\0\u{3}next_attempt\0")
+nonisolated extension Cygnet_Federation_V1_TrustDomainGroup: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".TrustDomainGroup"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}trust_domains\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.trustDomains) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.trustDomains.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.trustDomains, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_TrustDomainGroup, rhs: Cygnet_Federation_V1_TrustDomainGroup) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.trustDomains != rhs.trustDomains {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_PartnerLimits: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PartnerLimits"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{3}accepted_paths\0\u{1}uses\0\u{1}configured\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -167,20 +425,168 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.trustDomain) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.bundleEndpointURL) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.bundleEndpointProfile) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.endpointSpiffeID) }()
-      case 5: try { try decoder.decodeSingularBoolField(value: &self.configured) }()
-      case 6: try { try decoder.decodeSingularBoolField(value: &self.hasBundle_p) }()
-      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.sequenceNumber) }()
-      case 8: try { try decoder.decodeSingularInt64Field(value: &self.refreshHint) }()
-      case 9: try { try decoder.decodeSingularInt32Field(value: &self.x509Authorities) }()
-      case 10: try { try decoder.decodeSingularInt32Field(value: &self.jwtAuthorities) }()
-      case 11: try { try decoder.decodeSingularInt64Field(value: &self.lastAttempt) }()
-      case 12: try { try decoder.decodeSingularInt64Field(value: &self.lastSuccess) }()
-      case 13: try { try decoder.decodeSingularStringField(value: &self.lastError) }()
-      case 14: try { try decoder.decodeSingularInt32Field(value: &self.failures) }()
-      case 15: try { try decoder.decodeSingularInt64Field(value: &self.nextAttempt) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._acceptedPaths) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.uses) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.configured) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.trustDomain.isEmpty {
+      try visitor.visitSingularStringField(value: self.trustDomain, fieldNumber: 1)
+    }
+    try { if let v = self._acceptedPaths {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.uses.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.uses, fieldNumber: 3)
+    }
+    if self.configured != false {
+      try visitor.visitSingularBoolField(value: self.configured, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_PartnerLimits, rhs: Cygnet_Federation_V1_PartnerLimits) -> Bool {
+    if lhs.trustDomain != rhs.trustDomain {return false}
+    if lhs._acceptedPaths != rhs._acceptedPaths {return false}
+    if lhs.uses != rhs.uses {return false}
+    if lhs.configured != rhs.configured {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_PathPatterns: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PathPatterns"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}patterns\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.patterns) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.patterns.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.patterns, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_PathPatterns, rhs: Cygnet_Federation_V1_PathPatterns) -> Bool {
+    if lhs.patterns != rhs.patterns {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_ListPartnerLimitsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ListPartnerLimitsRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_ListPartnerLimitsRequest, rhs: Cygnet_Federation_V1_ListPartnerLimitsRequest) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_ListPartnerLimitsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ListPartnerLimitsResponse"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}limits\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.limits) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.limits.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.limits, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_ListPartnerLimitsResponse, rhs: Cygnet_Federation_V1_ListPartnerLimitsResponse) -> Bool {
+    if lhs.limits != rhs.limits {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_SetPartnerLimitsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SetPartnerLimitsRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}limits\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._limits) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._limits {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_SetPartnerLimitsRequest, rhs: Cygnet_Federation_V1_SetPartnerLimitsRequest) -> Bool {
+    if lhs._limits != rhs._limits {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_DeletePartnerLimitsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".DeletePartnerLimitsRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.trustDomain) }()
       default: break
       }
     }
@@ -190,67 +596,266 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
     if !self.trustDomain.isEmpty {
       try visitor.visitSingularStringField(value: self.trustDomain, fieldNumber: 1)
     }
-    if !self.bundleEndpointURL.isEmpty {
-      try visitor.visitSingularStringField(value: self.bundleEndpointURL, fieldNumber: 2)
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_DeletePartnerLimitsRequest, rhs: Cygnet_Federation_V1_DeletePartnerLimitsRequest) -> Bool {
+    if lhs.trustDomain != rhs.trustDomain {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_DeletePartnerLimitsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".DeletePartnerLimitsResponse"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_DeletePartnerLimitsResponse, rhs: Cygnet_Federation_V1_DeletePartnerLimitsResponse) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_GetBundleEndpointRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".GetBundleEndpointRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_GetBundleEndpointRequest, rhs: Cygnet_Federation_V1_GetBundleEndpointRequest) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_OwnBundleEndpoint: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".OwnBundleEndpoint"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}profile\0\u{1}url\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.profile) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.url) }()
+      default: break
+      }
     }
-    if !self.bundleEndpointProfile.isEmpty {
-      try visitor.visitSingularStringField(value: self.bundleEndpointProfile, fieldNumber: 3)
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.profile.isEmpty {
+      try visitor.visitSingularStringField(value: self.profile, fieldNumber: 1)
     }
-    if !self.endpointSpiffeID.isEmpty {
-      try visitor.visitSingularStringField(value: self.endpointSpiffeID, fieldNumber: 4)
+    if !self.url.isEmpty {
+      try visitor.visitSingularStringField(value: self.url, fieldNumber: 2)
     }
-    if self.configured != false {
-      try visitor.visitSingularBoolField(value: self.configured, fieldNumber: 5)
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_OwnBundleEndpoint, rhs: Cygnet_Federation_V1_OwnBundleEndpoint) -> Bool {
+    if lhs.profile != rhs.profile {return false}
+    if lhs.url != rhs.url {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PartnerStatus"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{3}bundle_endpoint_url\0\u{3}bundle_endpoint_profile\0\u{3}endpoint_spiffe_id\0\u{1}configured\0\u{3}has_bundle\0\u{3}sequence_number\0\u{3}refresh_hint\0\u{3}x509_authorities\0\u{3}jwt_authorities\0\u{3}last_attempt\0\u{3}last_success\0\u{3}last_error\0\u{1}failures\0\u{3}next_attempt\0\u{2}\u{f}limits\0\u{1}groups\0")
+
+  fileprivate class _StorageClass {
+    var _trustDomain: String = String()
+    var _bundleEndpointURL: String = String()
+    var _bundleEndpointProfile: String = String()
+    var _endpointSpiffeID: String = String()
+    var _configured: Bool = false
+    var _hasBundle_p: Bool = false
+    var _sequenceNumber: UInt64 = 0
+    var _refreshHint: Int64 = 0
+    var _x509Authorities: Int32 = 0
+    var _jwtAuthorities: Int32 = 0
+    var _lastAttempt: Int64 = 0
+    var _lastSuccess: Int64 = 0
+    var _lastError: String = String()
+    var _failures: Int32 = 0
+    var _nextAttempt: Int64 = 0
+    var _limits: Cygnet_Federation_V1_PartnerLimits? = nil
+    var _groups: [String] = []
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _trustDomain = source._trustDomain
+      _bundleEndpointURL = source._bundleEndpointURL
+      _bundleEndpointProfile = source._bundleEndpointProfile
+      _endpointSpiffeID = source._endpointSpiffeID
+      _configured = source._configured
+      _hasBundle_p = source._hasBundle_p
+      _sequenceNumber = source._sequenceNumber
+      _refreshHint = source._refreshHint
+      _x509Authorities = source._x509Authorities
+      _jwtAuthorities = source._jwtAuthorities
+      _lastAttempt = source._lastAttempt
+      _lastSuccess = source._lastSuccess
+      _lastError = source._lastError
+      _failures = source._failures
+      _nextAttempt = source._nextAttempt
+      _limits = source._limits
+      _groups = source._groups
     }
-    if self.hasBundle_p != false {
-      try visitor.visitSingularBoolField(value: self.hasBundle_p, fieldNumber: 6)
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
     }
-    if self.sequenceNumber != 0 {
-      try visitor.visitSingularUInt64Field(value: self.sequenceNumber, fieldNumber: 7)
+    return _storage
+  }
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._trustDomain) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._bundleEndpointURL) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._bundleEndpointProfile) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._endpointSpiffeID) }()
+        case 5: try { try decoder.decodeSingularBoolField(value: &_storage._configured) }()
+        case 6: try { try decoder.decodeSingularBoolField(value: &_storage._hasBundle_p) }()
+        case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._sequenceNumber) }()
+        case 8: try { try decoder.decodeSingularInt64Field(value: &_storage._refreshHint) }()
+        case 9: try { try decoder.decodeSingularInt32Field(value: &_storage._x509Authorities) }()
+        case 10: try { try decoder.decodeSingularInt32Field(value: &_storage._jwtAuthorities) }()
+        case 11: try { try decoder.decodeSingularInt64Field(value: &_storage._lastAttempt) }()
+        case 12: try { try decoder.decodeSingularInt64Field(value: &_storage._lastSuccess) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._lastError) }()
+        case 14: try { try decoder.decodeSingularInt32Field(value: &_storage._failures) }()
+        case 15: try { try decoder.decodeSingularInt64Field(value: &_storage._nextAttempt) }()
+        case 30: try { try decoder.decodeSingularMessageField(value: &_storage._limits) }()
+        case 31: try { try decoder.decodeRepeatedStringField(value: &_storage._groups) }()
+        default: break
+        }
+      }
     }
-    if self.refreshHint != 0 {
-      try visitor.visitSingularInt64Field(value: self.refreshHint, fieldNumber: 8)
-    }
-    if self.x509Authorities != 0 {
-      try visitor.visitSingularInt32Field(value: self.x509Authorities, fieldNumber: 9)
-    }
-    if self.jwtAuthorities != 0 {
-      try visitor.visitSingularInt32Field(value: self.jwtAuthorities, fieldNumber: 10)
-    }
-    if self.lastAttempt != 0 {
-      try visitor.visitSingularInt64Field(value: self.lastAttempt, fieldNumber: 11)
-    }
-    if self.lastSuccess != 0 {
-      try visitor.visitSingularInt64Field(value: self.lastSuccess, fieldNumber: 12)
-    }
-    if !self.lastError.isEmpty {
-      try visitor.visitSingularStringField(value: self.lastError, fieldNumber: 13)
-    }
-    if self.failures != 0 {
-      try visitor.visitSingularInt32Field(value: self.failures, fieldNumber: 14)
-    }
-    if self.nextAttempt != 0 {
-      try visitor.visitSingularInt64Field(value: self.nextAttempt, fieldNumber: 15)
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._trustDomain.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._trustDomain, fieldNumber: 1)
+      }
+      if !_storage._bundleEndpointURL.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._bundleEndpointURL, fieldNumber: 2)
+      }
+      if !_storage._bundleEndpointProfile.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._bundleEndpointProfile, fieldNumber: 3)
+      }
+      if !_storage._endpointSpiffeID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._endpointSpiffeID, fieldNumber: 4)
+      }
+      if _storage._configured != false {
+        try visitor.visitSingularBoolField(value: _storage._configured, fieldNumber: 5)
+      }
+      if _storage._hasBundle_p != false {
+        try visitor.visitSingularBoolField(value: _storage._hasBundle_p, fieldNumber: 6)
+      }
+      if _storage._sequenceNumber != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._sequenceNumber, fieldNumber: 7)
+      }
+      if _storage._refreshHint != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._refreshHint, fieldNumber: 8)
+      }
+      if _storage._x509Authorities != 0 {
+        try visitor.visitSingularInt32Field(value: _storage._x509Authorities, fieldNumber: 9)
+      }
+      if _storage._jwtAuthorities != 0 {
+        try visitor.visitSingularInt32Field(value: _storage._jwtAuthorities, fieldNumber: 10)
+      }
+      if _storage._lastAttempt != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._lastAttempt, fieldNumber: 11)
+      }
+      if _storage._lastSuccess != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._lastSuccess, fieldNumber: 12)
+      }
+      if !_storage._lastError.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._lastError, fieldNumber: 13)
+      }
+      if _storage._failures != 0 {
+        try visitor.visitSingularInt32Field(value: _storage._failures, fieldNumber: 14)
+      }
+      if _storage._nextAttempt != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._nextAttempt, fieldNumber: 15)
+      }
+      try { if let v = _storage._limits {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 30)
+      } }()
+      if !_storage._groups.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._groups, fieldNumber: 31)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Cygnet_Federation_V1_PartnerStatus, rhs: Cygnet_Federation_V1_PartnerStatus) -> Bool {
-    if lhs.trustDomain != rhs.trustDomain {return false}
-    if lhs.bundleEndpointURL != rhs.bundleEndpointURL {return false}
-    if lhs.bundleEndpointProfile != rhs.bundleEndpointProfile {return false}
-    if lhs.endpointSpiffeID != rhs.endpointSpiffeID {return false}
-    if lhs.configured != rhs.configured {return false}
-    if lhs.hasBundle_p != rhs.hasBundle_p {return false}
-    if lhs.sequenceNumber != rhs.sequenceNumber {return false}
-    if lhs.refreshHint != rhs.refreshHint {return false}
-    if lhs.x509Authorities != rhs.x509Authorities {return false}
-    if lhs.jwtAuthorities != rhs.jwtAuthorities {return false}
-    if lhs.lastAttempt != rhs.lastAttempt {return false}
-    if lhs.lastSuccess != rhs.lastSuccess {return false}
-    if lhs.lastError != rhs.lastError {return false}
-    if lhs.failures != rhs.failures {return false}
-    if lhs.nextAttempt != rhs.nextAttempt {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._trustDomain != rhs_storage._trustDomain {return false}
+        if _storage._bundleEndpointURL != rhs_storage._bundleEndpointURL {return false}
+        if _storage._bundleEndpointProfile != rhs_storage._bundleEndpointProfile {return false}
+        if _storage._endpointSpiffeID != rhs_storage._endpointSpiffeID {return false}
+        if _storage._configured != rhs_storage._configured {return false}
+        if _storage._hasBundle_p != rhs_storage._hasBundle_p {return false}
+        if _storage._sequenceNumber != rhs_storage._sequenceNumber {return false}
+        if _storage._refreshHint != rhs_storage._refreshHint {return false}
+        if _storage._x509Authorities != rhs_storage._x509Authorities {return false}
+        if _storage._jwtAuthorities != rhs_storage._jwtAuthorities {return false}
+        if _storage._lastAttempt != rhs_storage._lastAttempt {return false}
+        if _storage._lastSuccess != rhs_storage._lastSuccess {return false}
+        if _storage._lastError != rhs_storage._lastError {return false}
+        if _storage._failures != rhs_storage._failures {return false}
+        if _storage._nextAttempt != rhs_storage._nextAttempt {return false}
+        if _storage._limits != rhs_storage._limits {return false}
+        if _storage._groups != rhs_storage._groups {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -379,6 +379,34 @@ public nonisolated struct Cygnet_Sync_V1_BundleUpdate: Sendable {
   /// Not 0: the agent is to answer with a BundleConfirmation of this number. It is the sequence number of the own bundle.
   public var confirm: UInt64 = 0
 
+  /// Of the bundles in `upserted`; one that is not named here has no limits.
+  public var limits: [Cygnet_Sync_V1_BundleLimits] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// What a partner's bundle may be used for.
+public nonisolated struct Cygnet_Sync_V1_BundleLimits: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var trustDomain: String = String()
+
+  /// Whether X509-SVIDs may be verified with it.
+  public var x509: Bool = false
+
+  /// Whether JWT-SVIDs (and WIT-SVIDs) may be verified with it.
+  public var jwt: Bool = false
+
+  /// Whether only SVIDs count whose path matches one of `accepted_paths`.
+  public var limitsPaths: Bool = false
+
+  /// In each `*` stands for one whole segment, and `**` at the end for one or more.
+  public var acceptedPaths: [String] = []
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -1260,7 +1288,7 @@ nonisolated extension Cygnet_Sync_V1_EntryDelta: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Cygnet_Sync_V1_BundleUpdate: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".BundleUpdate"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}upserted\0\u{1}removed\0\u{1}confirm\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}upserted\0\u{1}removed\0\u{1}confirm\0\u{2}\u{11}limits\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1271,6 +1299,7 @@ nonisolated extension Cygnet_Sync_V1_BundleUpdate: SwiftProtobuf.Message, SwiftP
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.upserted) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.removed) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.confirm) }()
+      case 20: try { try decoder.decodeRepeatedMessageField(value: &self.limits) }()
       default: break
       }
     }
@@ -1286,6 +1315,9 @@ nonisolated extension Cygnet_Sync_V1_BundleUpdate: SwiftProtobuf.Message, SwiftP
     if self.confirm != 0 {
       try visitor.visitSingularUInt64Field(value: self.confirm, fieldNumber: 3)
     }
+    if !self.limits.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.limits, fieldNumber: 20)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1293,6 +1325,57 @@ nonisolated extension Cygnet_Sync_V1_BundleUpdate: SwiftProtobuf.Message, SwiftP
     if lhs.upserted != rhs.upserted {return false}
     if lhs.removed != rhs.removed {return false}
     if lhs.confirm != rhs.confirm {return false}
+    if lhs.limits != rhs.limits {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_BundleLimits: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".BundleLimits"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{1}x509\0\u{1}jwt\0\u{3}limits_paths\0\u{3}accepted_paths\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.trustDomain) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.x509) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.jwt) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.limitsPaths) }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.acceptedPaths) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.trustDomain.isEmpty {
+      try visitor.visitSingularStringField(value: self.trustDomain, fieldNumber: 1)
+    }
+    if self.x509 != false {
+      try visitor.visitSingularBoolField(value: self.x509, fieldNumber: 2)
+    }
+    if self.jwt != false {
+      try visitor.visitSingularBoolField(value: self.jwt, fieldNumber: 3)
+    }
+    if self.limitsPaths != false {
+      try visitor.visitSingularBoolField(value: self.limitsPaths, fieldNumber: 4)
+    }
+    if !self.acceptedPaths.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.acceptedPaths, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_BundleLimits, rhs: Cygnet_Sync_V1_BundleLimits) -> Bool {
+    if lhs.trustDomain != rhs.trustDomain {return false}
+    if lhs.x509 != rhs.x509 {return false}
+    if lhs.jwt != rhs.jwt {return false}
+    if lhs.limitsPaths != rhs.limitsPaths {return false}
+    if lhs.acceptedPaths != rhs.acceptedPaths {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -95,6 +95,7 @@ struct Contents: Equatable, Sendable {
     var bundles: [TrustBundle] = []
     var relationships: [FederationRelationship] = []
     var revocations: [Revocation] = []
+    var limits: [PartnerLimits] = []
 
     static func of(_ store: any SnapshotStore) async throws -> (contents: Contents, seq: UInt64) {
         let box = NIOLockedValueBox(Contents())
@@ -109,8 +110,9 @@ struct Contents: Equatable, Sendable {
                         contents.relationships.append(relationship)
                     case .revocationUpserted(let revocation):
                         contents.revocations.append(revocation)
+                    case .limitsUpserted(let limits): contents.limits.append(limits)
                     case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved,
-                        .revocationRemoved:
+                        .revocationRemoved, .limitsRemoved:
                         break
                     }
                 }
@@ -126,6 +128,7 @@ struct Contents: Equatable, Sendable {
         var bundles: [TrustDomain: TrustBundle] = [:]
         var relationships: [TrustDomain: FederationRelationship] = [:]
         var revocations: [String: Revocation] = [:]
+        var limits: [TrustDomain: PartnerLimits] = [:]
         for change in changes {
             switch change {
             case .entryUpserted(let entry): entries[entry.id] = entry
@@ -139,6 +142,8 @@ struct Contents: Equatable, Sendable {
             case .relationshipRemoved(let domain): relationships[domain] = nil
             case .revocationUpserted(let revocation): revocations[revocation.id] = revocation
             case .revocationRemoved(let id): revocations[id] = nil
+            case .limitsUpserted(let one): limits[one.trustDomain] = one
+            case .limitsRemoved(let domain): limits[domain] = nil
             }
         }
         self.entries = Array(entries.values)
@@ -146,6 +151,7 @@ struct Contents: Equatable, Sendable {
         self.bundles = Array(bundles.values)
         self.relationships = Array(relationships.values)
         self.revocations = Array(revocations.values)
+        self.limits = Array(limits.values)
         self = self.sorted
     }
 
@@ -158,6 +164,7 @@ struct Contents: Equatable, Sendable {
         result.bundles.sort { $0.trustDomain < $1.trustDomain }
         result.relationships.sort { $0.trustDomain < $1.trustDomain }
         result.revocations.sort { $0.id < $1.id }
+        result.limits.sort { $0.trustDomain < $1.trustDomain }
         return result
     }
 }

@@ -14,6 +14,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         var bundles: [TrustDomain: TrustBundle] = [:]
         var relationships: [TrustDomain: FederationRelationship] = [:]
         var revocations: [String: RevocationRow] = [:]
+        var limits: [TrustDomain: PartnerLimits] = [:]
         var journal: [JournalEntry] = []
         var seq: UInt64 = 0
         var rows: [ChangeLeafRow] = []
@@ -309,6 +310,21 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         }
     }
 
+    package func setLimits(_ limits: PartnerLimits) async throws {
+        try self.write { state, changes in
+            state.limits[limits.trustDomain] = limits
+            changes.append(.limitsUpserted(limits))
+        }
+    }
+
+    package func deleteLimits(_ trustDomain: TrustDomain) async throws -> Bool {
+        try self.write { state, changes in
+            guard state.limits.removeValue(forKey: trustDomain) != nil else { return false }
+            changes.append(.limitsRemoved(trustDomain))
+            return true
+        }
+    }
+
     package func completeRevocation(_ id: String, hits: [UInt8]) async throws {
         try self.write { state, _ in state.revocations[id]?.hits = hits }
     }
@@ -363,6 +379,7 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         body(
             state.revocations.values.filter { $0.end == nil }
                 .map { .revocationUpserted($0.revocation) })
+        body(state.limits.values.map { .limitsUpserted($0) })
         body(state.nodes.values.map { .nodeUpserted($0) })
         body(state.entries.values.map { .entryUpserted($0) })
         return state.seq

@@ -62,12 +62,15 @@ package struct AgentBundle: Hashable, Sendable {
     package var witAuthorities: [WITAuthority]
     package var refreshHint: Duration?
     package var sequenceNumber: UInt64
+    /// Nil when it may be used for everything.
+    package var limits: BundleLimits?
 
     package init(
         trustDomain: TrustDomain, x509Authorities: [X509Authority],
         jwtAuthorities: [JWTAuthority] = [], witAuthorities: [WITAuthority] = [],
-        refreshHint: Duration? = nil, sequenceNumber: UInt64 = 0
+        refreshHint: Duration? = nil, sequenceNumber: UInt64 = 0, limits: BundleLimits? = nil
     ) {
+        self.limits = limits
         self.trustDomain = trustDomain
         self.x509Authorities = x509Authorities
         self.jwtAuthorities = jwtAuthorities
@@ -75,6 +78,11 @@ package struct AgentBundle: Hashable, Sendable {
         self.refreshHint = refreshHint
         self.sequenceNumber = sequenceNumber
     }
+
+    /// Whether X509-SVIDs may be verified with it.
+    package var isForX509: Bool { self.limits?.allowsX509 ?? true }
+    /// Whether JWT-SVIDs and WIT-SVIDs may be verified with it.
+    package var isForJWT: Bool { self.limits?.allowsJWT ?? true }
 
     /// Subject key IDs of the tainted X.509 authorities.
     var taintedKeyIDs: Set<[UInt8]> {
@@ -198,8 +206,12 @@ package struct BundleSet: Sendable {
             let isOwn = bundle.trustDomain == self.ownTrustDomain
             if isOwn, bundle.x509Authorities.isEmpty { continue }
             let old = self.held[bundle.trustDomain]
-            let x509Changed = old?.bundle.x509Authorities != bundle.x509Authorities
-            let jwtChanged = old?.bundle.jwtAuthorities != bundle.jwtAuthorities
+            let x509Changed =
+                old?.bundle.x509Authorities != bundle.x509Authorities
+                || old?.bundle.isForX509 != bundle.isForX509
+            let jwtUseChanged = old?.bundle.isForJWT != bundle.isForJWT
+            let jwtChanged =
+                old?.bundle.jwtAuthorities != bundle.jwtAuthorities || jwtUseChanged
             var new = Held(
                 bundle: bundle, x509Version: old?.x509Version ?? 0,
                 jwtVersion: old?.jwtVersion ?? 0, witVersion: old?.witVersion ?? 0,
@@ -230,7 +242,7 @@ package struct BundleSet: Sendable {
                         old.bundle.jwtAuthorities.lazy.map(\.keyID).filter { !usable.contains($0) })
                 }
             }
-            if old?.bundle.witAuthorities != bundle.witAuthorities {
+            if old?.bundle.witAuthorities != bundle.witAuthorities || jwtUseChanged {
                 new.witVersion = self.nextVersion
                 self.nextVersion += 1
                 difference.witChanged.insert(bundle.trustDomain)

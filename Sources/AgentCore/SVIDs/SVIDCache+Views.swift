@@ -10,6 +10,7 @@ extension SVIDCache {
         for (entry, _) in ready { federated.formUnion(entry.federatesWith) }
         federated.remove(self.trustDomain)
         let held = federated.sorted().compactMap { self.bundles.entry($0) }
+            .filter(\.bundle.isForX509)
         let hasHints = ready.contains { !$0.entry.hint.isEmpty }
         let key = X509View.Key(
             identities: ready.map(\.record.number),
@@ -45,7 +46,9 @@ extension SVIDCache {
             }
         if let known { return known }
         let domains = [self.trustDomain] + (self.groups[id]?.federated.sorted() ?? [])
-        let held = domains.compactMap { self.bundles.entry($0) }
+        let held = domains.compactMap { self.bundles.entry($0) }.filter {
+            kind == .x509Bundles ? $0.bundle.isForX509 : $0.bundle.isForJWT
+        }
         let versions = held.map {
             switch kind {
             case .x509Bundles: $0.x509Version

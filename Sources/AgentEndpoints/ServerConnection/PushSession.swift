@@ -151,7 +151,8 @@ struct PushSession {
                 self.session.receive(
                     .bundles(
                         BundleChange(
-                            upserted: WireParsing.bundles(update.upserted, self.logger),
+                            upserted: WireParsing.bundles(
+                                update.upserted, limits: update.limits, self.logger),
                             removed: update.removed.compactMap { try? TrustDomain(nameOrID: $0) },
                             confirmation: update.confirm)))
             case .x509Results(let results):

@@ -20,9 +20,20 @@ enum WireParsing {
         }
     }
 
-    static func bundles(_ messages: [Spire_Api_Types_Bundle], _ logger: Logger) -> [AgentBundle] {
-        messages.compactMap { message in
-            do { return try AgentBundle(message) } catch {
+    /// - Parameter limits: Of these bundles; one that is not named has none.
+    static func bundles(
+        _ messages: [Spire_Api_Types_Bundle], limits: [Cygnet_Sync_V1_BundleLimits] = [],
+        _ logger: Logger
+    ) -> [AgentBundle] {
+        let limits = Dictionary(limits.map { ($0.trustDomain, $0) }) { first, _ in first }
+        return messages.compactMap { message in
+            do {
+                var bundle = try AgentBundle(message)
+                bundle.limits = limits[bundle.trustDomain.name].map {
+                    BundleLimits($0, of: bundle.trustDomain)
+                }
+                return bundle
+            } catch {
                 logger.warning(
                     "ignored a bundle from the server",
                     metadata: ["trust_domain": "\(message.trustDomain)", LogKeys.error: "\(error)"])
@@ -98,6 +109,14 @@ extension AuthorizedEntry {
             $0.createdAt = true
             $0.additionalAttributes = true
         }
+    }
+}
+
+extension BundleLimits {
+    init(_ message: Cygnet_Sync_V1_BundleLimits, of trustDomain: TrustDomain) {
+        self.init(
+            of: trustDomain, allowsX509: message.x509, allowsJWT: message.jwt,
+            acceptedPaths: message.limitsPaths ? message.acceptedPaths : nil)
     }
 }
 

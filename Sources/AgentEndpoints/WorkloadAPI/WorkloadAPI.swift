@@ -223,8 +223,8 @@ package final class WorkloadAPI: Sendable {
     private func validate(
         _ token: String, _ audience: String, _ selectors: Set<Selector>
     ) throws(WorkloadRefusal) -> WorkloadAnswer {
-        let bundles = JWTBundleSet(
-            try self.identities.bundles(selectors).map { self.jwtBundles.bundle($0) })
+        let held = try self.identities.bundles(selectors).filter(\.isForJWT)
+        let bundles = JWTBundleSet(held.map { self.jwtBundles.bundle($0) })
         let svid: SPIFFE.JWTSVID
         do {
             svid = try SPIFFE.JWTSVID.validate(token, audience: audience, bundles: bundles)
@@ -235,6 +235,12 @@ package final class WorkloadAPI: Sendable {
             self.identities.isRevoked(token: token)
         {
             throw WorkloadRefusal(.invalidArgument, "token was revoked")
+        }
+        let limits = held.first { $0.trustDomain == svid.id.trustDomain }?.limits
+        guard limits?.accepts(svid.id) ?? true else {
+            throw WorkloadRefusal(
+                .invalidArgument,
+                "\(svid.id) is outside of the paths that are accepted of \(svid.id.trustDomain)")
         }
         var claims = svid.claims
         if svid.id.trustDomain != self.settings.trustDomain {

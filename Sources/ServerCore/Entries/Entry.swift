@@ -16,6 +16,8 @@ package struct Entry: Sendable, Hashable {
     package var jwtSVIDTTL: Int32 = 0
     /// Trust domains whose bundles go with the identity. Sorted.
     package var federatesWith: [TrustDomain] = []
+    /// Names of groups whose members are federated with too; see ``TrustDomainGroups``. Sorted.
+    package var federatesWithGroups: [String] = []
     package var admin = false
     package var downstream = false
     /// Unix seconds; 0 means never.

@@ -93,14 +93,20 @@ package struct EntryRegistry: Sendable {
     package func list(_ filter: EntryFilter, limit: Int = 0, from start: Int = 0) -> (
         entries: [Entry], next: Int
     ) {
-        self.directory.withEntries { index in
+        // Who asks for a trust domain means the entries of its groups too.
+        let (groups, own) = (self.directory.groups, self.trustDomain)
+        let matches: (Entry) -> Bool = { entry in
+            filter.matches(
+                filter.federatesWith == nil ? entry : groups.expanding(entry, own: own))
+        }
+        return self.directory.withEntries { index in
             var entries: [Entry] = []
             var next = start
             if let candidates = filter.candidates(index), limit == 0 {
-                return (candidates.filter(filter.matches), start)
+                return (candidates.filter(matches), start)
             }
             index.scan(from: start) { slot, entry in
-                guard filter.matches(entry) else { return true }
+                guard matches(entry) else { return true }
                 if limit > 0 && entries.count == limit { return false }
                 entries.append(entry)
                 next = slot + 1
@@ -138,6 +144,10 @@ package struct EntryRegistry: Sendable {
     /// entry federates with already stays, so that it can be changed after a partner was let go.
     private func check(_ entry: Entry, replacing old: Entry?) throws(ServerError) {
         try EntryValidation.check(entry, in: self.trustDomain)
+        for group in entry.federatesWithGroups
+        where old?.federatesWithGroups.contains(group) != true {
+            _ = try self.directory.groups.members(of: group)
+        }
         for trustDomain in entry.federatesWith
         where old?.federatesWith.contains(trustDomain) != true {
             guard trustDomain != self.trustDomain,
@@ -158,6 +168,7 @@ package struct EntryRegistry: Sendable {
         var entry = entry
         entry.selectors = Array(Set(entry.selectors)).sorted()
         entry.federatesWith = Array(Set(entry.federatesWith)).sorted()
+        entry.federatesWithGroups = Array(Set(entry.federatesWithGroups)).sorted()
         return entry
     }
 }

@@ -51,8 +51,9 @@ struct PackedEntry {
         writer.string(entry.hint)
         writer.varint(UInt64(entry.dnsNames.count))
         for name in entry.dnsNames { writer.string(name) }
-        writer.varint(UInt64(entry.federatesWith.count))
-        for trustDomain in entry.federatesWith { writer.string(trustDomain.name) }
+        let references = entry.federationReferences
+        writer.varint(UInt64(references.count))
+        for reference in references { writer.string(reference) }
         writer.bytes.reserveCapacity(writer.bytes.count)
         // A copy of exact size: the growing array keeps up to twice what it needs.
         self.bytes = [UInt8](unsafeUninitializedCapacity: writer.bytes.count) { buffer, count in
@@ -154,8 +155,7 @@ struct PackedEntry {
         entry.hint = reader.string()
         for _ in 0..<Int(reader.varint()) { entry.dnsNames.append(reader.string()) }
         for _ in 0..<Int(reader.varint()) {
-            guard let trustDomain = try? TrustDomain(reader.string()) else { return nil }
-            entry.federatesWith.append(trustDomain)
+            guard (try? entry.federate(with: reader.string())) != nil else { return nil }
         }
         return entry
     }

@@ -110,6 +110,31 @@ package struct FederationRegistry: Sendable {
         return limit > 0 ? Array(all.prefix(limit)) : all
     }
 
+    // MARK: Limits
+
+    /// Sets what a partner is trusted with; durable, and on its way to agents, when this returns.
+    ///
+    /// - Throws: ``ServerError`` `invalidArgument` for the own trust domain and for limits that leave no use;
+    ///   `failedPrecondition` when the configuration has limits of that partner; `unavailable` when the store cannot be
+    ///   written.
+    package func setLimits(_ limits: PartnerLimits) async throws {
+        try limits.check(own: self.trustDomain)
+        guard self.directory.configuredLimits[limits.trustDomain] == nil else {
+            throw ServerError(
+                .failedPrecondition,
+                "the configuration has limits of \(quoted(limits.trustDomain.name)), and they count before others; change "
+                    + "them there")
+        }
+        try await self.store.setLimits(limits)
+    }
+
+    /// - Throws: ``ServerError`` `notFound` when none were set.
+    package func deleteLimits(_ trustDomain: TrustDomain) async throws {
+        guard try await self.store.deleteLimits(trustDomain) else {
+            throw ServerError(.notFound, "no limits of \(quoted(trustDomain.name)) were set")
+        }
+    }
+
     private func checked(
         _ bundle: TrustBundle?, of trustDomain: TrustDomain
     ) throws(ServerError) -> TrustBundle? {

@@ -14,6 +14,26 @@ package struct PartnerLimits: Sendable {
         /// Verifying JWT-SVIDs.
         package static let jwt = Uses(rawValue: 2)
         package static let all: Uses = [.x509, .jwt]
+
+        /// - Parameter names: `x509` and `jwt`; none means both.
+        /// - Throws: ``ServerError`` `invalidArgument` for any other.
+        package init(names: [String]) throws(ServerError) {
+            self = names.isEmpty ? .all : []
+            for name in names {
+                switch name {
+                case "x509": self.insert(.x509)
+                case "jwt": self.insert(.jwt)
+                default:
+                    throw ServerError(
+                        .invalidArgument, "use \(quoted(name)) is not known; expected x509 or jwt")
+                }
+            }
+        }
+
+        /// As ``init(names:)`` reads them.
+        package var names: [String] {
+            (self.contains(.x509) ? ["x509"] : []) + (self.contains(.jwt) ? ["jwt"] : [])
+        }
     }
 
     /// The most patterns of one partner.
@@ -55,6 +75,17 @@ package struct PartnerLimits: Sendable {
             }
         }
         self.authorizer = .anyOf(rules)
+    }
+
+    /// - Throws: ``ServerError`` `invalidArgument` for the server's own trust domain, and without any use: who trusts a
+    ///   partner with nothing ends the relationship.
+    package func check(own: TrustDomain) throws(ServerError) {
+        try FederationRelationship.checkPartner(self.trustDomain, own: own)
+        guard !self.uses.isEmpty else {
+            throw ServerError(
+                .invalidArgument,
+                "partner \(self.trustDomain) is left no use; expected x509, jwt or both")
+        }
     }
 
     /// Whether this identity of the partner counts here for that use.

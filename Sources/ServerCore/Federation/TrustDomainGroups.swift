@@ -11,7 +11,12 @@ package struct TrustDomainGroups: Sendable, Hashable {
     /// The most groups, and the most members of one.
     package static let maximumCount = 1_000
 
+    /// No groups at all.
+    package static let none = TrustDomainGroups(checked: [:])
+
     private let members: [String: Set<TrustDomain>]
+
+    private init(checked: [String: Set<TrustDomain>]) { self.members = checked }
 
     /// - Throws: ``ServerError`` `invalidArgument` for a name that is not made of `a-z 0-9 - _ .`, at most 63, or too
     ///   many groups or members.
@@ -44,15 +49,8 @@ package struct TrustDomainGroups: Sendable, Hashable {
         var found: Set<TrustDomain> = []
         for reference in references {
             if reference.hasPrefix(Self.prefix) {
-                let name = String(reference.dropFirst(Self.prefix.count))
-                guard let members = self.members[name] else {
-                    throw ServerError(
-                        .invalidArgument,
-                        "there is no group \(quoted(name)) of trust domains; known are "
-                            + (self.members.isEmpty
-                                ? "none" : self.names.prefix(20).joined(separator: ", ")))
-                }
-                found.formUnion(members)
+                found.formUnion(
+                    try self.members(of: String(reference.dropFirst(Self.prefix.count))))
             } else {
                 do throws(SPIFFEIDError) {
                     found.insert(try TrustDomain(nameOrID: reference))
@@ -65,7 +63,48 @@ package struct TrustDomainGroups: Sendable, Hashable {
         return found.sorted { $0.name < $1.name }
     }
 
-    private static func check(_ name: String) throws(ServerError) {
+    /// - Throws: ``ServerError`` `invalidArgument` when there is no such group.
+    package func members(of name: String) throws(ServerError) -> Set<TrustDomain> {
+        if let members = self.members[name] { return members }
+        throw ServerError(
+            .invalidArgument,
+            "there is no group \(quoted(name)) of trust domains; known are "
+                + (self.members.isEmpty ? "none" : self.names.prefix(20).joined(separator: ", ")))
+    }
+
+    /// The groups that a trust domain is a member of, in order.
+    package func names(containing trustDomain: TrustDomain) -> [String] {
+        self.members.filter { $0.value.contains(trustDomain) }.keys.sorted()
+    }
+
+    /// The entry as an agent is to see it: with the trust domains that its groups mean now instead of the groups.
+    ///
+    /// A group that the configuration has no more means nobody. The revision depends on the members, so that a change of
+    /// a group looks like a change of the entry to whoever compares revisions.
+    package func expanding(_ entry: Entry, own: TrustDomain) -> Entry {
+        if entry.federatesWithGroups.isEmpty { return entry }
+        var found: Set<TrustDomain> = []
+        for name in entry.federatesWithGroups { found.formUnion(self.members[name] ?? []) }
+        found.remove(own)
+        var result = entry
+        result.revision &+= Self.number(of: found)
+        result.federatesWith = found.union(entry.federatesWith).sorted()
+        result.federatesWithGroups = []
+        return result
+    }
+
+    /// FNV-1a of the names, 47 bits: the same in every process, and room is left for revisions.
+    private static func number(of trustDomains: Set<TrustDomain>) -> Int64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for trustDomain in trustDomains.sorted() {
+            for byte in Array(trustDomain.name.utf8) + [0] {
+                hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
+            }
+        }
+        return Int64(hash >> 17)
+    }
+
+    package static func check(_ name: String) throws(ServerError) {
         let isAcceptable =
             (1...63).contains(name.utf8.count)
             && name.utf8.allSatisfy { byte in

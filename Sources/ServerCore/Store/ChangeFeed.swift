@@ -12,6 +12,8 @@ package enum Change: Sendable {
     case relationshipRemoved(TrustDomain)
     case revocationUpserted(Revocation)
     case revocationRemoved(id: String)
+    case limitsUpserted(PartnerLimits)
+    case limitsRemoved(TrustDomain)
 }
 
 /// Takes the changes of the store in the order in which they were committed.

@@ -97,6 +97,10 @@ package struct ChangeList: Sendable {
                 content: LeafDigests.content(relationship))
         case .relationshipRemoved(let trustDomain):
             self.change(.federation, .deleted, trustDomain.name)
+        case .limitsUpserted(let limits):
+            self.change(.federation, .updated, limits.trustDomain.name)
+        case .limitsRemoved(let trustDomain):
+            self.change(.federation, .updated, trustDomain.name)
         // The registry of revocations records them itself, with what they hit.
         case .revocationUpserted, .revocationRemoved: nil
         }

@@ -23,6 +23,7 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
         var revocations = RevocationIndex()
         /// Positions in the feed of revocations made or ended since the start.
         var revocationSeqs: [String: UInt64] = [:]
+        var limits: [TrustDomain: PartnerLimits] = [:]
         var hub: SyncHub
         var seq: UInt64 = 0
     }
@@ -35,21 +36,31 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
     private let now: @Sendable () -> Date
     /// Relationships of the configuration; each takes the place of a stored one.
     package let configuredRelationships: [TrustDomain: FederationRelationship]
+    /// Limits of the configuration; each takes the place of stored ones.
+    package let configuredLimits: [TrustDomain: PartnerLimits]
+    /// Groups of trust domains that entries federate with; the configuration's.
+    package let groups: TrustDomainGroups
 
-    /// - Parameter relationships: those that the configuration lists.
+    /// - Parameters:
+    ///   - relationships: those that the configuration lists.
+    ///   - limits: those that the configuration lists.
     package init(
         trustDomain: TrustDomain, relationships: [FederationRelationship] = [],
+        limits: [PartnerLimits] = [], groups: TrustDomainGroups = TrustDomainGroups.none,
         now: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.trustDomain = trustDomain
         self.now = now
+        self.groups = groups
+        self.configuredLimits = Dictionary(limits.map { ($0.trustDomain, $0) }) { first, _ in first
+        }
         self.configuredRelationships = Dictionary(
             relationships.map { ($0.trustDomain, $0) }
         ) { first, _ in first }
         self.state = NIOLockedValueBox(
             State(
                 entries: EntryIndex(trustDomain: trustDomain),
-                hub: SyncHub(trustDomain: trustDomain)))
+                hub: SyncHub(trustDomain: trustDomain, groups: groups)))
     }
 
     /// Calls `body` after each change of a bundle, on the thread of the store: it must be quick.
@@ -149,7 +160,19 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
             let freed = state.entries.unblock(
                 revocation: id, state.revocations, now: now)
             for entry in freed { state.hub.entryFreed(entry, entries: state.entries) }
+        case .limitsUpserted(let limits):
+            state.limits[limits.trustDomain] = limits
+            Self.giveAnew(limits.trustDomain, in: &state)
+        case .limitsRemoved(let trustDomain):
+            state.limits[trustDomain] = nil
+            Self.giveAnew(trustDomain, in: &state)
         }
+    }
+
+    /// Limits travel with the bundle, so agents get it again when they change.
+    private static func giveAnew(_ trustDomain: TrustDomain, in state: inout State) {
+        guard let bundle = state.bundles[trustDomain] else { return }
+        state.hub.bundleChanged(bundle)
     }
 
     /// Takes what a revocation covers out of the agents' sets, and ends the sessions of agents that it covers.
@@ -176,7 +199,7 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
         let fresh = NIOLockedValueBox(
             State(
                 entries: EntryIndex(trustDomain: self.trustDomain),
-                hub: SyncHub(trustDomain: self.trustDomain)))
+                hub: SyncHub(trustDomain: self.trustDomain, groups: self.groups)))
         let seq = try await store.loadAll { changes in
             fresh.withLockedValue { state in
                 for change in changes {
@@ -188,8 +211,9 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
                         state.relationships[relationship.trustDomain] = relationship
                     case .revocationUpserted(let revocation):
                         state.revocations.upsert(revocation)
+                    case .limitsUpserted(let limits): state.limits[limits.trustDomain] = limits
                     case .entryRemoved, .nodeRemoved, .bundleRemoved, .relationshipRemoved,
-                        .revocationRemoved:
+                        .revocationRemoved, .limitsRemoved:
                         break
                     }
                 }
@@ -209,6 +233,7 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
             state.bundles = loaded.bundles
             state.relationships = loaded.relationships
             state.revocations = loaded.revocations
+            state.limits = loaded.limits
             state.seq = seq
             state.hub.resetAll(
                 entries: state.entries, nodes: state.nodes, bundles: state.bundles)
@@ -310,6 +335,24 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
             .values.sorted { $0.trustDomain < $1.trustDomain }
     }
 
+    /// What a partner is trusted with, the configuration before what is stored; nil when there are no limits.
+    package func limits(_ trustDomain: TrustDomain) -> PartnerLimits? {
+        self.configuredLimits[trustDomain]
+            ?? self.state.withLockedValue { $0.limits[trustDomain] }
+    }
+
+    /// The limits that count, ordered by name.
+    package var limits: [PartnerLimits] {
+        self.state.withLockedValue { $0.limits }
+            .merging(self.configuredLimits) { _, configured in configured }
+            .values.sorted { $0.trustDomain < $1.trustDomain }
+    }
+
+    /// A partner's bundle with what it may be used for alone; any other as it is.
+    package func limited(_ bundle: TrustBundle) -> TrustBundle {
+        self.limits(bundle.trustDomain)?.limited(bundle) ?? bundle
+    }
+
     /// The entry, if it exists and the agent may have SVIDs of it. A revoked one is given too: issuance refuses it, and says
     /// why.
     package func authorizedEntry(id: String, agent: SPIFFEID) -> Entry? {
@@ -323,13 +366,14 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
         }
     }
 
-    /// The agent's authorised entries, ordered by ID.
+    /// The agent's authorised entries, ordered by ID, with groups of trust domains expanded.
     package func authorizedEntries(agent: SPIFFEID) -> [Entry] {
         let entries = self.state.withLockedValue { state in
             state.entries.authorizedEntries(
                 agentPath: agent.path, aliasPaths: Self.aliasPaths(of: agent, in: state))
         }
-        return entries.sorted { $0.id < $1.id }
+        return entries.map { self.groups.expanding($0, own: self.trustDomain) }
+            .sorted { $0.id < $1.id }
     }
 
     private static func aliasPaths(of agent: SPIFFEID, in state: State) -> Set<String> {

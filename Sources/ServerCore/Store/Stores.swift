@@ -141,6 +141,14 @@ package protocol FederationStore: Sendable {
     /// - Parameter keepsBundle: whether the partner's bundle stays.
     /// - Returns: whether there was one.
     func deleteRelationship(_ trustDomain: TrustDomain, keepsBundle: Bool) async throws -> Bool
+
+    /// Sets what a partner is trusted with; there need be no relationship.
+    func setLimits(_ limits: PartnerLimits) async throws
+
+    /// Takes a partner's limits away.
+    ///
+    /// - Returns: whether there were any.
+    func deleteLimits(_ trustDomain: TrustDomain) async throws -> Bool
 }
 
 /// The authorities' journal.

@@ -17,6 +17,8 @@ struct SyncHub {
     }
 
     private let trustDomain: TrustDomain
+    /// Agents know no groups: each entry goes to them, and is counted, with the trust domains that its groups mean.
+    private let groups: TrustDomainGroups
     private var members: [ObjectIdentifier: Member] = [:]
     /// Members by each path that makes an entry theirs: the agent's own and its aliases'.
     private var byPath: [String: Set<ObjectIdentifier>] = [:]
@@ -25,7 +27,10 @@ struct SyncHub {
     /// The newest of each trust domain; outlives the directory's being filled anew.
     private(set) var revocations: [TrustDomain: PublishedRevocations] = [:]
 
-    init(trustDomain: TrustDomain) { self.trustDomain = trustDomain }
+    init(trustDomain: TrustDomain, groups: TrustDomainGroups = .none) {
+        self.trustDomain = trustDomain
+        self.groups = groups
+    }
 
     var count: Int { self.members.count }
 
@@ -112,6 +117,8 @@ struct SyncHub {
         entries: EntryIndex
     ) {
         guard !self.members.isEmpty else { return }
+        let old = old.map { self.groups.expanding($0, own: self.trustDomain) }
+        let new = new.map { self.groups.expanding($0, own: self.trustDomain) }
         let isAlias = [old, new].contains { $0?.parentID.path == EntryIndex.serverPath }
         // Those that get a snapshot have the change in it already.
         var fresh: Set<ObjectIdentifier> = []
@@ -305,7 +312,8 @@ struct SyncHub {
     {
         guard let member = self.members[key] else { return }
         let authorized = entries.authorizedEntries(
-            agentPath: member.agentPath, aliasPaths: member.aliasPaths)
+            agentPath: member.agentPath, aliasPaths: member.aliasPaths
+        ).map { self.groups.expanding($0, own: self.trustDomain) }
         var digest = EntryDigest()
         for entry in authorized { digest.toggle(entry) }
         self.members[key]?.digest = digest

@@ -73,7 +73,9 @@ struct BundleService: Spire_Api_Server_Bundle_V1_Bundle.SimpleServiceProtocol {
     func getFederatedBundle(
         request: Spire_Api_Server_Bundle_V1_GetFederatedBundleRequest, context: ServerContext
     ) async throws -> Spire_Api_Types_Bundle {
-        let bundle = try self.registry.foreignBundle(Wire.trustDomain(request.trustDomain))
+        var bundle = try self.registry.foreignBundle(Wire.trustDomain(request.trustDomain))
+        // Operators see the whole.
+        if try context.call.caller.agentID != nil { bundle = self.directory.limited(bundle) }
         return Wire.message(bundle, mask: request.hasOutputMask ? request.outputMask : nil)
     }
 

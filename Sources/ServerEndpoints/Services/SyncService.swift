@@ -91,7 +91,12 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
                 try await outbox.write(
                     .with {
                         $0.bundles = .with {
-                            $0.upserted = update.bundles.map { Wire.message($0) }
+                            $0.upserted = update.bundles.map {
+                                Wire.message(self.directory.limited($0))
+                            }
+                            $0.limits = update.bundles.compactMap {
+                                self.directory.limits($0.trustDomain).map { Wire.agentMessage($0) }
+                            }
                             $0.removed = update.removedBundles.map(\.name)
                             let own = update.bundles.first {
                                 $0.trustDomain == self.directory.trustDomain

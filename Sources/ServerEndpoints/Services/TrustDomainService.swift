@@ -101,22 +101,3 @@ struct TrustDomainService: Spire_Api_Server_Trustdomain_V1_TrustDomain.SimpleSer
             relationship, bundle: self.directory.bundle(relationship.trustDomain), mask: mask)
     }
 }
-
-/// `cygnet.federation.v1.Federation`: the state of every partner.
-struct FederationService: Cygnet_Federation_V1_Federation.SimpleServiceProtocol {
-    let updater: FederationUpdater
-    let directory: Directory
-
-    func getStatus(
-        request: Cygnet_Federation_V1_GetStatusRequest, context: ServerContext
-    ) async throws -> Cygnet_Federation_V1_GetStatusResponse {
-        let partners = await self.updater.status()
-        let now = self.updater.unixNow
-        return .with {
-            $0.serverTime = now
-            $0.partners = partners.map {
-                Wire.message($0, bundle: self.directory.bundle($0.relationship.trustDomain))
-            }
-        }
-    }
-}

@@ -34,7 +34,9 @@ package enum MethodPolicy {
             "GetFederationRelationship", "BatchCreateFederationRelationship",
             "BatchUpdateFederationRelationship", "BatchDeleteFederationRelationship",
             "RefreshBundle")
-        add("cygnet.federation.v1.Federation", operators, "GetStatus")
+        add(
+            "cygnet.federation.v1.Federation", operators, "GetStatus", "ListPartnerLimits",
+            "SetPartnerLimits", "DeletePartnerLimits", "GetBundleEndpoint")
         add(
             "spire.api.server.svid.v1.SVID", operators, "MintX509SVID", "MintJWTSVID", "MintWITSVID"
         )

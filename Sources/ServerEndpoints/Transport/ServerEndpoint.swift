@@ -20,6 +20,8 @@ package struct ControlPlane: Sendable {
     package let policy: CallerPolicy
     package let recorder: any EventRecorder
     package let changes: ChangeRecorder
+    /// Where partners find the server's own bundle; nil when it is served nowhere.
+    package var bundleEndpoint: OwnBundleEndpoint?
 
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
@@ -109,7 +111,9 @@ package final class ServerEndpoint: Sendable {
             EntryService(registry: plane.entries, directory: plane.directory),
             TrustDomainService(
                 registry: plane.federation, updater: plane.updater, directory: plane.directory),
-            FederationService(updater: plane.updater, directory: plane.directory),
+            FederationService(
+                registry: plane.federation, updater: plane.updater, directory: plane.directory,
+                bundleEndpoint: plane.bundleEndpoint),
             LocalAuthorityService(authorities: plane.authorities),
             svids,
         ]

@@ -21,7 +21,7 @@ extension Wire {
     ) throws(ServerError) {
         entry.x509SVIDTTL = message.x509SvidTtl
         entry.jwtSVIDTTL = message.jwtSvidTtl
-        entry.federatesWith = try self.trustDomains(message.federatesWith)
+        try self.federate(&entry, with: message.federatesWith)
         entry.admin = message.admin
         entry.downstream = message.downstream
         entry.expiresAt = message.expiresAt
@@ -49,7 +49,7 @@ extension Wire {
         if mask?.x509SvidTtl ?? true { entry.x509SVIDTTL = message.x509SvidTtl }
         if mask?.jwtSvidTtl ?? true { entry.jwtSVIDTTL = message.jwtSvidTtl }
         if mask?.federatesWith ?? true {
-            entry.federatesWith = try self.trustDomains(message.federatesWith)
+            try self.federate(&entry, with: message.federatesWith)
         }
         if mask?.admin ?? true { entry.admin = message.admin }
         if mask?.downstream ?? true { entry.downstream = message.downstream }
@@ -64,6 +64,14 @@ extension Wire {
         return entry
     }
 
+    private static func federate(
+        _ entry: inout Entry, with references: [String]
+    ) throws(ServerError) {
+        entry.federatesWith = []
+        entry.federatesWithGroups = []
+        for reference in references { try entry.federate(with: reference) }
+    }
+
     /// - Parameter mask: which fields; nil means all. The ID is always there.
     static func message(
         _ entry: Entry, mask: Spire_Api_Types_EntryMask? = nil
@@ -75,7 +83,7 @@ extension Wire {
             if mask?.selectors ?? true { $0.selectors = entry.selectors.map { self.message($0) } }
             if mask?.x509SvidTtl ?? true { $0.x509SvidTtl = entry.x509SVIDTTL }
             if mask?.jwtSvidTtl ?? true { $0.jwtSvidTtl = entry.jwtSVIDTTL }
-            if mask?.federatesWith ?? true { $0.federatesWith = entry.federatesWith.map(\.name) }
+            if mask?.federatesWith ?? true { $0.federatesWith = entry.federationReferences }
             if mask?.admin ?? true { $0.admin = entry.admin }
             if mask?.downstream ?? true { $0.downstream = entry.downstream }
             if mask?.expiresAt ?? true { $0.expiresAt = entry.expiresAt }

@@ -55,7 +55,8 @@ enum BundleInput {
         }
     }
 
-    private static func message(_ bundle: SPIFFEBundle) -> Spire_Api_Types_Bundle {
+    /// The bundle as a message.
+    static func message(_ bundle: SPIFFEBundle) -> Spire_Api_Types_Bundle {
         .with {
             $0.trustDomain = bundle.trustDomain.name
             $0.x509Authorities = bundle.x509Authorities.map { der in .with { $0.asn1 = Data(der) } }

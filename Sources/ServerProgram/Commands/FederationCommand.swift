@@ -8,8 +8,10 @@ struct FederationCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "federation", abstract: "Relationships with other trust domains.",
         subcommands: [
-            FederationCreateCommand.self, FederationDeleteCommand.self,
-            FederationListCommand.self, FederationRefreshCommand.self, FederationShowCommand.self,
+            FederationAcceptCommand.self, FederationCreateCommand.self,
+            FederationDeleteCommand.self, FederationInviteCommand.self,
+            FederationLimitsCommand.self, FederationListCommand.self, FederationRefreshCommand.self,
+            FederationShowCommand.self,
             FederationStatusCommand.self, FederationUpdateCommand.self,
         ],
         helpNames: .goHelp)
@@ -178,7 +180,7 @@ struct FederationRefreshCommand: AsyncParsableCommand {
 }
 
 /// The flag that names a partner.
-private enum PartnerName {
+enum PartnerName {
     static func required(_ name: String) throws(CommandError) -> String {
         guard name.isEmpty else { return name }
         throw CommandError(

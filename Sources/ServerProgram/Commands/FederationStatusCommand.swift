@@ -24,6 +24,13 @@ struct FederationStatusCommand: AsyncParsableCommand {
         for partner in status.partners {
             context.output("\n" + PartnerStatusBlock.text(partner, now: status.serverTime))
         }
+        for group in status.groups {
+            context.output(
+                "\n" + TerminalText.field("Group", group.name, width: 26) + "\n"
+                    + TerminalText.field(
+                        "Trust domains", group.trustDomains.joined(separator: ", "), width: 26)
+                    + "\n")
+        }
     }
 }
 
@@ -56,6 +63,8 @@ enum PartnerStatusBlock {
         } else {
             add("Next attempt", "under way")
         }
+        if partner.hasLimits { text += PartnerLimitsBlock.lines(partner.limits) }
+        if !partner.groups.isEmpty { add("Groups", partner.groups.joined(separator: ", ")) }
         add("Last error", partner.lastError.isEmpty ? "none" : partner.lastError)
         if partner.failures > 0 { add("Failures in a row", String(partner.failures)) }
         return text

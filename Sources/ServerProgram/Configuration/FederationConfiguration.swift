@@ -1,3 +1,5 @@
+import SPIFFE
+package import ServerCore
 import ServiceRuntime
 
 /// The block `federation`: what partners of other trust domains are offered, and which partners there are.
@@ -6,6 +8,8 @@ package struct FederationConfiguration: Sendable, Hashable {
     package var bundleEndpoint: BundleEndpointConfiguration?
     /// `federates_with`, in the order of the file; each trust domain once.
     package var partners: [PartnerConfiguration] = []
+    /// `trust_domain_group`, by name.
+    package var groups = TrustDomainGroups.none
     /// What is worth telling the operator.
     package var notes: [String] = []
 
@@ -32,8 +36,46 @@ package struct FederationConfiguration: Sendable, Hashable {
             }
             self.partners.append(partner)
         }
+        self.groups = try Self.groups(&block)
         try block.finish()
         self.notes += block.notes
+    }
+
+    private static func groups(
+        _ block: inout ConfigurationSection
+    ) throws(ConfigurationError) -> TrustDomainGroups {
+        var groups: [String: Set<TrustDomain>] = [:]
+        for (name, section) in try block.labelledSections("trust_domain_group") {
+            var section = section
+            let place = "trust_domain_group \(QuotedText.quoted(name)) at \(section.location)"
+            guard groups[name] == nil else {
+                throw ConfigurationError(.duplicateKey, "\(place): the name appeared before")
+            }
+            guard let names = try section.strings("trust_domains") else {
+                throw section.missing("trust_domains", "it lists the members of the group")
+            }
+            try section.finish()
+            var members: Set<TrustDomain> = []
+            for member in names {
+                do throws(SPIFFEIDError) {
+                    members.insert(try TrustDomain(nameOrID: member))
+                } catch {
+                    throw ConfigurationError(.invalidValue, "\(place): \(error.message)")
+                }
+            }
+            groups[name] = members
+            do throws(ServerError) {
+                _ = try TrustDomainGroups([name: members])
+            } catch {
+                throw ConfigurationError(.invalidValue, "\(place): \(error.message)")
+            }
+        }
+        do throws(ServerError) {
+            return try TrustDomainGroups(groups)
+        } catch {
+            throw ConfigurationError(
+                .invalidValue, "\(block.name) at \(block.location): \(error.message)")
+        }
     }
 }
 
@@ -51,6 +93,8 @@ package struct BundleEndpointConfiguration: Sendable, Hashable {
     package var address = ListeningAddress(host: "0.0.0.0", port: 443)
     /// `refresh_hint`, default 5 minutes: how often partners shall look.
     package var refreshHint = Duration.seconds(300)
+    /// `url`: under which partners reach the endpoint, for invites; nil when it does not say.
+    package var url: String?
     /// `profile`.
     package var profile = Profile.httpsSPIFFE
 
@@ -67,6 +111,12 @@ package struct BundleEndpointConfiguration: Sendable, Hashable {
             try block.string("address").nonEmpty ?? configuration.address.host
         configuration.address.port =
             try block.integer("port", in: 0...65535) ?? configuration.address.port
+        configuration.url = try block.parsed(
+            "url", expecting: "a URL such as \"https://example.org:8443\""
+        ) { text in
+            try BundleEndpointAddress.check(text)
+            return text
+        }
         if let hint = try block.duration("refresh_hint", atLeast: .seconds(1)) {
             configuration.refreshHint = hint
             if hint < .seconds(60) || hint > .seconds(86_400) {
@@ -93,6 +143,25 @@ package struct BundleEndpointConfiguration: Sendable, Hashable {
         }
         try block.finish()
         return (configuration, notes + block.notes)
+    }
+
+    /// What an invite says of it.
+    package var published: OwnBundleEndpoint {
+        OwnBundleEndpoint(profileName: self.profileName, url: self.url ?? self.addressURL)
+    }
+
+    private var profileName: String {
+        switch self.profile {
+        case .httpsSPIFFE: "https_spiffe"
+        case .httpsWeb: "https_web"
+        }
+    }
+
+    /// An address that is not "all of them" is one that partners may reach; which name leads to it is never guessed.
+    private var addressURL: String? {
+        let host = self.address.host
+        guard !["0.0.0.0", "::", ""].contains(host), self.address.port != 0 else { return nil }
+        return "https://\(host.contains(":") ? "[\(host)]" : host):\(self.address.port)/"
     }
 
     private static func profile(

@@ -15,6 +15,8 @@ package struct PartnerConfiguration: Sendable, Hashable {
     package var bootstrapPath: String?
     /// `bootstrap_bundle_format`.
     package var bootstrapFormat = BundleFormat.pem
+    /// `accepted_paths` and `uses`: what the partner is trusted with; nil without either.
+    package var limits: PartnerLimits?
     /// Where the block stands, for messages.
     package let place: String
 
@@ -61,6 +63,7 @@ package struct PartnerConfiguration: Sendable, Hashable {
                 profile: try Self.profile(name, profile)),
             place: place)
         try partner.readBootstrap(&block)
+        try partner.readLimits(&block)
         try block.finish()
         return partner
     }
@@ -82,6 +85,28 @@ package struct PartnerConfiguration: Sendable, Hashable {
                 "key \"bootstrap_bundle_path\" of \(block.name) at "
                     + "\(block.location(of: "bootstrap_bundle_path")): an endpoint with the profile https_web is "
                     + "verified with public authorities; leave the key out")
+        }
+    }
+
+    private mutating func readLimits(
+        _ block: inout ConfigurationSection
+    ) throws(ConfigurationError) {
+        let paths = try block.strings("accepted_paths")
+        let uses = try block.strings("uses")
+        if paths == nil, uses == nil { return }
+        if uses?.isEmpty == true {
+            throw ConfigurationError(
+                .invalidValue,
+                "key \"uses\" of \(block.name) at \(block.location(of: "uses")) is empty; expected \"x509\", "
+                    + "\"jwt\" or both")
+        }
+        do {
+            self.limits = try PartnerLimits(
+                trustDomain: self.trustDomain, acceptedPaths: paths,
+                uses: try PartnerLimits.Uses(names: uses ?? []))
+        } catch {
+            throw ConfigurationError(
+                .invalidValue, "limits of \(block.name) at \(self.place): \(error.message)")
         }
     }
 

@@ -38,6 +38,10 @@ private enum Shapes {
         "status": .message(status),
         "federation_relationship": .message(Spire_Api_Types_FederationRelationship.shape),
     ])
+    static let limits = MessageShape([
+        "trust_domain": .text, "accepted_paths": .message(MessageShape(["patterns": .list])),
+        "uses": .list, "configured": .boolean,
+    ])
     static let trustDomainItem = MessageShape([
         "status": .message(status), "trust_domain": .text,
     ])
@@ -192,9 +196,22 @@ extension Cygnet_Federation_V1_GetStatusResponse: ShapedMessage {
                 "refresh_hint": .bigNumber, "x509_authorities": .number,
                 "jwt_authorities": .number, "last_attempt": .bigNumber,
                 "last_success": .bigNumber, "last_error": .text, "failures": .number,
-                "next_attempt": .bigNumber,
+                "next_attempt": .bigNumber, "limits": .message(Shapes.limits), "groups": .list,
             ])),
+        "groups": .messages(MessageShape(["name": .text, "trust_domains": .list])),
     ])
+}
+
+extension Cygnet_Federation_V1_PartnerLimits: ShapedMessage {
+    static let shape = Shapes.limits
+}
+
+extension Cygnet_Federation_V1_ListPartnerLimitsResponse: ShapedMessage {
+    static let shape = MessageShape(["limits": .messages(Shapes.limits)])
+}
+
+extension Cygnet_Federation_V1_DeletePartnerLimitsResponse: ShapedMessage {
+    static let shape = MessageShape.empty
 }
 
 extension Google_Protobuf_Empty: ShapedMessage {

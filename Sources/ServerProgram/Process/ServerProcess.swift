@@ -145,7 +145,9 @@ package final class ServerProcess: Sendable {
 
         let directory = Directory(
             trustDomain: trustDomain,
-            relationships: configuration.federation.partners.map(\.relationship))
+            relationships: configuration.federation.partners.map(\.relationship),
+            limits: configuration.federation.partners.compactMap(\.limits),
+            groups: configuration.federation.groups)
         try await directory.load(from: store)
         store.setConsumer(directory)
 
@@ -179,7 +181,7 @@ package final class ServerProcess: Sendable {
             configuration.federation.partners, directory: directory, registry: bundles,
             logger: self.logger)
         let knownBundles = DirectoryBundleSource(directory: directory)
-        let plane = ControlPlane(
+        var plane = ControlPlane(
             directory: directory, entries: entries, nodes: nodes, issuer: issuer,
             bundles: bundles, federation: FederationRegistry(directory: directory, store: store),
             updater: FederationUpdater(
@@ -192,6 +194,7 @@ package final class ServerProcess: Sendable {
                 methods: MethodPolicy.methods,
                 adminIDs: adminIDs,
                 directory: directory, nodes: nodes), recorder: ledger, changes: changes)
+        plane.bundleEndpoint = configuration.federation.bundleEndpoint?.published
         let socket = try UnixSocketPath(configuration.socketPath)
         try socket.prepare(directoryMode: 0o750)
         let endpoint = ServerEndpoint(

@@ -254,6 +254,7 @@ extension SQLiteStore: SnapshotStore {
             for revocation in try RevocationRows.all(trustDomain, db) {
                 batch.append(.revocationUpserted(revocation))
             }
+            for limits in try PartnerLimitsRows.all(db) { batch.append(.limitsUpserted(limits)) }
             let nodes = try Row.fetchCursor(db, sql: "SELECT \(NodeRows.columns) FROM nodes")
             while let row = try nodes.next() { batch.append(.nodeUpserted(try NodeRows.node(row))) }
             let entries = try Row.fetchCursor(db, sql: "SELECT \(EntryRows.columns) FROM entries")

@@ -46,6 +46,8 @@ enum ChangeRows {
             ("relationship_removed", trustDomain.name)
         case .revocationUpserted(let revocation): ("revocation", revocation.id)
         case .revocationRemoved(let id): ("revocation_removed", id)
+        case .limitsUpserted(let limits): ("limits", limits.trustDomain.name)
+        case .limitsRemoved(let trustDomain): ("limits_removed", trustDomain.name)
         }
     }
 }

@@ -70,9 +70,7 @@ enum EntryRows {
                 })
             entry.x509SVIDTTL = row[4]
             entry.jwtSVIDTTL = row[5]
-            entry.federatesWith = try self.list(row, 6).map { text throws in
-                try TrustDomain(text)
-            }
+            for reference in try self.list(row, 6) { try entry.federate(with: reference) }
             let flags: Int = row[7]
             entry.admin = flags & 1 != 0
             entry.downstream = flags & 2 != 0
@@ -100,7 +98,7 @@ enum EntryRows {
         return [
             entry.id, entry.spiffeID.path, entry.parentID.path,
             self.join(entry.selectors.map(\.description)), entry.x509SVIDTTL, entry.jwtSVIDTTL,
-            self.join(entry.federatesWith.map(\.name)), flags, entry.expiresAt,
+            self.join(entry.federationReferences), flags, entry.expiresAt,
             self.join(entry.dnsNames),
             entry.revision, entry.hint, entry.createdAt,
         ]

@@ -158,6 +158,19 @@ enum Schema {
                         WHERE hits IS NULL OR end_caller IS NOT NULL;
                     """)
         }
+        migrator.registerMigration("limits of partners") { db in
+            try db.execute(
+                sql: """
+                    -- limits_paths: 0 when every path is accepted; accepted_paths says nothing then. uses: 1 for X509-SVIDs,
+                    -- 2 for JWT-SVIDs, 3 for both.
+                    CREATE TABLE partner_limits (
+                        trust_domain TEXT NOT NULL PRIMARY KEY,
+                        limits_paths INTEGER NOT NULL,
+                        accepted_paths BLOB NOT NULL,
+                        uses INTEGER NOT NULL
+                    );
+                    """)
+        }
         return migrator
     }
 }

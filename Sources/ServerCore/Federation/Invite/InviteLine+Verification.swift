@@ -45,11 +45,7 @@ extension InviteLine {
         _ bundle: SPIFFEBundle, from evidence: InviteEndpointEvidence, now: Date
     ) async throws(InviteError) -> VerifiedInvite {
         let invite = self.invite
-        guard Int64(now.timeIntervalSince1970.rounded(.down)) < invite.expiresAt else {
-            throw InviteError(
-                .expired,
-                "invite of \(invite.trustDomain) has expired; ask the partner for a new one")
-        }
+        try invite.checkExpiry(now: now)
         guard bundle.trustDomain == invite.trustDomain else {
             throw InviteError(
                 .bundle,
@@ -148,6 +144,15 @@ extension InviteLine {
 }
 
 extension Invite {
+    /// - Throws: ``InviteError`` `expired` when its time is over.
+    package func checkExpiry(now: Date) throws(InviteError) {
+        guard Int64(now.timeIntervalSince1970.rounded(.down)) < self.expiresAt else {
+            throw InviteError(
+                .expired, "invite of \(self.trustDomain) has expired; ask the partner for a new one"
+            )
+        }
+    }
+
     /// Until when an invite made now can be accepted whatever the planned rotations are, Unix seconds.
     ///
     /// The endpoint shows an SVID that an authority of today signed at least until the newest of them is replaced
