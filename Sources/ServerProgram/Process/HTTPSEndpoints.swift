@@ -15,7 +15,7 @@ struct HTTPSEndpoints: Sendable {
     /// - Throws: ``ServerError`` when a certificate or its key cannot be used.
     init(
         _ configuration: ServerConfiguration, directory: Directory, identity: any X509SVIDSource,
-        logger: Logger
+        holders: PartnerHolders, logger: Logger
     ) throws(ServerError) {
         var certificates: [ServingCertificateFiles] = []
         var bundles: BundleEndpoint?
@@ -30,7 +30,7 @@ struct HTTPSEndpoints: Sendable {
             }
             bundles = BundleEndpoint(
                 directory, refreshHint: endpoint.refreshHint, place: endpoint.address.place,
-                certificate: certificate, logger: logger)
+                certificate: certificate, holders: holders, logger: logger)
         }
         var discovery: DiscoveryEndpoint?
         if let configuration = configuration.discovery {
