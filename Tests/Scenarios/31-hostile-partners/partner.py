@@ -61,6 +61,8 @@ class Endpoint:
         endpoint = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_GET(self):
                 endpoint.requests.append(dict(self.headers))
                 try:
