@@ -10,8 +10,11 @@ import argparse
 import datetime
 import json
 import os
+import re
 import resource
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -27,6 +30,7 @@ from harness import wait_until  # noqa: E402
 from harness.streams import ids, watch_x509  # noqa: E402
 from measure import Load, body_file, build_client, cpu_now, machine, percentile, resident  # noqa: E402
 from measure import signature_speed, summary_ms  # noqa: E402
+from partners import Partners  # noqa: E402
 
 MB = 1e6
 SOCKET_CALL = "/SpiffeWorkloadAPI/FetchX509SVID"
@@ -488,6 +492,67 @@ def sdk_jwt(b):
 @row(17, "SDK: verification of a WIT-SVID with proof, over two signature checks")
 def sdk_wit(b):
     return sdk("wit")
+
+
+@row(18, "bundle endpoint, conditional requests over TLS that bring nothing new")
+def bundle_endpoint(b):
+    h2load = shutil.which("h2load")
+    if h2load is None:
+        raise RuntimeError("h2load (nghttp2) is missing")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = b.server(federation={"bundle_endpoint": {
+        "address": "127.0.0.1", "port": port, 'profile "https_spiffe"': {}}})
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", port))) as tls:
+        tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        head = tls.makefile("rb").read().split(b"\r\n\r\n")[0].decode()
+    tag = re.search(r"^etag: (\S+)", head, re.M).group(1)
+    count, pid = 200_000, server.daemon.pid
+    before = cpu_now(pid)
+    text = subprocess.run(
+        [h2load, "--h1", "-n", str(count), "-c", "32", "-t", "1", "-H", f"if-none-match: {tag}",
+         f"https://127.0.0.1:{port}/"], capture_output=True, text=True, timeout=120, check=True).stdout
+    used = cpu_now(pid) - before
+    rate = re.search(r"^finished in .*?([\d.]+) req/s", text, re.M)
+    unchanged = re.search(r"status codes: .* (\d+) 3xx", text)
+    if not rate or not unchanged or int(unchanged.group(1)) != count:
+        raise RuntimeError(f"not {count} answers with 304: {text[-800:]}")
+    return ([Value("requests", float(rate.group(1)), "/s", "–", 10_000, 30_000, more=True, digits=0)],
+            f"h2load, 32 connections kept open, one thread; server CPU {used / count * 1e6:.1f} µs each, so "
+            f"{count / used:,.0f}/s of a core")
+
+
+@row(19, "1,000 federation partners polled, nothing new, at the default hint of 5 minutes")
+def partners(b):
+    count, hint = 1000, 60
+    partners = Partners(b.s, count, hint)
+    server = b.server()
+    pid = server.daemon.pid
+    server.ok("bundle", "set", "-id", "spiffe://hub.test", "-format", "spiffe", "-path", "-",
+              input=partners.hub_bundle.decode())
+    time.sleep(5)
+    idle_from, idle_cpu = time.monotonic(), cpu_now(pid)
+    time.sleep(10)
+    idle = (cpu_now(pid) - idle_cpu) / (time.monotonic() - idle_from)
+    for part in partners.relationships():
+        server.ok("federation", "create", "-data", "-", input=part, timeout=60)
+    wait_until("all partners have been asked", lambda: partners.full >= count, 120)
+    time.sleep(5)
+    # The hint is the shortest that is heeded, so that a whole round fits into a minute.
+    begun, cpu, asked = time.monotonic(), cpu_now(pid), partners.unchanged
+    time.sleep(2 * hint)
+    seconds, used = time.monotonic() - begun, cpu_now(pid) - cpu
+    asked = partners.unchanged - asked
+    if asked < 2 * count or partners.full > count:
+        raise RuntimeError(f"{asked} conditional requests in {seconds:.0f} s, {partners.full} others")
+    each = max(used - idle * seconds, 0) / asked
+    share = idle + each * count / 300
+    return ([Value("a core", share * 100, "%", "–", 1, 0.5, digits=2)],
+            f"measured at a hint of {hint} s: {asked / seconds:.1f} requests/s took {used / seconds * 100:.2f} % of a core, "
+            f"idle {idle * 100:.2f} %, {each * 1e3:.2f} ms for each request on a connection of its own with TLS 1.3; "
+            "scaled to 5 minutes")
 
 
 def markdown(measured):

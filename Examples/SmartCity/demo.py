@@ -25,6 +25,8 @@ from harness import Agent, Scenario, Server, Workload, attest, binary, free_port
 from harness import wait_until  # noqa: E402
 from harness.workload import real_executable  # noqa: E402
 
+import departments  # noqa: E402
+
 DOMAIN = "city.test"
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 started = time.monotonic()
@@ -257,6 +259,7 @@ def main():
     with Scenario("smart-city") as scenario:
         try:
             city(scenario)
+            departments.run(scenario, sys.modules[__name__])
         except (Exception, KeyboardInterrupt) as error:
             failure = error
             print(f"\n{paint('the demo stopped', '31')}: {error}", flush=True)

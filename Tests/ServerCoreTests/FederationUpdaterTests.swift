@@ -271,4 +271,120 @@ private final class Gate: Sendable {
             #expect(world.plane.directory.bundle(byHand.trustDomain) != nil)
         }
     }
+
+    @Test func `a partner that announces changes is waited at, and a change is stored as it comes`()
+        async throws
+    {
+        let world = try await World()
+        let gates = [Gate(), Gate()]
+        let bundles = try (1...3).map { try Partner.bundle("b.test", sequence: UInt64($0)) }
+        let count = NIOLockedValueBox(0)
+        world.endpoints.answer(world.partner) { request in
+            guard request.patience > .zero else {
+                return FetchedBundle(
+                    .bundle(bundles[0]), entityTag: "\"0\"", appliedWait: .zero)
+            }
+            let number = count.withLockedValue { count in
+                count += 1
+                return count
+            }
+            guard number <= gates.count else {
+                try await Task.sleep(for: .seconds(3_600))
+                return FetchedBundle(.notModified)
+            }
+            await gates[number - 1].pass()
+            return FetchedBundle(
+                .bundle(bundles[number]), entityTag: "\"\(number)\"", appliedWait: .seconds(60))
+        }
+        try await world.running {
+            try await world.relate()
+            for number in 0...2 {
+                #expect(await eventually { count.withLockedValue { $0 } == number + 1 })
+                #expect(world.stored?.foreignSequence == UInt64(number + 1))
+                let last = try #require(world.endpoints.requests(world.partner).last)
+                // The tag says to the partner which bundle is stored.
+                #expect(last.entityTag == "\"\(number)\"" && last.patience == .seconds(60))
+                #expect(await world.status()?.isWaiting == true)
+                if number < 2 { gates[number].open() }
+            }
+            let requests = world.endpoints.requests(world.partner)
+            #expect(requests.map(\.patience) == [.zero] + Array(repeating: .seconds(60), count: 3))
+        }
+    }
+
+    @Test func `those that wait leave the lanes to others, and refreshing does not wait for them`()
+        async throws
+    {
+        var settings = FederationUpdater.Settings()
+        settings.concurrency = 1
+        settings.slowConcurrency = 1
+        let world = try await World(settings: settings)
+        let waiting = try (0..<5).map { number throws in try TrustDomain("w\(number).test") }
+        for domain in waiting {
+            let bundle = try Partner.bundle(domain.name, sequence: 1)
+            world.endpoints.answer(domain) { request in
+                if request.patience > .zero { try await Task.sleep(for: .seconds(3_600)) }
+                return FetchedBundle(.bundle(bundle), entityTag: "\"1\"", appliedWait: .zero)
+            }
+        }
+        world.endpoints.serve(try Partner.bundle("b.test", sequence: 1))
+        try await world.running {
+            for domain in waiting { try await world.relate(domain.name) }
+            for domain in waiting {
+                #expect(await eventually { await world.status(domain)?.isWaiting == true })
+            }
+            try await world.relate()
+            #expect(await eventually { world.stored != nil })
+            #expect(await world.status()?.isWaiting == false)
+            for domain in waiting {
+                try await world.updater.refresh(domain)
+                #expect(
+                    await eventually {
+                        world.endpoints.requests(domain).filter { $0.patience > .zero }.count == 2
+                    }, "and waits again")
+                try await world.registry.delete(domain)
+            }
+            #expect(await eventually { await world.updater.status().count == 1 })
+        }
+    }
+
+    @Test func `requests that wait are bounded, and the others are asked at their hint`()
+        async throws
+    {
+        var settings = FederationUpdater.Settings()
+        settings.maximumWaiting = 0
+        let world = try await World(settings: settings)
+        let bundle = try Partner.bundle("b.test", sequence: 1, hint: 600)
+        world.endpoints.answer(world.partner) { _ in
+            FetchedBundle(.bundle(bundle), entityTag: "\"1\"", appliedWait: .zero)
+        }
+        try await world.running {
+            try await world.relate()
+            #expect(await eventually { await world.status()?.nextAttempt != nil })
+            #expect(await world.status()?.nextAttempt == world.plane.clock.unixTime + 600)
+            #expect(world.endpoints.requests(world.partner).map(\.patience) == [.zero])
+        }
+    }
+
+    @Test("FED-37: what a waiting request brings is judged like everything else")
+    func judgesWhatIsAnnounced() async throws {
+        let world = try await World()
+        let good = try Partner.bundle("b.test", sequence: 5)
+        let bad = try Partner.bundle("b.test", sequence: 4)
+        world.endpoints.answer(world.partner) { request in
+            FetchedBundle(
+                .bundle(request.patience > .zero ? bad : good), entityTag: "\"5\"",
+                appliedWait: .seconds(60))
+        }
+        try await world.running {
+            try await world.relate()
+            #expect(await eventually { await world.status()?.failures == 1 })
+            #expect(world.stored?.foreignSequence == 5)
+            #expect(await world.status()?.lastError?.isEmpty == false)
+            #expect(await eventually { await world.status()?.nextAttempt != nil })
+            #expect(
+                await world.status()?.nextAttempt == world.plane.clock.unixTime + 5,
+                "soon, but not at once")
+        }
+    }
 }

@@ -28,6 +28,7 @@ import Testing
         let endpoint = try #require(configuration.federation.bundleEndpoint)
         #expect(endpoint.address == ListeningAddress(host: "0.0.0.0", port: 443))
         #expect(endpoint.refreshHint == .seconds(300) && endpoint.profile == .httpsSPIFFE)
+        #expect(endpoint.acknowledgementTimeout == .seconds(5))
         #expect(configuration.advice.contains { $0.contains("profile \"https_spiffe\" {}") })
     }
 
@@ -35,10 +36,12 @@ import Testing
         let spiffe = try self.load(
             """
             federation { bundle_endpoint {
-                address = "127.0.0.1" port = 8443 refresh_hint = "10m" profile "https_spiffe" {}
+                address = "127.0.0.1" port = 8443 refresh_hint = "10m" acknowledgement_timeout = "0s"
+                profile "https_spiffe" {}
             } }
             """)
         let endpoint = try #require(spiffe.federation.bundleEndpoint)
+        #expect(endpoint.acknowledgementTimeout == .zero)
         #expect(endpoint.address == ListeningAddress(host: "127.0.0.1", port: 8443))
         #expect(endpoint.refreshHint == .seconds(600) && endpoint.profile == .httpsSPIFFE)
         #expect(!spiffe.advice.contains { $0.contains("profile") })
@@ -60,6 +63,8 @@ import Testing
         ("bundle_endpint { }", "did you mean \"bundle_endpoint\"?"),
         ("bundle_endpoint { port = 70000 }", "out of range"),
         ("bundle_endpoint { refresh_hint = \"0s\" }", "too short"),
+        ("bundle_endpoint { acknowledgement_timeout = \"2m\" }", "at most 1m"),
+        ("bundle_endpoint { acknowledgement_timeout = \"-1s\" }", "acknowledgement_timeout"),
         ("bundle_endpoint { profile \"https\" {} }", "expected \"https_spiffe\" or \"https_web\""),
         ("bundle_endpoint { profile \"https_web\" {} }", "serving_cert_file"),
         (

@@ -71,6 +71,8 @@ package final class ScriptedEndpoints: BundleFetching {
     package struct Request: Sendable, Equatable {
         package let relationship: FederationRelationship
         package let entityTag: String?
+        /// For how long it may be held back.
+        package let patience: Duration
     }
 
     package typealias Answer = @Sendable (Request) async throws -> FetchedBundle
@@ -109,9 +111,10 @@ package final class ScriptedEndpoints: BundleFetching {
     }
 
     package func fetch(
-        _ relationship: FederationRelationship, entityTag: String?
+        _ relationship: FederationRelationship, entityTag: String?, waitingUpTo patience: Duration
     ) async throws -> FetchedBundle {
-        let request = Request(relationship: relationship, entityTag: entityTag)
+        let request = Request(
+            relationship: relationship, entityTag: entityTag, patience: patience)
         let answer = self.state.withLockedValue { state in
             state.requests.append(request)
             return state.answers[relationship.trustDomain]

@@ -47,8 +47,9 @@ public final class BundleEndpointClient: Sendable {
     ///   - entityTag: That of the bundle at hand; an endpoint that has no other answers `notModified`. One that is no
     ///     entity tag of HTTP is not sent.
     ///   - patience: How long the endpoint may hold the answer back until its bundle is another one
-    ///     (`Prefer: wait`, RFC 7240 §4.3); endpoints that know nothing of it answer at once. Added to the time that a
-    ///     response may take.
+    ///     (`Prefer: wait`, RFC 7240 §4.3), in whole seconds; endpoints that know nothing of it answer at once. Added to
+    ///     the time that a response may take. Zero asks only whether the endpoint does that; the answer is
+    ///     ``BundleEndpointResponse/appliedWait``.
     /// - Throws: ``BundleEndpointError``. Of bundles that cannot be read nothing is handed out.
     public func fetch(
         _ endpoint: BundleEndpoint, authenticatingWith bundles: any X509BundleSource,
@@ -65,11 +66,11 @@ public final class BundleEndpointClient: Sendable {
             let read = ResponseHeaders(response.headers)
             switch response.status.code {
             case 200:
-                return try Self.bundle(endpoint, url, response)
+                return try Self.bundle(endpoint, url, response, isPatient: patience != nil)
             case 304 where tag != nil:
                 return BundleEndpointResponse(
                     content: .notModified, entityTag: read.entityTag ?? tag, maxAge: read.maxAge,
-                    url: url)
+                    appliedWait: patience == nil ? nil : read.appliedWait, url: url)
             case 301, 302, 303, 307, 308:
                 redirections += 1
                 url = try self.next(endpoint, url, response, redirections)
@@ -126,8 +127,13 @@ public final class BundleEndpointClient: Sendable {
             "user-agent": self.configuration.userAgent,
         ]
         if let entityTag { headers.add(name: "if-none-match", value: entityTag) }
-        let seconds = Self.bounded(patience).components.seconds
-        if seconds > 0 { headers.add(name: "prefer", value: "wait=\(seconds)") }
+        if patience != nil {
+            let seconds = Self.bounded(patience).components.seconds
+            headers.add(name: "prefer", value: "wait=\(seconds)")
+            if seconds > 0, let trustDomain = self.configuration.announcedTrustDomain {
+                headers.add(name: "cygnet-trust-domain", value: trustDomain.name)
+            }
+        }
         return headers
     }
 
@@ -190,7 +196,7 @@ public final class BundleEndpointClient: Sendable {
 
     private static func bundle(
         _ endpoint: BundleEndpoint, _ url: BundleEndpointURL,
-        _ response: SingleHTTPSRequest.Response
+        _ response: SingleHTTPSRequest.Response, isPatient: Bool
     ) throws(BundleEndpointError) -> BundleEndpointResponse {
         let headers = ResponseHeaders(response.headers)
         if let coding = headers.unwantedCoding {
@@ -221,7 +227,6 @@ public final class BundleEndpointClient: Sendable {
         }
         return BundleEndpointResponse(
             content: .bundle(bundle), entityTag: headers.entityTag, maxAge: headers.maxAge,
-            url: url,
-            warnings: warnings)
+            appliedWait: isPatient ? headers.appliedWait : nil, url: url, warnings: warnings)
     }
 }

@@ -1,3 +1,5 @@
+public import SPIFFE
+
 /// What a client of bundle endpoints may use, how long it waits and whom it believes.
 public struct BundleEndpointClientConfiguration: Sendable {
     /// How long connecting may take, and again the handshake.
@@ -16,6 +18,11 @@ public struct BundleEndpointClientConfiguration: Sendable {
     public var trustRootsLifetime: Duration = .seconds(3600)
     /// The value of the `user-agent` header.
     public var userAgent = "cygnet-federation"
+
+    /// In whose name bundles are kept: sent as `Cygnet-Trust-Domain` with requests that may be held back, and with no
+    /// others. A Cygnet server then waits a few seconds for whoever keeps its bundle before a new authority signs. It
+    /// proves nothing and opens nothing.
+    public var announcedTrustDomain: TrustDomain?
 
     /// The defaults.
     public init() {}

@@ -17,6 +17,9 @@ public struct BundleEndpointResponse: Sendable {
     /// How long caches may keep the answer (`Cache-Control: max-age`). For information: refreshes follow the hint
     /// in the bundle.
     public let maxAge: Duration?
+    /// For how long the endpoint would have held the answer back until its bundle is another one, or has
+    /// (`Preference-Applied: wait`, RFC 7240 §3); nil when it was not asked to, or does not do that.
+    public let appliedWait: Duration?
     /// Where the answer came from: the configured URL, or where that has redirected to. Never to be kept, because each
     /// refresh begins at the configured URL.
     public let url: BundleEndpointURL
@@ -33,12 +36,13 @@ public struct BundleEndpointResponse: Sendable {
 
     /// Takes the parts as they are; for those who stand in for a client.
     public init(
-        content: Content, entityTag: String? = nil, maxAge: Duration? = nil, url: BundleEndpointURL,
-        warnings: [String] = []
+        content: Content, entityTag: String? = nil, maxAge: Duration? = nil,
+        appliedWait: Duration? = nil, url: BundleEndpointURL, warnings: [String] = []
     ) {
         self.content = content
         self.entityTag = entityTag
         self.maxAge = maxAge
+        self.appliedWait = appliedWait
         self.url = url
         self.warnings = Array(warnings.prefix(Self.maximumWarnings))
     }

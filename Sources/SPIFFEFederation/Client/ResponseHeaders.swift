@@ -43,6 +43,18 @@ struct ResponseHeaders {
         self.headers["retry-after"].first.flatMap { Self.seconds($0.filter { $0 != " " }) }
     }
 
+    /// The number of `wait` in `preference-applied` (RFC 7240 §3); nil when the preference was not heeded, and for one
+    /// that is no number.
+    var appliedWait: Duration? {
+        for value in self.headers["preference-applied"] {
+            for part in value.split(separator: ",") {
+                let preference = part.filter { $0 != " " && $0 != "\t" && $0 != "\"" }.lowercased()
+                if preference.hasPrefix("wait=") { return Self.seconds(preference.dropFirst(5)) }
+            }
+        }
+        return nil
+    }
+
     /// Codings of the body or of its transfer that nobody asked for.
     var unwantedCoding: String? {
         func values(_ name: String) -> [String] {
@@ -55,7 +67,7 @@ struct ResponseHeaders {
     }
 
     /// A number of seconds; one that is too large for 32 bits counts as the largest (RFC 9111 §1.2.2).
-    private static func seconds(_ digits: String) -> Duration? {
+    private static func seconds(_ digits: some StringProtocol) -> Duration? {
         guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
             return nil
         }

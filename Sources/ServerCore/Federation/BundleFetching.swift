@@ -11,10 +11,13 @@ package struct FetchedBundle: Sendable {
     package let content: Content
     /// Names this state of the bundle in the next request.
     package let entityTag: String?
+    /// For how long the endpoint says it would have held the answer back, or has; nil when it does not do that.
+    package let appliedWait: Duration?
 
-    package init(_ content: Content, entityTag: String? = nil) {
+    package init(_ content: Content, entityTag: String? = nil, appliedWait: Duration? = nil) {
         self.content = content
         self.entityTag = entityTag
+        self.appliedWait = appliedWait
     }
 }
 
@@ -23,9 +26,12 @@ package struct FetchedBundle: Sendable {
 /// Implementers authenticate the endpoint as the relationship says, bound size and time, and end soon when
 /// cancelled.
 package protocol BundleFetching: Sendable {
-    /// - Parameter entityTag: of the bundle that is at hand; nil to get it in any case.
+    /// - Parameters:
+    ///   - entityTag: of the bundle that is at hand; nil to get it in any case.
+    ///   - patience: for how long the endpoint may hold the answer back until its bundle is another one; zero asks only
+    ///     whether it can.
     /// - Throws: any error; its description is shown to operators.
     func fetch(
-        _ relationship: FederationRelationship, entityTag: String?
+        _ relationship: FederationRelationship, entityTag: String?, waitingUpTo patience: Duration
     ) async throws -> FetchedBundle
 }

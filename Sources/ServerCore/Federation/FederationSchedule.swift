@@ -45,6 +45,8 @@ package struct FederationStatus: Sendable, Hashable {
     package var failures = 0
     /// Unix seconds; nil while an attempt is under way.
     package var nextAttempt: Int64?
+    /// Whether the endpoint has a request that it answers as soon as its bundle is another one.
+    package var isWaiting = false
 
     package init(_ relationship: FederationRelationship, isConfigured: Bool) {
         self.relationship = relationship

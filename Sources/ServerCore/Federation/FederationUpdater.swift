@@ -7,14 +7,19 @@ package import SPIFFE
 /// The last good bundle stays until a better one was checked and stored. Attempts at the same time are bounded; a
 /// partner that has let an attempt time out goes to a smaller lane until it answers again, so that those that hang
 /// hold up each other only.
+///
+/// An endpoint that holds answers back until its bundle changes has one such request at all times, outside the lanes; see
+/// ``PartnerPush``.
 package actor FederationUpdater {
     package struct Settings: Sendable {
         /// Attempts at a time with partners that answer.
         package var concurrency = 64
         /// Attempts at a time with partners that timed out last.
         package var slowConcurrency = 16
-        /// How long an attempt may take.
+        /// How long an attempt may take, the time that a request asks to be held back not counted.
         package var timeout = Duration.seconds(30)
+        /// Requests that wait for a change, of all partners; the others are asked at their refresh hint.
+        package var maximumWaiting = 1_024
 
         package init() {}
     }
@@ -30,6 +35,17 @@ package actor FederationUpdater {
         var lane = Lane.normal
         var loop: Task<Void, Never>?
         var attempt: Task<Result<Void, ServerError>, Never>?
+        var push = PartnerPush()
+        var waiting: Task<Outcome, Never>?
+    }
+
+    /// What came of one request.
+    private struct Outcome: Sendable {
+        var result: Result<Void, ServerError>
+        /// Whether another bundle is stored now.
+        var isChanged = false
+        var appliedWait: Duration?
+        var timedOut = false
     }
 
     private let directory: Directory
@@ -43,6 +59,7 @@ package actor FederationUpdater {
     private var generation: UInt64 = 0
     private var free: [Lane: Int]
     private var queues: [Lane: [CheckedContinuation<Void, Never>]] = [:]
+    private var waitingCount = 0
 
     package init(
         directory: Directory, store: any BundleStore, fetcher: any BundleFetching,
@@ -122,24 +139,45 @@ package actor FederationUpdater {
         let partner = self.partners.removeValue(forKey: trustDomain)
         partner?.loop?.cancel()
         partner?.attempt?.cancel()
+        partner?.waiting?.cancel()
     }
 
     private func follow(_ trustDomain: TrustDomain, _ generation: UInt64) async {
+        var step = PartnerPush.Step.ask(after: .zero)
         while !Task.isCancelled {
-            if self.partners[trustDomain]?.generation == generation {
-                self.partners[trustDomain]?.status.nextAttempt = nil
+            switch step {
+            case .ask(let pause):
+                guard await self.pause(pause, trustDomain, generation) else { return }
+                _ = await self.poll(trustDomain, generation)
+            case .wait(let pause):
+                guard await self.pause(pause, trustDomain, generation) else { return }
+                await self.wait(trustDomain, generation)
             }
-            _ = await self.poll(trustDomain, generation)
             guard let partner = self.partners[trustDomain], partner.generation == generation else {
                 return
             }
-            let wait = FederationSchedule.wait(
+            let ordinary = FederationSchedule.wait(
                 hint: self.directory.bundle(trustDomain)?.refreshHint,
                 failures: partner.status.failures, jitter: self.jitter())
-            self.partners[trustDomain]?.status.nextAttempt =
-                self.unixNow + wait.components.seconds
-            do { try await Task.sleep(for: wait) } catch { return }
+            step = partner.push.next(
+                ordinary: ordinary, jitter: self.jitter(),
+                canWait: self.entityTag(partner) != nil
+                    && self.waitingCount < self.settings.maximumWaiting)
         }
+    }
+
+    /// False when the relationship has ended meanwhile.
+    private func pause(
+        _ pause: Duration, _ trustDomain: TrustDomain, _ generation: UInt64
+    ) async -> Bool {
+        if pause > .zero {
+            self.partners[trustDomain]?.status.nextAttempt =
+                self.unixNow + pause.components.seconds
+            do { try await Task.sleep(for: pause) } catch { return false }
+        }
+        guard self.partners[trustDomain]?.generation == generation else { return false }
+        self.partners[trustDomain]?.status.nextAttempt = nil
+        return true
     }
 
     // MARK: Asking
@@ -161,6 +199,8 @@ package actor FederationUpdater {
         guard let partner = self.partners[trustDomain] else {
             throw ServerError(.notFound, "no relationship with \(quoted(trustDomain.name))")
         }
+        // The loop takes up waiting again after this attempt.
+        partner.waiting?.cancel()
         // One that is under way may have been answered before the change that the caller has in mind.
         if let attempt = partner.attempt { _ = await attempt.value }
         try await self.poll(trustDomain, partner.generation).get()
@@ -186,30 +226,87 @@ package actor FederationUpdater {
     ) async -> Result<Void, ServerError> {
         let lane = self.partners[trustDomain]?.lane ?? .normal
         await self.enter(lane)
-        let result: Result<Void, ServerError>
-        var timedOut = false
-        do {
-            guard let partner = self.partners[trustDomain], partner.generation == generation else {
-                self.leave(lane)
-                return .failure(Self.ended(trustDomain))
+        let outcome = await self.exchange(trustDomain, generation, patience: .zero, lane: lane)
+        if self.partners[trustDomain]?.generation == generation {
+            self.partners[trustDomain]?.attempt = nil
+            self.partners[trustDomain]?.lane = outcome.timedOut ? .slow : .normal
+            if case .success = outcome.result {
+                self.partners[trustDomain]?.push.asked(applied: outcome.appliedWait)
+            } else {
+                self.partners[trustDomain]?.push.askingFailed()
             }
-            // A tag that names another bundle than the stored one must not keep the endpoint's away.
-            let stored = self.directory.bundle(trustDomain)
-            let isTagged =
-                stored?.isFetched == true && stored?.sequenceNumber == partner.taggedSequence
-            let fetched = try await self.fetch(
-                partner.status.relationship, entityTag: isTagged ? partner.entityTag : nil)
-            self.leave(lane)
-            result = await self.take(fetched, trustDomain, generation)
-        } catch {
-            self.leave(lane)
-            timedOut = error is TimedOut
-            result = .failure(
-                ServerError(
-                    .unavailable, "failed to refresh bundle: \(Self.bounded("\(error)"))"))
+            self.finish(trustDomain, outcome, isLogged: true)
         }
-        self.finish(trustDomain, generation, result, timedOut: timedOut)
-        return result
+        return outcome.result
+    }
+
+    /// Sends a request that is answered when the bundle changes, and waits for the answer.
+    private func wait(_ trustDomain: TrustDomain, _ generation: UInt64) async {
+        let request = Task {
+            await self.exchange(
+                trustDomain, generation, patience: PartnerPush.patience, lane: nil)
+        }
+        self.partners[trustDomain]?.waiting = request
+        self.partners[trustDomain]?.status.isWaiting = true
+        self.waitingCount += 1
+        let start = ContinuousClock.now
+        let outcome = await request.value
+        let elapsed = ContinuousClock.now - start
+        self.waitingCount -= 1
+        guard self.partners[trustDomain]?.generation == generation else { return }
+        self.partners[trustDomain]?.waiting = nil
+        self.partners[trustDomain]?.status.isWaiting = false
+        if request.isCancelled {
+            // Somebody wanted an answer at once; it is the answer to both.
+            _ = await self.poll(trustDomain, generation)
+            return
+        }
+        if case .success = outcome.result {
+            self.partners[trustDomain]?.push.waited(
+                isChanged: outcome.isChanged, applied: outcome.appliedWait, elapsed: elapsed)
+        } else {
+            self.partners[trustDomain]?.push.waitingFailed(elapsed: elapsed)
+        }
+        self.finish(trustDomain, outcome, isLogged: outcome.isChanged)
+    }
+
+    /// The tag of the bundle that is stored. One that names another bundle must not keep the endpoint's away.
+    private func entityTag(_ partner: Partner) -> String? {
+        let stored = self.directory.bundle(partner.status.relationship.trustDomain)
+        guard stored?.isFetched == true, stored?.sequenceNumber == partner.taggedSequence else {
+            return nil
+        }
+        return partner.entityTag
+    }
+
+    /// One request, and what comes of it.
+    ///
+    /// - Parameter lane: is left once the endpoint has answered.
+    private func exchange(
+        _ trustDomain: TrustDomain, _ generation: UInt64, patience: Duration, lane: Lane?
+    ) async -> Outcome {
+        guard let partner = self.partners[trustDomain], partner.generation == generation else {
+            if let lane { self.leave(lane) }
+            return Outcome(result: .failure(Self.ended(trustDomain)))
+        }
+        do {
+            let fetched = try await self.fetch(
+                partner.status.relationship, entityTag: self.entityTag(partner), patience: patience)
+            if let lane { self.leave(lane) }
+            let before = self.directory.bundle(trustDomain)?.sequenceNumber
+            let result = await self.take(fetched, trustDomain, generation)
+            return Outcome(
+                result: result,
+                isChanged: self.directory.bundle(trustDomain)?.sequenceNumber != before,
+                appliedWait: fetched.appliedWait)
+        } catch {
+            if let lane { self.leave(lane) }
+            return Outcome(
+                result: .failure(
+                    ServerError(
+                        .unavailable, "failed to refresh bundle: \(Self.bounded("\(error)"))")),
+                timedOut: error is TimedOut)
+        }
     }
 
     private struct TimedOut: Error, CustomStringConvertible {
@@ -219,15 +316,16 @@ package actor FederationUpdater {
 
     /// Fetches within the time limit; an attempt that does not heed its cancellation is left behind.
     private func fetch(
-        _ relationship: FederationRelationship, entityTag: String?
+        _ relationship: FederationRelationship, entityTag: String?, patience: Duration
     ) async throws -> FetchedBundle {
         let fetcher = self.fetcher
-        let limit = self.settings.timeout
+        let limit = self.settings.timeout + patience
         let answers = AsyncThrowingStream<FetchedBundle, any Error>.makeStream()
         let work = Task {
             do {
                 answers.continuation.yield(
-                    try await fetcher.fetch(relationship, entityTag: entityTag))
+                    try await fetcher.fetch(
+                        relationship, entityTag: entityTag, waitingUpTo: patience))
                 answers.continuation.finish()
             } catch {
                 answers.continuation.finish(throwing: error)
@@ -289,15 +387,10 @@ package actor FederationUpdater {
     }
 
     /// Notes the outcome and logs it (SPIFFE Federation §7.6).
-    private func finish(
-        _ trustDomain: TrustDomain, _ generation: UInt64, _ result: Result<Void, ServerError>,
-        timedOut: Bool
-    ) {
-        guard var partner = self.partners[trustDomain], partner.generation == generation else {
-            return
-        }
-        partner.attempt = nil
-        partner.lane = timedOut ? .slow : .normal
+    ///
+    /// - Parameter isLogged: whether success is worth a line: that nothing is new after a minute of waiting is not.
+    private func finish(_ trustDomain: TrustDomain, _ outcome: Outcome, isLogged: Bool) {
+        guard var partner = self.partners[trustDomain] else { return }
         partner.status.lastAttempt = self.unixNow
         let relationship = partner.status.relationship
         let bundle = self.directory.bundle(trustDomain)
@@ -307,13 +400,15 @@ package actor FederationUpdater {
         ]
         if let id = relationship.endpointID { metadata[LogKeys.endpointID] = "\(id)" }
         if let number = bundle?.foreignSequence { metadata[LogKeys.foreignSequence] = "\(number)" }
-        switch result {
+        switch outcome.result {
         case .success:
             partner.status.lastSuccess = partner.status.lastAttempt
             partner.status.lastError = nil
             partner.status.failures = 0
-            self.logger.info("fetched the bundle of a partner", metadata: metadata)
-            if bundle?.hasNoAuthorities == true {
+            self.logger.log(
+                level: isLogged ? .info : .debug, "fetched the bundle of a partner",
+                metadata: metadata)
+            if isLogged, bundle?.hasNoAuthorities == true {
                 self.logger.warning(
                     "the partner's bundle has no authorities: nothing of it is trusted",
                     metadata: metadata)

@@ -17,7 +17,7 @@ package struct EndpointBundleFetcher: BundleFetching {
     }
 
     package func fetch(
-        _ relationship: FederationRelationship, entityTag: String?
+        _ relationship: FederationRelationship, entityTag: String?, waitingUpTo patience: Duration
     ) async throws -> FetchedBundle {
         let profile: BundleEndpointProfile =
             switch relationship.profile {
@@ -29,12 +29,15 @@ package struct EndpointBundleFetcher: BundleFetching {
             try SPIFFEFederation.BundleEndpoint(
                 trustDomain: relationship.trustDomain, url: relationship.bundleEndpointURL,
                 profile: profile),
-            authenticatingWith: self.bundles, entityTag: entityTag)
+            authenticatingWith: self.bundles, entityTag: entityTag, waitingUpTo: patience)
         switch response.content {
         case .bundle(let bundle):
-            return FetchedBundle(.bundle(bundle), entityTag: response.entityTag)
+            return FetchedBundle(
+                .bundle(bundle), entityTag: response.entityTag, appliedWait: response.appliedWait)
         case .notModified:
-            return FetchedBundle(.notModified, entityTag: response.entityTag ?? entityTag)
+            return FetchedBundle(
+                .notModified, entityTag: response.entityTag ?? entityTag,
+                appliedWait: response.appliedWait)
         }
     }
 }

@@ -9,6 +9,8 @@ final class PublishedBundle: Sendable {
         /// Of the bundle that was looked at last, whether it could be published or not.
         var sequenceNumber: UInt64?
         var response: DocumentResponse?
+        /// Of the bundle in the response.
+        var publishedNumber: UInt64?
     }
 
     private let directory: Directory
@@ -23,8 +25,11 @@ final class PublishedBundle: Sendable {
     }
 
     /// The document of now. A bundle that cannot be published leaves the one before it in place.
-    var response: DocumentResponse {
-        guard let bundle = self.directory.ownBundle else { return Self.unavailable }
+    var response: DocumentResponse { self.current.response }
+
+    /// The document of now, and the sequence number of the bundle in it; nil when there is none.
+    var current: (response: DocumentResponse, sequenceNumber: UInt64?) {
+        guard let bundle = self.directory.ownBundle else { return (Self.unavailable, nil) }
         return self.state.withLockedValue { state in
             // Two event loops may come here out of order; the sequence never goes back.
             if state.sequenceNumber.map({ $0 < bundle.sequenceNumber }) ?? true {
@@ -34,6 +39,7 @@ final class PublishedBundle: Sendable {
                     state.response = DocumentResponse(
                         contentType: "application/json", body: document.bytes,
                         entityTag: document.entityTag)
+                    state.publishedNumber = bundle.sequenceNumber
                 } catch {
                     self.logger.error(
                         "cannot publish the bundle; the one before it stays published",
@@ -43,7 +49,7 @@ final class PublishedBundle: Sendable {
                         ])
                 }
             }
-            return state.response ?? Self.unavailable
+            return (state.response ?? Self.unavailable, state.publishedNumber)
         }
     }
 

@@ -97,6 +97,9 @@ package struct BundleEndpointConfiguration: Sendable, Hashable {
     package var url: String?
     /// `profile`.
     package var profile = Profile.httpsSPIFFE
+    /// `acknowledgement_timeout`, default 5 seconds: how long a new authority waits for partners that follow the bundle
+    /// to have it; 0 waits for none.
+    package var acknowledgementTimeout = Duration.seconds(5)
 
     /// The defaults.
     package init() {}
@@ -125,6 +128,17 @@ package struct BundleEndpointConfiguration: Sendable, Hashable {
                         + "\(GoDuration.format(hint)); many partners poll once a minute at most, and one that "
                         + "polls less than once a day may miss a rotation")
             }
+        }
+        if let timeout = try block.duration("acknowledgement_timeout", atLeast: .zero) {
+            // The time also goes by when somebody only pretends to be a partner.
+            guard timeout <= .seconds(60) else {
+                throw ConfigurationError(
+                    .invalidValue,
+                    "acknowledgement_timeout of \(block.name) at "
+                        + "\(block.location(of: "acknowledgement_timeout")) is \(GoDuration.format(timeout)); "
+                        + "at most 1m is accepted")
+            }
+            configuration.acknowledgementTimeout = timeout
         }
         try ServingCertificateConfiguration.refuseACME(&block)
         let profiles = try block.labelledSections("profile")

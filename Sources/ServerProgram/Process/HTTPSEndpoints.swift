@@ -17,7 +17,7 @@ struct HTTPSEndpoints: Sendable {
     /// - Throws: ``ServerError`` when a certificate or its key cannot be used.
     init(
         _ configuration: ServerConfiguration, directory: Directory, identity: any X509SVIDSource,
-        publisher: RevocationPublisher, logger: Logger
+        publisher: RevocationPublisher, holders: PartnerHolders, logger: Logger
     ) throws(ServerError) {
         var certificates: [ServingCertificateFiles] = []
         let lists = RevocationRoutes { publisher.lists }
@@ -33,7 +33,8 @@ struct HTTPSEndpoints: Sendable {
             }
             bundles = BundleEndpoint(
                 directory, revocations: lists, refreshHint: endpoint.refreshHint,
-                place: endpoint.address.place, certificate: certificate, logger: logger)
+                place: endpoint.address.place, certificate: certificate, holders: holders,
+                logger: logger)
         }
         var discovery: DiscoveryEndpoint?
         if let configuration = configuration.discovery {

@@ -151,11 +151,16 @@ package final class ServerProcess: Sendable {
         try await directory.load(from: store)
         store.setConsumer(directory)
 
+        let partners = PartnerHolders(
+            bound: configuration.federation.bundleEndpoint?.acknowledgementTimeout ?? .zero,
+            logger: self.logger)
         let authorities = AuthorityManager(
             trustDomain: trustDomain, settings: self.authoritySettings,
             keyManager: keyManager,
             journal: store, bundles: store, recorder: ledger,
-            holders: ConnectedAgents(directory: directory, logger: self.logger),
+            holders: AllBundleHolders([
+                ConnectedAgents(directory: directory, logger: self.logger), partners,
+            ]),
             logger: self.logger)
         try await authorities.start(ownBundle: directory.ownBundle)
 
@@ -181,13 +186,15 @@ package final class ServerProcess: Sendable {
             configuration.federation.partners, directory: directory, registry: bundles,
             logger: self.logger)
         let knownBundles = DirectoryBundleSource(directory: directory)
+        var fetching = BundleEndpointClientConfiguration()
+        fetching.announcedTrustDomain = trustDomain
         var plane = ControlPlane(
             directory: directory, entries: entries, nodes: nodes, issuer: issuer,
             bundles: bundles, federation: FederationRegistry(directory: directory, store: store),
             updater: FederationUpdater(
                 directory: directory, store: store,
                 fetcher: EndpointBundleFetcher(
-                    client: BundleEndpointClient(), bundles: knownBundles),
+                    client: BundleEndpointClient(configuration: fetching), bundles: knownBundles),
                 logger: self.logger),
             authorities: authorities,
             policy: CallerPolicy(
@@ -214,7 +221,7 @@ package final class ServerProcess: Sendable {
             plane: plane, endpoint: endpoint, authorities: authorities, identity: identity,
             https: try HTTPSEndpoints(
                 configuration, directory: directory, identity: identity, publisher: revocations,
-                logger: self.logger),
+                holders: partners, logger: self.logger),
             revocations: revocations,
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,

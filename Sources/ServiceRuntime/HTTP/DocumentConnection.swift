@@ -3,8 +3,9 @@ import NIOHTTP1
 
 /// One connection of a document listener: reads requests, answers each at once, and ends when a limit is passed.
 ///
-/// Answers come from memory, so a request never waits and pipelined requests are answered in their order. What is
-/// not read by the client is not piled up: a client that asks on without reading is disconnected.
+/// Answers come from memory, and pipelined requests are answered in their order. A request waits only when it prefers
+/// to, has the document that there is, and finds a place; the next request on the connection ends its wait. What is not
+/// read by the client is not piled up: a client that asks on without reading is disconnected.
 final class DocumentConnection: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = ByteBuffer
@@ -12,6 +13,10 @@ final class DocumentConnection: ChannelInboundHandler {
     private let routes: DocumentRoutes
     private let limits: DocumentLimits
     private let clock: HTTPDate
+    /// Nil when nobody may wait.
+    private let waits: DocumentWaits?
+    private var client: String?
+    private var waiting: WaitingRequest?
     private var context: ChannelHandlerContext?
     private var head: HTTPRequestHead?
     /// Bytes that came since the last complete request.
@@ -25,16 +30,32 @@ final class DocumentConnection: ChannelInboundHandler {
     private var deadline = NIODeadline.distantFuture
     private var timer: Scheduled<Void>?
 
-    init(routes: @escaping DocumentRoutes, limits: DocumentLimits, clock: HTTPDate) {
+    init(
+        routes: @escaping DocumentRoutes, limits: DocumentLimits, clock: HTTPDate,
+        waits: DocumentWaits? = nil
+    ) {
         self.routes = routes
         self.limits = limits
         self.clock = clock
+        self.waits = waits
+    }
+
+    /// A request whose answer is held back.
+    private struct WaitingRequest {
+        let request: DocumentRequest
+        let head: HTTPRequestHead
+        let seconds: Int
+        let place: DocumentWaits.Place
+        let timer: Scheduled<Void>
     }
 
     // MARK: Life
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        if self.waits != nil {
+            self.client = context.channel.remoteAddress.flatMap(DocumentClient.counted)
+        }
         let now = context.eventLoop.now
         self.endOfLife = now + TimeAmount(self.limits.maximumAge)
         self.deadline = now + TimeAmount(self.limits.requestTimeout)
@@ -44,6 +65,8 @@ final class DocumentConnection: ChannelInboundHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         self.timer?.cancel()
         self.timer = nil
+        // Whoever waited is gone.
+        _ = self.takeWaiting()
         self.context = nil
     }
 
@@ -128,6 +151,8 @@ final class DocumentConnection: ChannelInboundHandler {
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        self.endWaiting(context)
+        guard !self.isClosing else { return }
         if !context.channel.isWritable {
             // Many answers at once: the kernel may still take them. If not, somebody asks on without reading.
             self.flush(context)
@@ -136,7 +161,7 @@ final class DocumentConnection: ChannelInboundHandler {
                 return context.close(promise: nil)
             }
         }
-        guard let request = DocumentRequest(head) else {
+        guard let request = DocumentRequest(head, client: self.client) else {
             return self.refuse(.refusal(400, "a request names a path and one host"), context)
         }
         guard let response = self.routes(request) else {
@@ -146,6 +171,21 @@ final class DocumentConnection: ChannelInboundHandler {
             return self.refuse(
                 .refusal(405, "use GET", fields: [("allow", "GET, HEAD")]), context)
         }
+        guard let seconds = self.wait(request, response) else {
+            return self.send(response, to: head, request, appliedWait: nil, context)
+        }
+        guard seconds > 0, response.entityTag.map(request.has) == true else {
+            return self.send(response, to: head, request, appliedWait: seconds, context)
+        }
+        if !self.hold(request, head, seconds, context) {
+            self.send(response, to: head, request, appliedWait: nil, context)
+        }
+    }
+
+    private func send(
+        _ response: DocumentResponse, to head: HTTPRequestHead, _ request: DocumentRequest,
+        appliedWait: Int?, _ context: ChannelHandlerContext
+    ) {
         // A protocol that somebody wants to change to is not spoken here, and what follows is not understood.
         let closes =
             response.status >= 400 || head.version != .http1_1 || !head.isKeepAlive
@@ -153,26 +193,95 @@ final class DocumentConnection: ChannelInboundHandler {
             || context.eventLoop.now >= self.endOfLife
         self.send(
             response, isUnchanged: response.entityTag.map(request.has) ?? false,
-            withBody: head.method != .HEAD, closes: closes, context)
+            withBody: head.method != .HEAD, appliedWait: appliedWait, closes: closes, context)
+    }
+
+    // MARK: Waiting
+
+    /// For how many seconds the answer may be held back; nil when the client does not ask for it, or nobody may wait.
+    private func wait(_ request: DocumentRequest, _ response: DocumentResponse) -> Int? {
+        guard let preferred = request.preferredWait, self.waits != nil, response.entityTag != nil
+        else { return nil }
+        return min(preferred, Int(self.limits.maximumWait.components.seconds))
+    }
+
+    /// Holds the answer back until the document is another one; false when there is no place.
+    private func hold(
+        _ request: DocumentRequest, _ head: HTTPRequestHead, _ seconds: Int,
+        _ context: ChannelHandlerContext
+    ) -> Bool {
+        let loop = context.eventLoop
+        let this = NIOLoopBound(self, eventLoop: loop)
+        let place = self.waits?.enter(self.client, self.limits) { call in
+            loop.execute { this.value.called(call) }
+        }
+        guard let place else { return false }
+        let timer = loop.assumeIsolated().scheduleTask(in: .seconds(Int64(seconds))) {
+            self.endWaiting(context)
+        }
+        self.waiting = WaitingRequest(
+            request: request, head: head, seconds: seconds, place: place, timer: timer)
+        self.deadline = loop.now + .seconds(Int64(seconds)) + TimeAmount(self.limits.idleTimeout)
+        // The document may have changed before the place was taken.
+        self.called(.changed)
+        return true
+    }
+
+    private func called(_ call: DocumentWaits.Call) {
+        guard let waiting = self.waiting, let context = self.context else { return }
+        switch call {
+        case .ending: self.endWaiting(context, closes: true)
+        case .changed:
+            let tag = self.routes(waiting.request)?.entityTag
+            // What is there no more, or not yet again, is no news.
+            if let tag, !waiting.request.has(tag) { self.endWaiting(context) }
+        }
+    }
+
+    private func takeWaiting() -> WaitingRequest? {
+        guard let waiting = self.waiting else { return nil }
+        self.waiting = nil
+        waiting.timer.cancel()
+        self.waits?.leave(waiting.place)
+        return waiting
+    }
+
+    /// Answers the request that waits, if there is one.
+    private func endWaiting(_ context: ChannelHandlerContext, closes: Bool = false) {
+        guard let waiting = self.takeWaiting(), !self.isClosing else { return }
+        if self.isIdle {
+            self.deadline = context.eventLoop.now + TimeAmount(self.limits.idleTimeout)
+        }
+        guard let response = self.routes(waiting.request) else {
+            return self.refuse(
+                .refusal(404, "there is nothing here"), context, waiting.head.method)
+        }
+        if closes { self.endOfLife = context.eventLoop.now }
+        self.send(
+            response, to: waiting.head, waiting.request, appliedWait: waiting.seconds, context)
+        self.flush(context)
     }
 
     /// Answers and ends the connection.
     private func refuse(
         _ response: DocumentResponse, _ context: ChannelHandlerContext, _ method: HTTPMethod = .GET
     ) {
+        self.endWaiting(context)
         guard !self.isClosing else { return }
         self.send(
-            response, isUnchanged: false, withBody: method != .HEAD, closes: true, context)
+            response, isUnchanged: false, withBody: method != .HEAD, appliedWait: nil, closes: true,
+            context)
     }
 
     private func send(
-        _ response: DocumentResponse, isUnchanged: Bool, withBody: Bool, closes: Bool,
-        _ context: ChannelHandlerContext
+        _ response: DocumentResponse, isUnchanged: Bool, withBody: Bool, appliedWait: Int?,
+        closes: Bool, _ context: ChannelHandlerContext
     ) {
-        var buffer = context.channel.allocator.buffer(capacity: 512 + response.body.count)
+        var buffer = context.channel.allocator.buffer(
+            capacity: response.length(isUnchanged: isUnchanged, withBody: withBody))
         response.write(
             to: &buffer, date: self.clock.text, isUnchanged: isUnchanged, withBody: withBody,
-            closes: closes)
+            appliedWait: appliedWait, closes: closes)
         guard closes else {
             // TLS keeps what is not flushed, and the channel does not count it before.
             self.unflushedBytes += buffer.readableBytes

@@ -14,6 +14,12 @@ package struct DocumentLimits: Sendable, Hashable {
     package var maximumRequestBytes = 16_384
     /// Whether a connection may carry several requests.
     package var keepsConnections = true
+    /// How long a request may wait for another document; whoever prefers longer waits that long.
+    package var maximumWait = Duration.seconds(60)
+    /// Requests of all clients that wait; further ones are answered at once.
+    package var maximumWaiting = 512
+    /// Requests of one address that wait; further ones are answered at once.
+    package var maximumWaitingPerAddress = 64
 
     /// The defaults.
     package init() {}

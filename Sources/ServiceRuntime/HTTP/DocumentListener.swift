@@ -40,6 +40,7 @@ package struct DocumentListener: Sendable {
     private let limits: DocumentLimits
     private let makeTLSHandler: (@Sendable () throws -> any ChannelHandler)?
     private let logger: Logger
+    private let waits: DocumentWaits?
     private let routes: DocumentRoutes
 
     /// - Parameters:
@@ -48,21 +49,23 @@ package struct DocumentListener: Sendable {
     ///   - limits: What clients may take up.
     ///   - makeTLSHandler: Makes the handler for one connection, on its event loop; nil serves without TLS. When it
     ///     throws, the connection is closed.
-    ///   - routes: Finds the answers.
+    ///   - waits: Those who wait for a document to change; nil answers everybody at once.
+    ///   - routes: Finds the answers. Asked again for a request that has waited.
     package init(
         purpose: String, place: Place, limits: DocumentLimits = DocumentLimits(),
         makeTLSHandler: (@Sendable () throws -> any ChannelHandler)? = nil, logger: Logger,
-        routes: @escaping DocumentRoutes
+        waits: DocumentWaits? = nil, routes: @escaping DocumentRoutes
     ) {
         self.purpose = purpose
         self.place = place
         self.limits = limits
         self.makeTLSHandler = makeTLSHandler
         self.logger = logger
+        self.waits = waits
         self.routes = routes
     }
 
-    /// Serves until the task is cancelled; then closes all connections and returns.
+    /// Serves until the task is cancelled; then answers the requests that wait, closes all connections and returns.
     ///
     /// - Parameter onBound: Told the TCP port once it is bound; 0 for a Unix socket.
     /// - Throws: ``CommandError`` when the address cannot be bound, ``FileError`` when the socket's path is not fit.
@@ -86,6 +89,7 @@ package struct DocumentListener: Sendable {
         } onCancel: {
             listener.close(promise: nil)
         }
+        self.waits?.end()
         connections.closeAll()
         if case .unixSocket(let path, _) = self.place { unlink(path) }
     }
@@ -98,6 +102,7 @@ package struct DocumentListener: Sendable {
     private func bind(_ connections: DocumentConnections) async throws -> any Channel {
         let clock = HTTPDate()
         let (routes, limits, makeTLSHandler) = (self.routes, self.limits, self.makeTLSHandler)
+        let waits = self.waits
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.backlog, value: 512)
@@ -107,7 +112,7 @@ package struct DocumentListener: Sendable {
                     let pipeline = channel.pipeline.syncOperations
                     if let makeTLSHandler { try pipeline.addHandler(try makeTLSHandler()) }
                     let connection = DocumentConnection(
-                        routes: routes, limits: limits, clock: clock)
+                        routes: routes, limits: limits, clock: clock, waits: waits)
                     try pipeline.addHandler(DocumentByteCounter(connection))
                     try pipeline.addHandler(
                         ByteToMessageHandler(

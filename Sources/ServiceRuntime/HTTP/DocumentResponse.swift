@@ -49,19 +49,31 @@ package struct DocumentResponse: Sendable, Hashable {
             cacheControl: "no-store", fields: fields)
     }
 
+    /// How many bytes a response has at most.
+    func length(isUnchanged: Bool, withBody: Bool) -> Int {
+        let fixed = isUnchanged ? self.notModifiedHead.count : self.head.count
+        // The date, the preference and the connection's end.
+        return fixed + 128 + (withBody && !isUnchanged ? self.body.count : 0)
+    }
+
     /// Appends the whole response.
     ///
     /// - Parameters:
     ///   - date: The value of `Date`.
     ///   - isUnchanged: Whoever asks has the content: 304 instead.
     ///   - withBody: False for HEAD.
+    ///   - appliedWait: The seconds of the preference `wait`, if it was heeded (RFC 7240 §3).
     ///   - closes: Whether the connection ends with it.
     func write(
-        to buffer: inout ByteBuffer, date: String, isUnchanged: Bool, withBody: Bool, closes: Bool
+        to buffer: inout ByteBuffer, date: String, isUnchanged: Bool, withBody: Bool,
+        appliedWait: Int?, closes: Bool
     ) {
         buffer.writeBytes(isUnchanged ? self.notModifiedHead : self.head)
         buffer.writeString("date: ")
         buffer.writeString(date)
+        if let appliedWait {
+            buffer.writeString("\r\npreference-applied: wait=\(appliedWait)")
+        }
         buffer.writeString(closes ? "\r\nconnection: close\r\n\r\n" : "\r\n\r\n")
         if withBody && !isUnchanged { buffer.writeBytes(self.body) }
     }

@@ -111,8 +111,8 @@ import Testing
             let endpoint = try fixture.webEndpoint(server.url())
             for (patience, value) in [
                 (Duration.seconds(55), "wait=55"), (.seconds(Int64.max), "wait=3600"),
-                (.zero, nil), (.seconds(-5), nil),
-            ] as [(Duration, String?)] {
+                (.zero, "wait=0"), (.seconds(-5), "wait=0"),
+            ] as [(Duration, String)] {
                 _ = try await fixture.client().fetch(
                     endpoint, authenticatingWith: X509BundleSet(), waitingUpTo: patience)
                 #expect(server.requests.last?.value("prefer") == value)

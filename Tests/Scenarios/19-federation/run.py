@@ -121,6 +121,21 @@ def body(s):
         assert json.loads(alone)["keys"], alone
         fails(transport.cli("bundle", "list", "-id", "transport.test"), "own")
 
+    with s.check("a partner's new authority arrives as it happens, not at the refresh hint of five minutes"):
+        def certificates(text):
+            return sorted(key["x5c"][0] for key in json.loads(text)["keys"] if "x5c" in key)
+        energy.ok("localauthority", "x509", "prepare")
+        wanted = certificates(energy.ok("bundle", "show", "-format", "spiffe"))
+        assert wanted != certificates(alone), "there is no new authority"
+        wait_until("transport has the new authority", lambda: wanted == certificates(
+            transport.ok("bundle", "list", "-id", "energy.test", "-format", "spiffe")), 20)
+
+    with s.check("a new authority waits for the partner to have it, and not for one that is gone"):
+        prepared = energy.json("localauthority", "x509", "show")["prepared"]["authority_id"]
+        energy.ok("localauthority", "x509", "activate", "-authorityID", prepared)
+        assert "partners have not said in time" not in energy.daemon.log(), "the partner has it"
+        assert transport.ok("federation", "refresh", "-id", "energy.test") == "Bundle refreshed\n"
+
     with s.check("FED-38: the partner still trusts nothing of ours; then its configuration does"):
         assert energy.ok("bundle", "count") == "1 bundle\n"
         ours = s.path("transport.json")

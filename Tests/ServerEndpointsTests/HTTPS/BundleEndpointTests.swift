@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import NIOConcurrencyHelpers
 import NIOSSL
 import SPIFFE
 import ServerCore
@@ -14,6 +15,7 @@ import Testing
         let plane: TestPlane
         let identity: ServerIdentity
         let client: HTTPSClient
+        let holders: PartnerHolders
     }
 
     private func serving(
@@ -22,12 +24,17 @@ import Testing
         let plane = try await TestPlane(clock: TestClock(Int64(Date().timeIntervalSince1970)))
         let identity = ServerIdentity(issuer: plane.issuer, logger: TestPlane.logger)
         try await identity.rotate()
+        // Longer than any test: one that would need the bound does not end in time.
+        let holders = PartnerHolders(bound: .seconds(600), logger: TestPlane.logger)
         let endpoint = BundleEndpoint(
             plane.directory, refreshHint: .seconds(300), place: .tcp(host: "127.0.0.1", port: 0),
-            certificate: SVIDServingCertificate(identity), logger: TestPlane.logger)
+            certificate: SVIDServingCertificate(identity), holders: holders,
+            logger: TestPlane.logger)
         try await HTTPSListening.with({ try await endpoint.run(onBound: $0) }) { port in
             try await body(
-                Running(plane: plane, identity: identity, client: HTTPSClient(port: port)))
+                Running(
+                    plane: plane, identity: identity, client: HTTPSClient(port: port),
+                    holders: holders))
         }
     }
 
@@ -63,6 +70,61 @@ import Testing
             }
             let changed = try await running.client.get("/", "If-None-Match: \(tag)")
             #expect(changed.text.hasPrefix("HTTP/1.1 200") && !changed.body.isEmpty)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func tellsOfAChangeAsItHappens() async throws {
+        try await self.serving { running in
+            let domain = running.plane.trustDomain
+            func tag(_ answer: HTTPSClient.Answer) throws -> String {
+                let line = answer.head.components(separatedBy: "\r\n").first {
+                    $0.hasPrefix("etag: ")
+                }
+                return String(try #require(line).dropFirst("etag: ".count))
+            }
+            func waiting(_ tag: String) -> Task<HTTPSClient.Answer, any Error> {
+                Task {
+                    try await running.client.get(
+                        "/", "If-None-Match: \(tag)", "Prefer: wait=60",
+                        "Cygnet-Trust-Domain: energy.test")
+                }
+            }
+            /// Returns once a partner is known to have a bundle that is older than `number`.
+            func noted(_ number: UInt64) async throws {
+                while !running.holders.isAwaited(number) {
+                    try await Task.sleep(for: .milliseconds(2))
+                }
+            }
+            let first = try await running.client.get("/", "Prefer: wait=60")
+            #expect(first.head.contains("\r\npreference-applied: wait=60\r\n"))
+            let old = try #require(running.plane.directory.ownBundle?.sequenceNumber)
+            // Nobody waits, so nobody is waited for.
+            await running.holders.awaitBundle(old + 1)
+            let request = waiting(try tag(first))
+            try await noted(old + 1)
+            let changed = try await running.plane.store.updateBundle(domain) {
+                $0.jwtAuthorities = []
+            }
+            let answer = try await request.value
+            #expect(answer.text.hasPrefix("HTTP/1.1 200"))
+            let bundle = try SPIFFEBundle(trustDomain: domain, json: answer.body)
+            #expect(bundle.sequenceNumber == changed.sequenceNumber)
+            // It has been told, and has not said that it has it.
+            let isDone = NIOLockedValueBox(false)
+            let activation = Task {
+                await running.holders.awaitBundle(changed.sequenceNumber)
+                isDone.withLockedValue { $0 = true }
+            }
+            // Others who have it, in their own name or in no name, do not speak for it.
+            _ = try await running.client.get(
+                "/", "If-None-Match: \(try tag(answer))", "Prefer: wait=1")
+            _ = try await running.client.get(
+                "/", "If-None-Match: *", "Prefer: wait=1", "Cygnet-Trust-Domain: energy.test")
+            #expect(!isDone.withLockedValue { $0 })
+            let next = waiting(try tag(answer))
+            await activation.value
+            next.cancel()
         }
     }
 
