@@ -4,6 +4,7 @@ import SPIFFE
 import ServerCore
 import ServerTestSupport
 import Testing
+import Transparency
 
 /// A row for each kind of key that signs quickly enough to be made in a test.
 struct KeyTypeCase: Sendable, CustomTestStringConvertible {

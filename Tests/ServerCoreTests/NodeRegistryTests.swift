@@ -3,6 +3,7 @@ import SPIFFE
 import ServerCore
 import ServerTestSupport
 import Testing
+import Transparency
 import X509
 
 private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)

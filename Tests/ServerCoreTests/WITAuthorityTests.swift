@@ -4,6 +4,7 @@ import SPIFFE
 import ServerCore
 import ServerTestSupport
 import Testing
+import Transparency
 
 @Suite struct WITAuthorityTests {
     private static let settings = AuthorityManager.Settings(issuesWITSVIDs: true)

@@ -165,7 +165,8 @@ import Testing
                     nodes: plane.nodes),
                 bundles: DirectoryBundleSource(directory: plane.directory),
                 limits: RateLimits(attestation: false, signing: false), logger: TestPlane.logger,
-                logsAccess: false))
+                logsAccess: false, issuer: plane.issuer,
+                log: OperatorLog(recorder: plane.recorder, changes: plane.changes)))
         let error = await #expect(throws: RPCError.self) {
             try await withServerContextRPCCancellationHandle { handle in
                 let context = ServerContext(

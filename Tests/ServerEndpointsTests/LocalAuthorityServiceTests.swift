@@ -5,6 +5,7 @@ import ServerCore
 import ServerTestSupport
 import SwiftProtobuf
 import Testing
+import Transparency
 
 private typealias Authorities = Spire_Api_Server_Localauthority_V1_LocalAuthority
 

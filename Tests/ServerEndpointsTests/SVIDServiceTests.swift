@@ -8,6 +8,7 @@ import ServerTestSupport
 import SwiftASN1
 import SwiftProtobuf
 import Testing
+import Transparency
 import X509
 
 private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID

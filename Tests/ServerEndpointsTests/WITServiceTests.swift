@@ -6,6 +6,7 @@ import ServerCore
 import ServerTestSupport
 import SwiftProtobuf
 import Testing
+import Transparency
 
 private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
 

@@ -29,17 +29,23 @@ extension Issuer {
     ///   - entryID: As it was asked for.
     ///   - node: The agent that asks, or that attests.
     ///   - caller: Who asked: a SPIFFE ID, `uid:<n>`, an address, or `self`.
+    ///   - reason: The class, where it is not that of the error.
     package func refuse(
         _ error: ServerError, _ type: LeafSVIDType, spiffeID: SPIFFEID? = nil,
-        entryID: String? = nil, node: SPIFFEID? = nil, caller: String
+        entryID: String? = nil, node: SPIFFEID? = nil, caller: String, reason: String? = nil
     ) {
         self.recorder.enqueue([
             .svidRefused(
                 SVIDRefusedLeaf(
-                    reason: error.refusalReason, svidType: type, spiffeID: spiffeID,
+                    reason: reason ?? error.refusalReason, svidType: type, spiffeID: spiffeID,
                     entryID: entryID.flatMap { id in
                         id.isEmpty ? nil : String(id.unicodeScalars.prefix(Self.maximumEntryID))
                     }, node: node, caller: caller, revocationID: error.revocationID))
         ])
+    }
+
+    /// What admission refuses is revoked.
+    static func reason(_ error: ServerError) -> String? {
+        error.code == .failedPrecondition ? "revoked" : nil
     }
 }

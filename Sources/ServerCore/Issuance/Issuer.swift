@@ -150,7 +150,7 @@ package struct Issuer: Sendable {
         } catch {
             self.refuse(
                 error, type, spiffeID: id, entryID: origin.entryID, node: origin.node(id),
-                caller: caller)
+                caller: caller, reason: Self.reason(error))
             return .failure(error)
         }
     }
@@ -172,7 +172,7 @@ package struct Issuer: Sendable {
                     let leaf = one.signed.leaf
                     self.refuse(
                         error, leaf.svidType, spiffeID: leaf.spiffeID, entryID: leaf.entryID,
-                        node: leaf.node, caller: leaf.caller)
+                        node: leaf.node, caller: leaf.caller, reason: Self.reason(error))
                     return .failure(error)
                 }
             }

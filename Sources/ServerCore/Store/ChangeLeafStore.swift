@@ -4,7 +4,7 @@ package import Transparency
 ///
 /// The store calls it after the commit and before the write that caused the changes returns, one call at a time.
 /// Implementations must not block and must not write to the store.
-package protocol ChangeLeafConsumer: Sendable {
+package protocol ChangeLeafConsumer: AnyObject, Sendable {
     /// - Parameter seq: Position of the feed after these changes.
     func committed(_ events: [LeafEvent], seq: UInt64)
 }

@@ -76,9 +76,13 @@ package struct CallGate: Sendable {
         } catch {
             result = .failure(error)
         }
-        try await self.log.record(
-            caller, method: method, error: result.failure,
-            digest: OperatorLog.hasSecret(method) ? nil : digest())
+        do {
+            try await self.log.record(
+                caller, method: method, error: result.failure, digest: digest)
+        } catch {
+            // What failed keeps its own reason.
+            if result.failure == nil { throw error }
+        }
         return try result.get()
     }
 

@@ -20,25 +20,40 @@ package struct OperatorLog: Sendable {
         self.changes = changes
     }
 
-    /// Whether calls of the method are recorded.
-    static func covers(_ method: String) -> Bool {
-        guard let classes = MethodPolicy.methods[method] else { return false }
-        return (classes.contains(.local) || classes.contains(.admin)) && !Self.isHealth(method)
+    /// What operators may call, but for health checks.
+    private static let covered = Set(
+        MethodPolicy.methods.filter { method, classes in
+            (classes.contains(.local) || classes.contains(.admin))
+                && !method.hasPrefix("grpc.health.v1.Health/")
+        }.keys)
+
+    /// Those of them that change nothing. Methods are named by what they do; whatever is named otherwise counts as a
+    /// change.
+    private static let unchanging = covered.filter { method in
+        let name = method.split(separator: "/").last ?? ""
+        return ["Get", "List", "Count", "Await", "Mint"].contains { name.hasPrefix($0) }
     }
+
+    /// Their requests leave no digest: they have a secret that may be short enough to be guessed.
+    private static let secret: Set = ["spire.api.server.agent.v1.Agent/CreateJoinToken"]
+
+    /// Whether calls of the method are recorded.
+    static func covers(_ method: String) -> Bool { self.covered.contains(method) }
 
     /// Records a call that was carried out, or failed in its service.
     ///
-    /// - Parameter digest: SHA-256 of the request.
+    /// - Parameter digest: gives the SHA-256 of the request.
     /// - Throws: ``ServerError`` `unavailable` when a call that changes something cannot be recorded.
     func record(
-        _ call: AuthorizedCaller, method: String, error: (any Error)?, digest: [UInt8]?
+        _ call: AuthorizedCaller, method: String, error: (any Error)?, digest: () -> [UInt8]
     ) async throws {
         guard call.authorizedAs == .local || call.authorizedAs == .admin else { return }
         let event = LeafEvent.adminCall(
             AdminCallLeaf(
                 method: method, caller: call.caller.name,
-                status: error.map(Self.status) ?? "OK", requestDigest: digest))
-        if Self.changesNothing(method) { return self.recorder.enqueue([event]) }
+                status: error.map(Self.status) ?? "OK",
+                requestDigest: Self.secret.contains(method) ? nil : digest()))
+        if Self.unchanging.contains(method) { return self.recorder.enqueue([event]) }
         do {
             try await self.changes.append(event)
         } catch {
@@ -54,9 +69,9 @@ package struct OperatorLog: Sendable {
     func refused(_ caller: Caller, method: String, error: ServerError, issuer: Issuer) {
         if caller == .anonymous { return }
         if let type = Self.issuing[method] {
-            var id: SPIFFEID?
-            if case .svid(let shown, _, _) = caller { id = shown }
-            issuer.refuse(error, type, node: id, caller: caller.name)
+            var node: SPIFFEID?
+            if case .svid(let id, _, _) = caller, id.path.hasPrefix("/spire/agent/") { node = id }
+            issuer.refuse(error, type, node: node, caller: caller.name)
         } else if Self.covers(method) {
             self.recorder.enqueue([
                 .adminCall(
@@ -73,22 +88,6 @@ package struct OperatorLog: Sendable {
         "spire.api.server.svid.v1.SVID/NewJWTSVID": .jwt,
         "spire.api.server.svid.v1.SVID/BatchNewWITSVID": .wit,
     ]
-
-    private static func isHealth(_ method: String) -> Bool {
-        method.hasPrefix("grpc.health.v1.Health/")
-    }
-
-    /// Methods are named by what they do; whatever is named otherwise counts as a change.
-    private static func changesNothing(_ method: String) -> Bool {
-        let name = method[
-            (method.lastIndex(of: "/").map(method.index(after:)) ?? method.startIndex)...]
-        return ["Get", "List", "Count", "Mint"].contains { name.hasPrefix($0) }
-    }
-
-    /// Whether the request must leave no digest: it has a secret that may be short enough to be guessed.
-    static func hasSecret(_ method: String) -> Bool {
-        method == "spire.api.server.agent.v1.Agent/CreateJoinToken"
-    }
 
     static func digest(_ request: [UInt8]) -> [UInt8] { Array(SHA256.hash(data: request)) }
 

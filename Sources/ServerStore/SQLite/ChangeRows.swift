@@ -52,6 +52,11 @@ enum ChangeRows {
     }
 }
 
+/// The one that carries the changes into the ledger. It holds the store, so the store does not hold it.
+struct LeafConsumer: Sendable {
+    weak var value: (any ChangeLeafConsumer)?
+}
+
 extension SQLiteStore: ChangeLeafStore {
     package func changeLeaves(after seq: UInt64, limit: Int) async throws -> [ChangeLeafRow] {
         try await self.read { db in

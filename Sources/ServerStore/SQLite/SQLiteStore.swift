@@ -20,7 +20,7 @@ package final class SQLiteStore: Sendable {
     let database: DatabaseQueue
     let writes: WriteQueue
     private let consumer = NIOLockedValueBox<(any ChangeFeedConsumer)?>(nil)
-    private let leafConsumer = NIOLockedValueBox<(any ChangeLeafConsumer)?>(nil)
+    private let leafConsumer = NIOLockedValueBox(LeafConsumer())
     private let lock: FileLock
 
     /// Opens the store, creating or migrating it.
@@ -68,9 +68,10 @@ package final class SQLiteStore: Sendable {
         self.consumer.withLockedValue { $0 = consumer }
     }
 
-    /// Connects the one that carries the changes into the ledger; call it once, before the first write.
+    /// Connects the one that carries the changes into the ledger, without keeping it alive; call it once, before the
+    /// first write.
     package func setLeafConsumer(_ consumer: any ChangeLeafConsumer) {
-        self.leafConsumer.withLockedValue { $0 = consumer }
+        self.leafConsumer.withLockedValue { $0.value = consumer }
     }
 
     /// Forgets feed rows that no reader needs any more. Those that are not known to be in the ledger stay

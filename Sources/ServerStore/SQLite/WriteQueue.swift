@@ -25,13 +25,13 @@ final class WriteQueue: Sendable {
 
     private let database: DatabaseQueue
     private let consumer: NIOLockedValueBox<(any ChangeFeedConsumer)?>
-    private let leafConsumer: NIOLockedValueBox<(any ChangeLeafConsumer)?>
+    private let leafConsumer: NIOLockedValueBox<LeafConsumer>
     private let waiting = NIOLockedValueBox<[Pending]>([])
     private let queue = DispatchQueue(label: "cygnet.store.write")
 
     init(
         database: DatabaseQueue, consumer: NIOLockedValueBox<(any ChangeFeedConsumer)?>,
-        leafConsumer: NIOLockedValueBox<(any ChangeLeafConsumer)?>
+        leafConsumer: NIOLockedValueBox<LeafConsumer>
     ) {
         self.database = database
         self.consumer = consumer
@@ -102,7 +102,7 @@ final class WriteQueue: Sendable {
             return
         }
         if !changes.isEmpty {
-            self.leafConsumer.withLockedValue { $0 }?.committed(events, seq: seq)
+            self.leafConsumer.withLockedValue { $0.value }?.committed(events, seq: seq)
             self.consumer.withLockedValue { $0 }?.apply(changes.changes, seq: seq)
         }
         for finish in done { finish() }

@@ -4,6 +4,7 @@ import SPIFFE
 import ServerCore
 import ServerTestSupport
 import Testing
+import Transparency
 import X509
 
 @Suite struct AuthorityOperatorTests {
