@@ -35,6 +35,7 @@ package enum MethodPolicy {
             "BatchUpdateFederationRelationship", "BatchDeleteFederationRelationship",
             "RefreshBundle")
         add("cygnet.federation.v1.Federation", operators, "GetStatus")
+        add("cygnet.ledger.v1.Ledger", operators, "GetKey")
         add(
             "spire.api.server.svid.v1.SVID", operators, "MintX509SVID", "MintJWTSVID", "MintWITSVID"
         )
