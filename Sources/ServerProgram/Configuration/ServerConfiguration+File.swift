@@ -109,6 +109,7 @@ extension ServerConfiguration {
         self.federation = file.federation
         for partner in self.federation.partners { try partner.check(own: trustDomain) }
         self.discovery = file.discovery
+        self.ledgerEndpoint = file.ledgerEndpoint
         if let issuer = self.jwtIssuer, issuer.hasPrefix("https://") {
             // What tokens say is what discovery has to say, unless it is told otherwise.
             if self.discovery?.jwtIssuer == nil { self.discovery?.jwtIssuer = issuer }
@@ -135,6 +136,7 @@ extension ServerConfiguration {
         if let endpoint = self.federation.bundleEndpoint {
             taken.append(("federation.bundle_endpoint", endpoint.address))
         }
+        if let endpoint = self.ledgerEndpoint { taken.append(("ledger", endpoint.address)) }
         if let address = self.discovery?.address { taken.append(("oidc_discovery", address)) }
         for (index, later) in taken.enumerated() {
             if let earlier = taken[..<index].first(where: {

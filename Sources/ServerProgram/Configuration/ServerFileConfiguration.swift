@@ -39,6 +39,7 @@ struct ServerFileConfiguration: Sendable, Hashable {
     var bundlePublishers: [BundlePublisherConfiguration] = []
     var federation = FederationConfiguration()
     var discovery: DiscoveryConfiguration?
+    var ledgerEndpoint: LedgerEndpointConfiguration?
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
 
@@ -124,6 +125,11 @@ struct ServerFileConfiguration: Sendable, Hashable {
         if let federation = try server.section("federation") {
             self.federation = try FederationConfiguration(federation)
             self.notes += self.federation.notes
+        }
+        if var ledger = try server.section("ledger") {
+            self.ledgerEndpoint = try LedgerEndpointConfiguration(reading: &ledger)
+            try ledger.finish()
+            self.notes += ledger.notes
         }
         if var discovery = try server.section("oidc_discovery") {
             self.discovery = try DiscoveryConfiguration(reading: &discovery)

@@ -2,20 +2,23 @@ import Logging
 import SPIFFE
 import ServerCore
 import ServerEndpoints
+import ServerStore
 import ServiceRuntime
 
-/// What the server offers to those who are neither agents nor admins: its bundle, and OpenID Connect discovery.
+/// What the server offers to those who are neither agents nor admins: its bundle, OpenID Connect discovery, and
+/// the ledger.
 ///
 /// Nothing listens unless the configuration asks for it.
 struct HTTPSEndpoints: Sendable {
     private let bundles: BundleEndpoint?
     private let discovery: DiscoveryEndpoint?
+    private let ledger: LedgerEndpoint?
     private let certificates: [ServingCertificateFiles]
 
     /// - Throws: ``ServerError`` when a certificate or its key cannot be used.
     init(
         _ configuration: ServerConfiguration, directory: Directory, identity: any X509SVIDSource,
-        logger: Logger
+        ledger file: LedgerFile? = nil, logger: Logger
     ) throws(ServerError) {
         var certificates: [ServingCertificateFiles] = []
         var bundles: BundleEndpoint?
@@ -40,6 +43,19 @@ struct HTTPSEndpoints: Sendable {
                 configuration.site, keys: DirectoryKeySource(directory), place: configuration.place,
                 certificate: certificate, logger: logger)
         }
+        var ledger: LedgerEndpoint?
+        if let endpoint = configuration.ledgerEndpoint, let file {
+            var certificate: ServingCertificateFiles?
+            if let files = endpoint.certificate {
+                let loaded = try ServingCertificateFiles(files, logger: logger)
+                certificates.append(loaded)
+                certificate = loaded
+            }
+            ledger = LedgerEndpoint(
+                place: endpoint.address.place, certificate: certificate, logger: logger
+            ) { path, limit in try file.publishedFile(path, limit: limit) }
+        }
+        self.ledger = ledger
         self.bundles = bundles
         self.discovery = discovery
         self.certificates = certificates
@@ -51,6 +67,7 @@ struct HTTPSEndpoints: Sendable {
     func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let bundles = self.bundles { group.addTask { try await bundles.run() } }
+            if let ledger = self.ledger { group.addTask { try await ledger.run() } }
             if let discovery = self.discovery { group.addTask { try await discovery.run() } }
             for certificate in self.certificates { group.addTask { try await certificate.run() } }
             // Stays until the group is cancelled: to serve nothing is no end.

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 
 /// One connection of a document listener: reads requests, answers each at once, and ends when a limit is passed.
 ///
@@ -10,6 +11,7 @@ final class DocumentConnection: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let routes: DocumentRoutes
+    private let slowRoutes: SlowDocumentRoutes?
     private let limits: DocumentLimits
     private let clock: HTTPDate
     private var context: ChannelHandlerContext?
@@ -25,8 +27,17 @@ final class DocumentConnection: ChannelInboundHandler {
     private var deadline = NIODeadline.distantFuture
     private var timer: Scheduled<Void>?
 
-    init(routes: @escaping DocumentRoutes, limits: DocumentLimits, clock: HTTPDate) {
+    /// Whether an answer is being made on another thread; further requests wait for it.
+    private var isWaiting = false
+    private var waiting: [HTTPRequestHead] = []
+    private static let mostWaiting = 64
+
+    init(
+        routes: @escaping DocumentRoutes, slowRoutes: SlowDocumentRoutes?, limits: DocumentLimits,
+        clock: HTTPDate
+    ) {
         self.routes = routes
+        self.slowRoutes = slowRoutes
         self.limits = limits
         self.clock = clock
     }
@@ -128,6 +139,14 @@ final class DocumentConnection: ChannelInboundHandler {
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard !self.isWaiting else {
+            self.waiting.append(head)
+            if self.waiting.count > Self.mostWaiting {
+                self.isClosing = true
+                context.close(promise: nil)
+            }
+            return
+        }
         if !context.channel.isWritable {
             // Many answers at once: the kernel may still take them. If not, somebody asks on without reading.
             self.flush(context)
@@ -140,12 +159,44 @@ final class DocumentConnection: ChannelInboundHandler {
             return self.refuse(.refusal(400, "a request names a path and one host"), context)
         }
         guard let response = self.routes(request) else {
+            if head.method == .GET || head.method == .HEAD, let work = self.slowRoutes?(request) {
+                return self.wait(for: work, head, request, context)
+            }
             return self.refuse(.refusal(404, "there is nothing here"), context, head.method)
         }
         guard head.method == .GET || head.method == .HEAD else {
             return self.refuse(
                 .refusal(405, "use GET", fields: [("allow", "GET, HEAD")]), context)
         }
+        self.reply(response, head, request, context)
+    }
+
+    /// Has the answer made on another thread, and takes the requests that came meanwhile afterwards.
+    private func wait(
+        for work: @escaping @Sendable () -> DocumentResponse?, _ head: HTTPRequestHead,
+        _ request: DocumentRequest, _ context: ChannelHandlerContext
+    ) {
+        self.isWaiting = true
+        NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop, work)
+            .assumeIsolated().whenComplete { result in
+                self.isWaiting = false
+                guard !self.isClosing, let context = self.context else { return }
+                if case .success(let response?) = result {
+                    self.reply(response, head, request, context)
+                } else {
+                    self.refuse(.refusal(404, "there is nothing here"), context, head.method)
+                }
+                while !self.isClosing, !self.isWaiting, !self.waiting.isEmpty {
+                    self.answer(self.waiting.removeFirst(), context)
+                }
+                self.flush(context)
+            }
+    }
+
+    private func reply(
+        _ response: DocumentResponse, _ head: HTTPRequestHead, _ request: DocumentRequest,
+        _ context: ChannelHandlerContext
+    ) {
         // A protocol that somebody wants to change to is not spoken here, and what follows is not understood.
         let closes =
             response.status >= 400 || head.version != .http1_1 || !head.isKeepAlive

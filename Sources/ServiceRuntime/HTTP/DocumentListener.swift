@@ -15,6 +15,13 @@ import NIOPosix
 /// Called on an event loop, so it must not wait.
 package typealias DocumentRoutes = @Sendable (DocumentRequest) -> DocumentResponse?
 
+/// Finds what makes the answer to a request on another thread, where it may wait for a disk; nil when there is nothing
+/// at its path. What it finds gives nil for the same reason.
+///
+/// Asked on an event loop, after ``DocumentRoutes`` had nothing, and for GET and HEAD only.
+package typealias SlowDocumentRoutes =
+    @Sendable (DocumentRequest) -> (@Sendable () -> DocumentResponse?)?
+
 /// Serves documents from memory over HTTP/1.1: GET and HEAD, no bodies, bounded in every direction.
 ///
 /// For health checks, bundles and discovery documents. With a handler for TLS it serves HTTPS.
@@ -41,6 +48,7 @@ package struct DocumentListener: Sendable {
     private let makeTLSHandler: (@Sendable () throws -> any ChannelHandler)?
     private let logger: Logger
     private let routes: DocumentRoutes
+    private let slowRoutes: SlowDocumentRoutes?
 
     /// - Parameters:
     ///   - purpose: What is served, for messages: "health checks".
@@ -48,11 +56,12 @@ package struct DocumentListener: Sendable {
     ///   - limits: What clients may take up.
     ///   - makeTLSHandler: Makes the handler for one connection, on its event loop; nil serves without TLS. When it
     ///     throws, the connection is closed.
+    ///   - slowRoutes: Finds answers that are not in memory.
     ///   - routes: Finds the answers.
     package init(
         purpose: String, place: Place, limits: DocumentLimits = DocumentLimits(),
         makeTLSHandler: (@Sendable () throws -> any ChannelHandler)? = nil, logger: Logger,
-        routes: @escaping DocumentRoutes
+        slowRoutes: SlowDocumentRoutes? = nil, routes: @escaping DocumentRoutes
     ) {
         self.purpose = purpose
         self.place = place
@@ -60,6 +69,7 @@ package struct DocumentListener: Sendable {
         self.makeTLSHandler = makeTLSHandler
         self.logger = logger
         self.routes = routes
+        self.slowRoutes = slowRoutes
     }
 
     /// Serves until the task is cancelled; then closes all connections and returns.
@@ -98,6 +108,7 @@ package struct DocumentListener: Sendable {
     private func bind(_ connections: DocumentConnections) async throws -> any Channel {
         let clock = HTTPDate()
         let (routes, limits, makeTLSHandler) = (self.routes, self.limits, self.makeTLSHandler)
+        let slowRoutes = self.slowRoutes
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.backlog, value: 512)
@@ -107,7 +118,7 @@ package struct DocumentListener: Sendable {
                     let pipeline = channel.pipeline.syncOperations
                     if let makeTLSHandler { try pipeline.addHandler(try makeTLSHandler()) }
                     let connection = DocumentConnection(
-                        routes: routes, limits: limits, clock: clock)
+                        routes: routes, slowRoutes: slowRoutes, limits: limits, clock: clock)
                     try pipeline.addHandler(DocumentByteCounter(connection))
                     try pipeline.addHandler(
                         ByteToMessageHandler(
