@@ -265,7 +265,8 @@ let package = Package(
         .executableTarget(
             name: "cygnet",
             dependencies: [
-                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "ServiceRuntime",
+                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "SPIFFEHTTP",
+                "ServiceRuntime",
                 "Transparency",
                 argumentParser,
                 logging, nioConcurrency,

@@ -63,6 +63,7 @@ import Testing
                 + "BatchCreateFederationRelationship BatchUpdateFederationRelationship "
                 + "BatchDeleteFederationRelationship RefreshBundle")
         + rows("cygnet.federation.v1.Federation", [.local, .admin], "GetStatus")
+        + rows("cygnet.ledger.v1.Ledger", [.local, .admin], "GetKey")
         + rows("cygnet.sync.v1.Sync", [.agent], "Connect")
         + rows("grpc.health.v1.Health", [.local], "Check List Watch")
 

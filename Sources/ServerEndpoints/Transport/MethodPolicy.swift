@@ -37,6 +37,7 @@ package enum MethodPolicy {
         add(
             "cygnet.federation.v1.Federation", operators, "GetStatus", "ListPartnerLimits",
             "SetPartnerLimits", "DeletePartnerLimits", "GetBundleEndpoint")
+        add("cygnet.ledger.v1.Ledger", operators, "GetKey")
         add(
             "spire.api.server.svid.v1.SVID", operators, "MintX509SVID", "MintJWTSVID", "MintWITSVID"
         )

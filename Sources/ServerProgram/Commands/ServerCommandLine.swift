@@ -55,6 +55,7 @@ package enum ServerCommandLine {
                 RunCommand.self, ValidateCommand.self, HealthcheckCommand.self, TokenCommand.self,
                 EntryCommand.self, AgentCommand.self, BundleCommand.self, FederationCommand.self,
                 X509Command.self, JWTCommand.self, WITCommand.self, LocalAuthorityCommand.self,
+                LedgerCommand.self,
                 UpstreamAuthorityCommand.self, DiscoveryProviderCommand.self,
             ],
             helpNames: .goHelp)

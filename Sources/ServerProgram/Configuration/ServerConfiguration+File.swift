@@ -111,6 +111,7 @@ extension ServerConfiguration {
         self.revocation = file.revocation
         try self.revocation.check(issuesJWTSVIDs: !self.disableJWTSVIDs)
         self.discovery = file.discovery
+        self.ledgerEndpoint = file.ledgerEndpoint
         if let issuer = self.jwtIssuer, issuer.hasPrefix("https://") {
             // What tokens say is what discovery has to say, unless it is told otherwise.
             if self.discovery?.jwtIssuer == nil { self.discovery?.jwtIssuer = issuer }
@@ -140,6 +141,7 @@ extension ServerConfiguration {
             taken.append(("federation.bundle_endpoint", endpoint.address))
         }
         if let address = self.revocation.address { taken.append(("revocation", address)) }
+        if let endpoint = self.ledgerEndpoint { taken.append(("ledger", endpoint.address)) }
         if let address = self.discovery?.address { taken.append(("oidc_discovery", address)) }
         for (index, later) in taken.enumerated() {
             if let earlier = taken[..<index].first(where: {

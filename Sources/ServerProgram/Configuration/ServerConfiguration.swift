@@ -103,6 +103,8 @@ package struct ServerConfiguration: Sendable, Hashable {
     package var revocation = RevocationConfiguration()
     /// OpenID Connect discovery; nil serves none.
     package var discovery: DiscoveryConfiguration?
+    /// Where the ledger can be read; nil serves it nowhere.
+    package var ledgerEndpoint: LedgerEndpointConfiguration?
     /// Advice for the operator, to be logged as warnings at start.
     package var advice: [String] = []
 

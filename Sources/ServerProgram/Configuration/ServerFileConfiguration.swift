@@ -40,6 +40,7 @@ struct ServerFileConfiguration: Sendable, Hashable {
     var federation = FederationConfiguration()
     var revocation = RevocationConfiguration()
     var discovery: DiscoveryConfiguration?
+    var ledgerEndpoint: LedgerEndpointConfiguration?
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
 
@@ -129,6 +130,11 @@ struct ServerFileConfiguration: Sendable, Hashable {
         if let revocation = try server.section("revocation") {
             self.revocation = try RevocationConfiguration(revocation)
             self.notes += self.revocation.notes
+        }
+        if var ledger = try server.section("ledger") {
+            self.ledgerEndpoint = try LedgerEndpointConfiguration(reading: &ledger)
+            try ledger.finish()
+            self.notes += ledger.notes
         }
         if var discovery = try server.section("oidc_discovery") {
             self.discovery = try DiscoveryConfiguration(reading: &discovery)

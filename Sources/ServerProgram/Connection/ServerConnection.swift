@@ -38,6 +38,7 @@ struct ServerConnection: Sendable {
     var federation: Cygnet_Federation_V1_Federation.Client<Transport> {
         .init(wrapping: self.client)
     }
+    var ledger: Cygnet_Ledger_V1_Ledger.Client<Transport> { .init(wrapping: self.client) }
     var trustDomains: Spire_Api_Server_Trustdomain_V1_TrustDomain.Client<Transport> {
         .init(wrapping: self.client)
     }

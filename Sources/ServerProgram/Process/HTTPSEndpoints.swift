@@ -2,22 +2,25 @@ import Logging
 import SPIFFE
 import ServerCore
 import ServerEndpoints
+import ServerStore
 import ServiceRuntime
 
-/// What the server offers to those who are neither agents nor admins: its bundle, the lists of what was taken back, and
-/// OpenID Connect discovery.
+/// What the server offers to those who are neither agents nor admins: its bundle, the lists of what was taken back,
+/// OpenID Connect discovery, and the ledger.
 ///
 /// Nothing listens unless the configuration asks for it.
 struct HTTPSEndpoints: Sendable {
     private let bundles: BundleEndpoint?
     private let revocations: RevocationEndpoint?
     private let discovery: DiscoveryEndpoint?
+    private let ledger: LedgerEndpoint?
     private let certificates: [ServingCertificateFiles]
 
     /// - Throws: ``ServerError`` when a certificate or its key cannot be used.
     init(
         _ configuration: ServerConfiguration, directory: Directory, identity: any X509SVIDSource,
-        publisher: RevocationPublisher, holders: PartnerHolders, logger: Logger
+        publisher: RevocationPublisher, holders: PartnerHolders, ledger file: LedgerFile? = nil,
+        logger: Logger
     ) throws(ServerError) {
         var certificates: [ServingCertificateFiles] = []
         let lists = RevocationRoutes { publisher.lists }
@@ -44,6 +47,19 @@ struct HTTPSEndpoints: Sendable {
                 configuration.site, keys: DirectoryKeySource(directory), place: configuration.place,
                 certificate: certificate, logger: logger)
         }
+        var ledger: LedgerEndpoint?
+        if let endpoint = configuration.ledgerEndpoint, let file {
+            var certificate: ServingCertificateFiles?
+            if let files = endpoint.certificate {
+                let loaded = try ServingCertificateFiles(files, logger: logger)
+                certificates.append(loaded)
+                certificate = loaded
+            }
+            ledger = LedgerEndpoint(
+                place: endpoint.address.place, certificate: certificate, logger: logger
+            ) { path, limit in try file.publishedFile(path, limit: limit) }
+        }
+        self.ledger = ledger
         self.bundles = bundles
         self.revocations = configuration.revocation.address.map {
             RevocationEndpoint(lists, place: $0.place, logger: logger)
@@ -61,6 +77,7 @@ struct HTTPSEndpoints: Sendable {
             if let revocations = self.revocations {
                 group.addTask { try await revocations.run() }
             }
+            if let ledger = self.ledger { group.addTask { try await ledger.run() } }
             if let discovery = self.discovery { group.addTask { try await discovery.run() } }
             for certificate in self.certificates { group.addTask { try await certificate.run() } }
             // Stays until the group is cancelled: to serve nothing is no end.

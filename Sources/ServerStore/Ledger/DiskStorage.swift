@@ -27,11 +27,11 @@ package final class DiskStorage: LedgerStorage {
     /// - Throws: ``LedgerStorageError``, also when there is something else in its place.
     package init(folder: String) throws(LedgerStorageError) {
         self.folder = folder
-        if mkdir(folder, 0o700) == 0 {
-            try Self.syncFolder((folder as NSString).deletingLastPathComponent)
-        } else if errno != EEXIST {
+        guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
             throw Self.failure("make", folder)
         }
+        // Whoever made it, its name must outlive a power failure.
+        try Self.syncFolder((folder as NSString).deletingLastPathComponent)
         var status = stat()
         guard lstat(folder, &status) == 0 else { throw Self.failure("read", folder) }
         guard status.st_mode & S_IFMT == S_IFDIR else {

@@ -95,3 +95,13 @@ extension LedgerFile {
         }
     }
 }
+
+extension LedgerFile {
+    /// Reads a file that others may read: `checkpoint` or a tile; nil when there is none.
+    ///
+    /// - Throws: ``LedgerStorageError``; ``TransparencyError`` `malformedPath` for every other path.
+    package func publishedFile(_ path: String, limit: Int) throws -> [UInt8]? {
+        if path != LedgerPath.checkpoint { _ = try Tile(path: path) }
+        return try self.storage.read(path, limit: limit)
+    }
+}

@@ -16,7 +16,7 @@ package import Transparency
 /// Tiles and the checkpoint that others read follow some time later, on another queue, so that no issuance waits for
 /// them. After a write that failed nothing is acknowledged until the state was read from disk and repaired; that is
 /// tried again with the next append, and by itself.
-package final class LedgerFile: EventRecorder {
+package final class LedgerFile: EventRecorder, LedgerStatus {
     /// What can be chosen.
     package struct Settings: Sendable, Hashable {
         /// How long a group of appends waits for company when the one before it had some; at most 5 ms.

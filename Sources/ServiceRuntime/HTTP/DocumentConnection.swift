@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 
 /// One connection of a document listener: reads requests, answers each at once, and ends when a limit is passed.
 ///
@@ -11,6 +12,7 @@ final class DocumentConnection: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let routes: DocumentRoutes
+    private let slowRoutes: SlowDocumentRoutes?
     private let limits: DocumentLimits
     private let clock: HTTPDate
     /// Nil when nobody may wait.
@@ -30,11 +32,17 @@ final class DocumentConnection: ChannelInboundHandler {
     private var deadline = NIODeadline.distantFuture
     private var timer: Scheduled<Void>?
 
+    /// Whether an answer is being made on another thread; further requests wait for it.
+    private var isAnswering = false
+    private var queued: [HTTPRequestHead] = []
+    private static let mostQueued = 64
+
     init(
-        routes: @escaping DocumentRoutes, limits: DocumentLimits, clock: HTTPDate,
-        waits: DocumentWaits? = nil
+        routes: @escaping DocumentRoutes, slowRoutes: SlowDocumentRoutes?, limits: DocumentLimits,
+        clock: HTTPDate, waits: DocumentWaits? = nil
     ) {
         self.routes = routes
+        self.slowRoutes = slowRoutes
         self.limits = limits
         self.clock = clock
         self.waits = waits
@@ -151,6 +159,14 @@ final class DocumentConnection: ChannelInboundHandler {
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard !self.isAnswering else {
+            self.queued.append(head)
+            if self.queued.count > Self.mostQueued {
+                self.isClosing = true
+                context.close(promise: nil)
+            }
+            return
+        }
         self.endWaiting(context)
         guard !self.isClosing else { return }
         if !context.channel.isWritable {
@@ -165,6 +181,9 @@ final class DocumentConnection: ChannelInboundHandler {
             return self.refuse(.refusal(400, "a request names a path and one host"), context)
         }
         guard let response = self.routes(request) else {
+            if head.method == .GET || head.method == .HEAD, let work = self.slowRoutes?(request) {
+                return self.make(by: work, head, request, context)
+            }
             return self.refuse(.refusal(404, "there is nothing here"), context, head.method)
         }
         guard head.method == .GET || head.method == .HEAD else {
@@ -180,6 +199,28 @@ final class DocumentConnection: ChannelInboundHandler {
         if !self.hold(request, head, seconds, context) {
             self.send(response, to: head, request, appliedWait: nil, context)
         }
+    }
+
+    /// Has the answer made on another thread, and takes the requests that came meanwhile afterwards.
+    private func make(
+        by work: @escaping @Sendable () -> DocumentResponse?, _ head: HTTPRequestHead,
+        _ request: DocumentRequest, _ context: ChannelHandlerContext
+    ) {
+        self.isAnswering = true
+        NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop, work)
+            .assumeIsolated().whenComplete { result in
+                self.isAnswering = false
+                guard !self.isClosing, let context = self.context else { return }
+                if case .success(let response?) = result {
+                    self.send(response, to: head, request, appliedWait: nil, context)
+                } else {
+                    self.refuse(.refusal(404, "there is nothing here"), context, head.method)
+                }
+                while !self.isClosing, !self.isAnswering, !self.queued.isEmpty {
+                    self.answer(self.queued.removeFirst(), context)
+                }
+                self.flush(context)
+            }
     }
 
     private func send(

@@ -15,6 +15,13 @@ import NIOPosix
 /// Called on an event loop, so it must not wait.
 package typealias DocumentRoutes = @Sendable (DocumentRequest) -> DocumentResponse?
 
+/// Finds what makes the answer to a request on another thread, where it may wait for a disk; nil when there is nothing
+/// at its path. What it finds gives nil for the same reason.
+///
+/// Asked on an event loop, after ``DocumentRoutes`` had nothing, and for GET and HEAD only.
+package typealias SlowDocumentRoutes =
+    @Sendable (DocumentRequest) -> (@Sendable () -> DocumentResponse?)?
+
 /// Serves documents from memory over HTTP/1.1: GET and HEAD, no bodies, bounded in every direction.
 ///
 /// For health checks, bundles and discovery documents. With a handler for TLS it serves HTTPS.
@@ -42,6 +49,7 @@ package struct DocumentListener: Sendable {
     private let logger: Logger
     private let waits: DocumentWaits?
     private let routes: DocumentRoutes
+    private let slowRoutes: SlowDocumentRoutes?
 
     /// - Parameters:
     ///   - purpose: What is served, for messages: "health checks".
@@ -50,11 +58,13 @@ package struct DocumentListener: Sendable {
     ///   - makeTLSHandler: Makes the handler for one connection, on its event loop; nil serves without TLS. When it
     ///     throws, the connection is closed.
     ///   - waits: Those who wait for a document to change; nil answers everybody at once.
+    ///   - slowRoutes: Finds answers that are not in memory.
     ///   - routes: Finds the answers. Asked again for a request that has waited.
     package init(
         purpose: String, place: Place, limits: DocumentLimits = DocumentLimits(),
         makeTLSHandler: (@Sendable () throws -> any ChannelHandler)? = nil, logger: Logger,
-        waits: DocumentWaits? = nil, routes: @escaping DocumentRoutes
+        waits: DocumentWaits? = nil, slowRoutes: SlowDocumentRoutes? = nil,
+        routes: @escaping DocumentRoutes
     ) {
         self.purpose = purpose
         self.place = place
@@ -63,6 +73,7 @@ package struct DocumentListener: Sendable {
         self.logger = logger
         self.waits = waits
         self.routes = routes
+        self.slowRoutes = slowRoutes
     }
 
     /// Serves until the task is cancelled; then answers the requests that wait, closes all connections and returns.
@@ -103,6 +114,7 @@ package struct DocumentListener: Sendable {
         let clock = HTTPDate()
         let (routes, limits, makeTLSHandler) = (self.routes, self.limits, self.makeTLSHandler)
         let waits = self.waits
+        let slowRoutes = self.slowRoutes
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.backlog, value: 512)
@@ -112,7 +124,8 @@ package struct DocumentListener: Sendable {
                     let pipeline = channel.pipeline.syncOperations
                     if let makeTLSHandler { try pipeline.addHandler(try makeTLSHandler()) }
                     let connection = DocumentConnection(
-                        routes: routes, limits: limits, clock: clock, waits: waits)
+                        routes: routes, slowRoutes: slowRoutes, limits: limits, clock: clock,
+                        waits: waits)
                     try pipeline.addHandler(DocumentByteCounter(connection))
                     try pipeline.addHandler(
                         ByteToMessageHandler(

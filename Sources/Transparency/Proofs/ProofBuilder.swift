@@ -56,6 +56,27 @@ package struct ProofBuilder: Sendable {
         return proof
     }
 
+    /// What is needed to append to the log and to know its root, from the tiles at its end.
+    ///
+    /// - Throws: ``LogFault`` when they do not lead to the checkpoint's root.
+    package func frontier() async throws -> MerkleFrontier {
+        let checkpoint = self.checkpoint.checkpoint
+        let nodes = MerkleNode.nodes(covering: 0..<checkpoint.size)
+        let subtrees = try await self.hashes(
+            of: nodes.map { node in
+                let shift = UInt64(node.height)
+                return node.index << shift..<(node.index + 1) << shift
+            })
+        guard let frontier = MerkleFrontier(size: checkpoint.size, subtrees: subtrees),
+            frontier.root == checkpoint.root
+        else {
+            throw LogFault(
+                .leaves(0..<max(checkpoint.size, 1)),
+                "the tiles at the end of the log do not lead to the root of the checkpoint")
+        }
+        return frontier
+    }
+
     /// The roots of subtrees, each tile read once.
     private func hashes(of ranges: [Range<UInt64>]) async throws -> [MerkleHash] {
         var tiles: [Tile: [MerkleHash]] = [:]

@@ -10,7 +10,7 @@ struct LedgerCommand: AsyncParsableCommand {
         discussion: "Trusts the verifier key that it is given and nothing else.",
         subcommands: [
             LedgerVerifyCommand.self, LedgerProveCommand.self, LedgerCheckCommand.self,
-            LedgerShowCommand.self,
+            LedgerShowCommand.self, LedgerTailCommand.self,
         ])
 }
 
@@ -46,14 +46,24 @@ struct LedgerTrust: ParsableArguments {
 /// Where the log is.
 struct LedgerPlace: ParsableArguments {
     @Option(help: "The ledger's folder, with checkpoint and tile/ in it.")
-    var dir: String
+    var dir: String?
 
-    func reader() throws -> DirectoryTileReader {
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: self.dir, isDirectory: &isFolder),
-            isFolder.boolValue
-        else { throw LaptopError(message: "there is no folder \(self.dir)") }
-        return DirectoryTileReader(folder: self.dir)
+    @Option(help: "Where a server offers the ledger: an http or https address.")
+    var url: String?
+
+    func reader() throws -> any TileReader {
+        switch (self.dir, self.url) {
+        case (let dir?, nil):
+            var isFolder: ObjCBool = false
+            guard FileManager.default.fileExists(atPath: dir, isDirectory: &isFolder),
+                isFolder.boolValue
+            else { throw LaptopError(message: "there is no folder \(dir)") }
+            return DirectoryTileReader(folder: dir)
+        case (nil, let url?): return try WebTileReader(url: url)
+        default:
+            throw LaptopError(
+                message: "give the ledger's folder with --dir, or its address with --url")
+        }
     }
 }
 

@@ -46,7 +46,7 @@ struct LedgerProveCommand: AsyncParsableCommand {
     }
 
     /// The index of the one leaf that is asked for.
-    private func search(_ reader: DirectoryTileReader, size: UInt64) async throws -> UInt64 {
+    private func search(_ reader: any TileReader, size: UInt64) async throws -> UInt64 {
         let filter = try self.selection.filter()
         guard !filter.isEmpty else {
             throw LaptopError(
