@@ -56,17 +56,22 @@ package struct TestPlane: Sendable {
     package let issuer: Issuer
     package let nodes: NodeRegistry
     package let entries: EntryRegistry
+    package let events: MemoryEvents
+    package let admission: RevocationAdmission
+    package let revocations: RevocationRegistry
+    package let holders: ScriptedHolders
 
     /// - Parameter confirmation: how long connected agents may take to confirm a bundle.
     package init(
         clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
         authority: AuthorityManager.Settings = AuthorityManager.Settings(),
         store: MemoryStore = MemoryStore(), keys: (any KeyManager)? = nil,
-        recorder: MemoryRecorder = MemoryRecorder(), confirmation: Duration = .seconds(600)
+        recorder: MemoryRecorder = MemoryRecorder(), confirmation: Duration = .seconds(600),
+        events: MemoryEvents = MemoryEvents(), statusListURI: String? = nil
     ) async throws {
         let trustDomain = try TrustDomain("acme.test")
         let keys = keys ?? MemoryKeyManager()
-        let directory = Directory(trustDomain: trustDomain)
+        let directory = Directory(trustDomain: trustDomain, now: clock.now)
         try await directory.load(from: store)
         store.setConsumer(directory)
         let authorities = AuthorityManager(
@@ -79,6 +84,15 @@ package struct TestPlane: Sendable {
         let issuer = try Issuer(
             trustDomain: trustDomain, settings: settings, authorities: authorities,
             recorder: recorder, now: clock.now)
+        let admission = RevocationAdmission(
+            directory: directory, statusListURI: statusListURI, now: clock.now)
+        self.events = events
+        self.admission = admission
+        let holders = ScriptedHolders()
+        self.holders = holders
+        self.revocations = RevocationRegistry(
+            directory: directory, store: store, admission: admission, recorder: events,
+            flush: { holders.published }, holders: holders, logger: Self.logger, now: clock.now)
         self.trustDomain = trustDomain
         self.clock = clock
         self.store = store

@@ -17,12 +17,13 @@ package struct ControlPlane: Sendable {
     package let federation: FederationRegistry
     package let updater: FederationUpdater
     package let authorities: AuthorityManager
+    package let revocations: RevocationRegistry
     package let policy: CallerPolicy
 
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
         bundles: BundleRegistry, federation: FederationRegistry, updater: FederationUpdater,
-        authorities: AuthorityManager, policy: CallerPolicy
+        authorities: AuthorityManager, revocations: RevocationRegistry, policy: CallerPolicy
     ) {
         self.directory = directory
         self.entries = entries
@@ -32,6 +33,7 @@ package struct ControlPlane: Sendable {
         self.federation = federation
         self.updater = updater
         self.authorities = authorities
+        self.revocations = revocations
         self.policy = policy
     }
 }
@@ -105,6 +107,7 @@ package final class ServerEndpoint: Sendable {
                 registry: plane.federation, updater: plane.updater, directory: plane.directory),
             FederationService(updater: plane.updater, directory: plane.directory),
             LocalAuthorityService(authorities: plane.authorities),
+            RevocationService(registry: plane.revocations),
             svids,
         ]
         let sync = SyncService(

@@ -38,6 +38,9 @@ struct ServerConnection: Sendable {
     var federation: Cygnet_Federation_V1_Federation.Client<Transport> {
         .init(wrapping: self.client)
     }
+    var revocations: Cygnet_Revocation_V1_Revocations.Client<Transport> {
+        .init(wrapping: self.client)
+    }
     var trustDomains: Spire_Api_Server_Trustdomain_V1_TrustDomain.Client<Transport> {
         .init(wrapping: self.client)
     }

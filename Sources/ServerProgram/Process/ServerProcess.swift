@@ -49,6 +49,7 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.upkeep.run() }
             group.addTask { try await parts.publishing.run() }
             group.addTask { try await parts.plane.updater.run() }
+            group.addTask { try await parts.revocations.run() }
             group.addTask { try await parts.https.run() }
             group.addTask {
                 let isWell: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
@@ -116,6 +117,7 @@ package final class ServerProcess: Sendable {
     private struct Parts {
         let plane: ControlPlane
         let endpoint: ServerEndpoint
+        let revocations: RevocationRegistry
         let authorities: AuthorityManager
         let identity: ServerIdentity
         let https: HTTPSEndpoints
@@ -161,6 +163,14 @@ package final class ServerProcess: Sendable {
         try await BootstrapBundles.store(
             configuration.federation.partners, directory: directory, registry: bundles,
             logger: self.logger)
+        let admission = RevocationAdmission(directory: directory)
+        admission.restoreHits(try await store.revocationHits())
+        admission.finishRestoring()
+        let revocations = RevocationRegistry(
+            directory: directory, store: store, admission: admission,
+            recorder: LoggedEvents(logger: self.logger), flush: { 0 },
+            holders: NoRevocationHolders(), logger: self.logger)
+        try await revocations.resume()
         let knownBundles = DirectoryBundleSource(directory: directory)
         let plane = ControlPlane(
             directory: directory, entries: entries, nodes: nodes, issuer: issuer,
@@ -170,11 +180,12 @@ package final class ServerProcess: Sendable {
                 fetcher: EndpointBundleFetcher(
                     client: BundleEndpointClient(), bundles: knownBundles),
                 logger: self.logger),
-            authorities: authorities,
+            authorities: authorities, revocations: revocations,
             policy: CallerPolicy(
                 methods: MethodPolicy.methods,
                 adminIDs: adminIDs,
-                directory: directory, nodes: nodes))
+                directory: directory, nodes: nodes,
+                revocation: { admission.revocation(ofSerial: $0) }))
         let socket = try UnixSocketPath(configuration.socketPath)
         try socket.prepare(directoryMode: 0o750)
         let endpoint = ServerEndpoint(
@@ -191,7 +202,8 @@ package final class ServerProcess: Sendable {
                 authorizer: .anyOf([.member(of: trustDomain), .oneOf(adminIDs)]),
                 applicationProtocols: ["h2"], clientCertificate: .optional))
         return Parts(
-            plane: plane, endpoint: endpoint, authorities: authorities, identity: identity,
+            plane: plane, endpoint: endpoint, revocations: revocations, authorities: authorities,
+            identity: identity,
             https: try HTTPSEndpoints(
                 configuration, directory: directory, identity: identity, logger: self.logger),
             upkeep: Upkeep(
