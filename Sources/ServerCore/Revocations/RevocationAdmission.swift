@@ -221,6 +221,12 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         }
     }
 
+    /// Takes an SVID back in from its leaf, as ``restore(_:signingInputDigest:statusIndex:)``.
+    package func restore(_ leaf: SVIDIssuedLeaf) {
+        self.restore(
+            leaf, signingInputDigest: leaf.signingInputDigest, statusIndex: leaf.statusIndex)
+    }
+
     /// Takes an SVID back in that was issued before a restart; one that has expired is passed over. Call it before
     /// the first issuance, and ``finishRestoring()`` afterwards.
     ///

@@ -37,12 +37,18 @@ package struct SVIDIssuedLeaf: Hashable, Sendable {
     package var selectorsDigest: [UInt8]?
     /// SHA-256 of what the node's or workload's attestation brought forward.
     package var evidenceDigest: [UInt8]?
+    /// The token's place in the status list, from 0; nil when it has none.
+    package var statusIndex: Int64?
+    /// SHA-256 of a token's signing input (`header.payload`), which stays the same when somebody rewrites the
+    /// signature; nil for X509-SVIDs.
+    package var signingInputDigest: [UInt8]?
 
     package init(
         svidType: LeafSVIDType, spiffeID: SPIFFEID, serial: String? = nil, jti: String? = nil,
         svidDigest: [UInt8], keyThumbprint: [UInt8]? = nil, notAfter: LeafTime, authorityID: String,
         entryID: String? = nil, entryRevision: Int64? = nil, node: SPIFFEID? = nil, caller: String,
-        selectorsDigest: [UInt8]? = nil, evidenceDigest: [UInt8]? = nil
+        selectorsDigest: [UInt8]? = nil, evidenceDigest: [UInt8]? = nil, statusIndex: Int64? = nil,
+        signingInputDigest: [UInt8]? = nil
     ) {
         self.svidType = svidType
         self.spiffeID = spiffeID
@@ -58,6 +64,8 @@ package struct SVIDIssuedLeaf: Hashable, Sendable {
         self.caller = caller
         self.selectorsDigest = selectorsDigest
         self.evidenceDigest = evidenceDigest
+        self.statusIndex = statusIndex
+        self.signingInputDigest = signingInputDigest
     }
 
     var fields: LeafFields {
@@ -76,6 +84,8 @@ package struct SVIDIssuedLeaf: Hashable, Sendable {
         fields.add("caller", self.caller)
         fields.add("selectors_digest", hex: self.selectorsDigest)
         fields.add("evidence_digest", hex: self.evidenceDigest)
+        fields.add("status_index", self.statusIndex)
+        fields.add("signing_input_digest", hex: self.signingInputDigest)
         return fields
     }
 
@@ -95,12 +105,15 @@ package struct SVIDIssuedLeaf: Hashable, Sendable {
         self.caller = try reader.need(reader.string("caller"))
         self.selectorsDigest = try reader.hex("selectors_digest")
         self.evidenceDigest = try reader.hex("evidence_digest")
+        self.statusIndex = try reader.number("status_index")
+        self.signingInputDigest = try reader.hex("signing_input_digest")
     }
 }
 
 /// `svid.refused`: somebody asked for an SVID and did not get it.
 package struct SVIDRefusedLeaf: Hashable, Sendable {
-    /// Why, as a class: for instance `revoked`, `unauthorized`, `rate_limited`, `policy`, `invalid_request`.
+    /// Why, as a class: `revoked`, `unauthorized`, `banned`, `rate_limited`, `policy`, `invalid_request`,
+    /// `not_enabled`, `unavailable` or `internal`.
     package var reason: String
     /// Which kind was asked for.
     package var svidType: LeafSVIDType
