@@ -319,16 +319,16 @@ let package = Package(
         .target(
             name: "ServerTestSupport",
             dependencies: [
-                "ServerCore", "Plugins", "PluginAPI", "SPIFFE", x509, asn1, crypto, logging,
-                nioConcurrency,
+                "ServerCore", "Plugins", "PluginAPI", "SPIFFE", "Transparency", x509, asn1,
+                crypto, logging, nioConcurrency,
             ],
             path: "Tests/ServerTestSupport",
             swiftSettings: settings),
         .testTarget(
             name: "ServerCoreTests",
             dependencies: [
-                "ServerTestSupport", "ServerCore", "Plugins", "PluginAPI", "SPIFFE", x509, asn1,
-                crypto, cryptoExtras, logging, nioConcurrency,
+                "ServerTestSupport", "ServerCore", "Plugins", "PluginAPI", "SPIFFE", "Transparency",
+                x509, asn1, crypto, cryptoExtras, logging, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(

@@ -1,3 +1,4 @@
+import ArgumentParser
 import ControlPlaneProto
 import SPIFFE
 import ServiceRuntime
