@@ -319,29 +319,31 @@ let package = Package(
         .target(
             name: "ServerTestSupport",
             dependencies: [
-                "ServerCore", "Plugins", "PluginAPI", "SPIFFE", "Transparency", x509, asn1,
-                crypto, logging, nioConcurrency,
+                "ServerCore", "Transparency", "Plugins", "PluginAPI", "SPIFFE", x509, asn1, crypto,
+                logging, nioConcurrency,
             ],
             path: "Tests/ServerTestSupport",
             swiftSettings: settings),
         .testTarget(
             name: "ServerCoreTests",
             dependencies: [
-                "ServerTestSupport", "ServerCore", "Plugins", "PluginAPI", "SPIFFE", "Transparency",
-                x509, asn1, crypto, cryptoExtras, logging, nioConcurrency,
+                "ServerTestSupport", "ServerCore", "Transparency", "Plugins", "PluginAPI", "SPIFFE",
+                x509, asn1,
+                crypto, cryptoExtras, logging, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerStoreTests",
             dependencies: [
-                "ServerTestSupport", "ServerStore", "ServerCore", "Plugins", "PluginAPI",
+                "ServerTestSupport", "ServerStore", "ServerCore", "Transparency", "Plugins",
+                "PluginAPI",
                 "SPIFFE", grdb, x509, asn1, crypto, cryptoExtras, logging, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerEndpointsTests",
             dependencies: [
-                "ServerTestSupport", "ServerEndpoints", "ServerCore", "ServerStore",
+                "ServerTestSupport", "ServerEndpoints", "ServerCore", "ServerStore", "Transparency",
                 "ControlPlaneProto", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC", "PluginAPI",
                 "ServiceRuntime",
                 grpcCore, grpcTransport, grpcProtobuf, protobuf, logging, x509, asn1, crypto,
