@@ -2,6 +2,7 @@ import SPIFFE
 import ServerCore
 import ServerTestSupport
 import Testing
+import Transparency
 
 @Suite struct RevocationIndexTests {
     private static let now: Int64 = 1_900_000_000
