@@ -62,10 +62,12 @@ struct TestServer: Sendable {
                 updater: FederationUpdater(
                     directory: plane.directory, store: plane.store, fetcher: endpoints,
                     logger: TestPlane.logger, now: plane.clock.now),
-                authorities: plane.authorities,
+                authorities: plane.authorities, revocations: plane.revocations,
                 policy: CallerPolicy(
                     methods: MethodPolicy.methods, adminIDs: adminIDs, directory: plane.directory,
-                    nodes: plane.nodes), recorder: plane.recorder, changes: plane.changes),
+                    nodes: plane.nodes,
+                    revocation: { plane.admission.revocation(ofSerial: $0) }),
+                recorder: plane.recorder, changes: plane.changes),
             settings: .init(
                 host: "127.0.0.1", port: 0, socketPath: socketPath, limitsAttestation: false,
                 limitsSigning: false),

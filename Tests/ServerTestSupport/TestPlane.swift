@@ -32,18 +32,23 @@ package struct TestPlane: Sendable {
     package let issuer: Issuer
     package let nodes: NodeRegistry
     package let entries: EntryRegistry
+    package let events: MemoryEvents
+    package let admission: RevocationAdmission
+    package let revocations: RevocationRegistry
+    package let holders: ScriptedHolders
 
     /// - Parameter confirmation: how long connected agents may take to confirm a bundle.
     package init(
         clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
         authority: AuthorityManager.Settings = AuthorityManager.Settings(),
         store: MemoryStore = MemoryStore(), keys: (any KeyManager)? = nil,
-        recorder: MemoryRecorder = MemoryRecorder(),
-        admission: any IssuanceAdmission = OpenAdmission(), confirmation: Duration = .seconds(600)
+        recorder: MemoryRecorder = MemoryRecorder(), admission other: (any IssuanceAdmission)? = nil,
+        confirmation: Duration = .seconds(600), events: MemoryEvents = MemoryEvents(),
+        statusListURI: String? = nil
     ) async throws {
         let trustDomain = try TrustDomain("acme.test")
         let keys = keys ?? MemoryKeyManager()
-        let directory = Directory(trustDomain: trustDomain)
+        let directory = Directory(trustDomain: trustDomain, now: clock.now)
         try await directory.load(from: store)
         store.setConsumer(directory)
         let changes = ChangeRecorder(recorder: recorder, store: store, logger: Self.logger)
@@ -55,9 +60,18 @@ package struct TestPlane: Sendable {
                 directory: directory, bound: confirmation, logger: Self.logger),
             logger: Self.logger, now: clock.now)
         try await authorities.start(ownBundle: directory.ownBundle)
+        let admission = RevocationAdmission(
+            directory: directory, statusListURI: statusListURI, now: clock.now)
         let issuer = try Issuer(
             trustDomain: trustDomain, settings: settings, authorities: authorities,
-            recorder: recorder, admission: admission, now: clock.now)
+            recorder: recorder, admission: other ?? admission, now: clock.now)
+        self.events = events
+        self.admission = admission
+        let holders = ScriptedHolders()
+        self.holders = holders
+        self.revocations = RevocationRegistry(
+            directory: directory, store: store, admission: admission, recorder: events,
+            flush: { holders.published }, holders: holders, logger: Self.logger, now: clock.now)
         self.trustDomain = trustDomain
         self.clock = clock
         self.store = store

@@ -221,6 +221,12 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         }
     }
 
+    /// Takes an SVID back in from its leaf, as ``restore(_:signingInputDigest:statusIndex:)``.
+    package func restore(_ leaf: SVIDIssuedLeaf) {
+        self.restore(
+            leaf, signingInputDigest: leaf.signingInputDigest, statusIndex: leaf.statusIndex)
+    }
+
     /// Takes an SVID back in that was issued before a restart; one that has expired is passed over. Call it before
     /// the first issuance, and ``finishRestoring()`` afterwards.
     ///
@@ -313,6 +319,9 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
     package func revokedStatuses() -> [Int64: Bool] {
         self.state.withLockedValue { $0.revoked.statuses }
     }
+
+    /// How many places the status list must have: every token's place is below.
+    package var statusCount: Int64 { self.state.withLockedValue { $0.statuses.count } }
 
     package func onChange(_ body: @escaping @Sendable () -> Void) {
         self.observers.withLockedValue { $0.append(body) }

@@ -54,6 +54,9 @@ package enum MethodPolicy {
         add(
             "spire.api.server.localauthority.v1.LocalAuthority", operators,
             "TaintX509UpstreamAuthority", "RevokeX509UpstreamAuthority")
+        add(
+            "cygnet.revocation.v1.Revocations", operators, "CreateRevocation", "LiftRevocation",
+            "GetRevocation", "ListRevocations", "AwaitRevocation")
         add("cygnet.sync.v1.Sync", [.agent], "Connect")
         add("grpc.health.v1.Health", [.local], "Check", "List", "Watch")
         return result

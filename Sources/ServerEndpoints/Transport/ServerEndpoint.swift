@@ -17,6 +17,7 @@ package struct ControlPlane: Sendable {
     package let federation: FederationRegistry
     package let updater: FederationUpdater
     package let authorities: AuthorityManager
+    package let revocations: RevocationRegistry
     package let policy: CallerPolicy
     package let recorder: any EventRecorder
     package let changes: ChangeRecorder
@@ -26,8 +27,8 @@ package struct ControlPlane: Sendable {
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
         bundles: BundleRegistry, federation: FederationRegistry, updater: FederationUpdater,
-        authorities: AuthorityManager, policy: CallerPolicy, recorder: any EventRecorder,
-        changes: ChangeRecorder
+        authorities: AuthorityManager, revocations: RevocationRegistry, policy: CallerPolicy,
+        recorder: any EventRecorder, changes: ChangeRecorder
     ) {
         self.directory = directory
         self.entries = entries
@@ -37,6 +38,7 @@ package struct ControlPlane: Sendable {
         self.federation = federation
         self.updater = updater
         self.authorities = authorities
+        self.revocations = revocations
         self.policy = policy
         self.recorder = recorder
         self.changes = changes
@@ -115,6 +117,7 @@ package final class ServerEndpoint: Sendable {
                 registry: plane.federation, updater: plane.updater, directory: plane.directory,
                 bundleEndpoint: plane.bundleEndpoint),
             LocalAuthorityService(authorities: plane.authorities),
+            RevocationService(registry: plane.revocations),
             svids,
         ]
         let sync = SyncService(

@@ -191,13 +191,20 @@ struct AgentBanCommand: AsyncParsableCommand {
     @OptionGroup var socket: ServerSocketFlags
     @OptionGroup var output: OutputFlags
     @OptionGroup var target: AgentIDFlag
+    @OptionGroup var revoke: RevokeFlags
 
     func run() async throws {
         let request = try Spire_Api_Server_Agent_V1_BanAgentRequest.with {
             $0.id = try self.target.id()
         }
+        let revocation =
+            self.revoke.isOn ? self.revoke.request(agent: request.id, reason: "agent banned") : nil
         let response = try await ServerConnection.with(self.socket) { server in
-            try await server.agents.banAgent(request, options: ServerConnection.options)
+            // An agent that does not exist is refused before anything is revoked.
+            let response = try await server.agents.banAgent(
+                request, options: ServerConnection.options)
+            try await RevokeFlags.create([revocation], server)
+            return response
         }
         let context = CommandContext.current
         if self.output.format == .json { return try context.printJSON(response) }
@@ -212,13 +219,20 @@ struct AgentEvictCommand: AsyncParsableCommand {
     @OptionGroup var socket: ServerSocketFlags
     @OptionGroup var output: OutputFlags
     @OptionGroup var target: AgentIDFlag
+    @OptionGroup var revoke: RevokeFlags
 
     func run() async throws {
         let request = try Spire_Api_Server_Agent_V1_DeleteAgentRequest.with {
             $0.id = try self.target.id()
         }
+        let revocation =
+            self.revoke.isOn
+            ? self.revoke.request(agent: request.id, reason: "agent evicted") : nil
         let response = try await ServerConnection.with(self.socket) { server in
-            try await server.agents.deleteAgent(request, options: ServerConnection.options)
+            let response = try await server.agents.deleteAgent(
+                request, options: ServerConnection.options)
+            try await RevokeFlags.create([revocation], server)
+            return response
         }
         let context = CommandContext.current
         if self.output.format == .json { return try context.printJSON(response) }

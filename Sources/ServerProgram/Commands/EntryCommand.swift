@@ -119,12 +119,20 @@ struct EntryDeleteCommand: AsyncParsableCommand {
         help: "JSON file with {\"ids\": […]}, or - for standard input.")
     var file = ""
 
+    @OptionGroup var revoke: RevokeFlags
+
     func run() async throws {
         let request = try Spire_Api_Server_Entry_V1_BatchDeleteEntryRequest.with {
             $0.ids = try self.identifiers()
         }
+        let revoke = self.revoke
         let response = try await ServerConnection.with(self.socket) { server in
-            try await server.entries.batchDeleteEntry(request, options: ServerConnection.options)
+            let response = try await server.entries.batchDeleteEntry(
+                request, options: ServerConnection.options)
+            let deleted = response.results.filter { $0.status.code == 0 }.map(\.id)
+            try await RevokeFlags.create(
+                revoke.isOn ? deleted.map { revoke.request(entryID: $0) } : [], server)
+            return response
         }
         let context = CommandContext.current
         if self.output.format == .json { return try context.printJSON(response) }

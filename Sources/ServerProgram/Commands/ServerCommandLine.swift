@@ -37,6 +37,8 @@ package enum ServerCommandLine {
                 "expandEnv", "logSourceLocation", "shallow", "verbose", "node", "admin",
                 "downstream",
                 "storeSVID", "disableX509SVIDPrefetch", "jwtSVIDIncludeJTI", "dryRun",
+                "andChildren",
+                "suspend", "replace", "revoke",
             ])
         return await ServerCommandLine.$actions.withValue(Actions(run: run, validate: validate)) {
             await runner.run(RootCommand.self, arguments: arguments)
@@ -56,7 +58,8 @@ package enum ServerCommandLine {
                 EntryCommand.self, AgentCommand.self, BundleCommand.self, FederationCommand.self,
                 X509Command.self, JWTCommand.self, WITCommand.self, LocalAuthorityCommand.self,
                 LedgerCommand.self,
-                UpstreamAuthorityCommand.self, DiscoveryProviderCommand.self,
+                UpstreamAuthorityCommand.self, RevocationCommand.self, KillCommand.self,
+                DiscoveryProviderCommand.self,
             ],
             helpNames: .goHelp)
     }

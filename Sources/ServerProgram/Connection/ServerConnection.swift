@@ -39,6 +39,9 @@ struct ServerConnection: Sendable {
         .init(wrapping: self.client)
     }
     var ledger: Cygnet_Ledger_V1_Ledger.Client<Transport> { .init(wrapping: self.client) }
+    var revocations: Cygnet_Revocation_V1_Revocations.Client<Transport> {
+        .init(wrapping: self.client)
+    }
     var trustDomains: Spire_Api_Server_Trustdomain_V1_TrustDomain.Client<Transport> {
         .init(wrapping: self.client)
     }

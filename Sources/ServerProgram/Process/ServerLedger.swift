@@ -36,6 +36,19 @@ enum ServerLedger {
         return numbers
     }
 
+    /// Gives the SVIDs back that were issued before this start and have not expired.
+    ///
+    /// - Parameter lifetime: No SVID lasts longer: that of the authorities.
+    static func restore(
+        _ admission: RevocationAdmission, from ledger: LedgerFile, issuedFor lifetime: Duration
+    ) async throws {
+        let start = Date(timeIntervalSinceNow: -TimeInterval(lifetime.components.seconds))
+        try await ledger.replay(since: start.addingTimeInterval(-Self.clockTolerance)) { leaf in
+            if case .svidIssued(let issued) = leaf.event { admission.restore(issued) }
+        }
+        admission.finishRestoring()
+    }
+
     /// Seconds.
     private static let clockTolerance: TimeInterval = 300
 }

@@ -50,8 +50,9 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.upkeep.run() }
             group.addTask { try await parts.publishing.run() }
             group.addTask { try await parts.plane.updater.run() }
-            group.addTask { try await parts.https.run() }
             group.addTask { try await parts.revocations.run() }
+            group.addTask { try await parts.https.run() }
+            group.addTask { try await parts.lists.run() }
             group.addTask {
                 let isLive: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
                 // Starting anew would not help a full disk; that nothing is issued must be seen.
@@ -85,6 +86,8 @@ package final class ServerProcess: Sendable {
             }
         }
         unlink(self.configuration.socketPath)
+        // What is acknowledged is safe without it; readers have all of it sooner.
+        try? await parts.ledger.publish()
         self.logger.info("server stopped")
     }
 
@@ -122,10 +125,12 @@ package final class ServerProcess: Sendable {
     private struct Parts {
         let plane: ControlPlane
         let endpoint: ServerEndpoint
+        let revocations: RevocationRegistry
         let authorities: AuthorityManager
         let identity: ServerIdentity
         let https: HTTPSEndpoints
-        let revocations: RevocationPublisher
+        let lists: RevocationPublisher
+        let ledger: LedgerFile
         let upkeep: Upkeep
         let publishing: BundlePublishing
     }
@@ -164,18 +169,29 @@ package final class ServerProcess: Sendable {
             logger: self.logger)
         try await authorities.start(ownBundle: directory.ownBundle)
 
+        let admission = RevocationAdmission(
+            directory: directory, statusListURI: configuration.revocation.statusListURL)
+        admission.restoreHits(try await store.revocationHits())
+        try await ServerLedger.restore(admission, from: ledger, issuedFor: configuration.caTTL)
         let issuer = try Issuer(
             trustDomain: trustDomain, settings: self.issuerSettings, authorities: authorities,
-            recorder: ledger)
+            recorder: ledger, admission: admission)
         let identity = ServerIdentity(issuer: issuer, logger: self.logger)
         try await identity.rotate()
         authorities.add(identity)
 
-        let revocations = RevocationPublisher(
-            trustDomain: trustDomain, settings: self.revocationSettings, revoked: NothingRevoked(),
-            authorities: authorities, audience: NoAudience(), logger: self.logger)
+        let lists = RevocationPublisher(
+            trustDomain: trustDomain, settings: self.revocationSettings, revoked: admission,
+            authorities: authorities, audience: directory,
+            tokenPlaces: { admission.statusCount }, logger: self.logger)
         // Nothing that is issued is without a list.
-        await revocations.flush()
+        await lists.flush()
+        let revocations = RevocationRegistry(
+            directory: directory, store: store, admission: admission, recorder: ledger,
+            flush: { await lists.flush() },
+            holders: ConnectedAgents(directory: directory, logger: self.logger),
+            logger: self.logger)
+        try await revocations.resume()
 
         let nodes = NodeRegistry(
             directory: directory, store: store, issuer: issuer, logger: self.logger)
@@ -196,11 +212,13 @@ package final class ServerProcess: Sendable {
                 fetcher: EndpointBundleFetcher(
                     client: BundleEndpointClient(configuration: fetching), bundles: knownBundles),
                 logger: self.logger),
-            authorities: authorities,
+            authorities: authorities, revocations: revocations,
             policy: CallerPolicy(
                 methods: MethodPolicy.methods,
                 adminIDs: adminIDs,
-                directory: directory, nodes: nodes), recorder: ledger, changes: changes)
+                directory: directory, nodes: nodes,
+                revocation: { admission.revocation(ofSerial: $0) }),
+            recorder: ledger, changes: changes)
         plane.bundleEndpoint = configuration.federation.bundleEndpoint?.published
         let socket = try UnixSocketPath(configuration.socketPath)
         try socket.prepare(directoryMode: 0o750)
@@ -218,11 +236,12 @@ package final class ServerProcess: Sendable {
                 authorizer: .anyOf([.member(of: trustDomain), .oneOf(adminIDs)]),
                 applicationProtocols: ["h2"], clientCertificate: .optional))
         return Parts(
-            plane: plane, endpoint: endpoint, authorities: authorities, identity: identity,
+            plane: plane, endpoint: endpoint, revocations: revocations, authorities: authorities,
+            identity: identity,
             https: try HTTPSEndpoints(
-                configuration, directory: directory, identity: identity, publisher: revocations,
-                holders: partners, logger: self.logger),
-            revocations: revocations,
+                configuration, directory: directory, identity: identity, publisher: lists,
+                holders: partners, ledger: ledger, logger: self.logger),
+            lists: lists, ledger: ledger,
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,
                 bundles: store, changes: changes,
