@@ -14,7 +14,23 @@ package struct X509Authority: Sendable {
     /// Unix seconds.
     package let notAfter: Int64
     /// Where its CRL is, for the certificates that it signs; nil leaves the extension out.
-    package var crlDistributionPoint: String? = nil
+    package var crlDistributionPoint: String?
+
+    package init(
+        id: String, certificate: Certificate, der: [UInt8], key: ManagedKey,
+        subjectKeyIdentifier: ArraySlice<UInt8>,
+        signatureAlgorithm: Certificate.SignatureAlgorithm, notAfter: Int64,
+        crlDistributionPoint: String? = nil
+    ) {
+        self.id = id
+        self.certificate = certificate
+        self.der = der
+        self.key = key
+        self.subjectKeyIdentifier = subjectKeyIdentifier
+        self.signatureAlgorithm = signatureAlgorithm
+        self.notAfter = notAfter
+        self.crlDistributionPoint = crlDistributionPoint
+    }
 }
 
 /// A JWT authority that can sign.

@@ -70,10 +70,14 @@ package struct CRLBuilder: Sendable {
             number: number, thisUpdate: thisUpdate, nextUpdate: nextUpdate)
         let signature = try await self.authority.key.privateKey.signAsynchronously(
             bytes: unsigned, signatureAlgorithm: self.authority.signatureAlgorithm)
-        let raw = signature.rawRepresentation
-        var writer = DERWriter(capacity: unsigned.count + raw.count + 64)
+        return self.certificateList(unsigned, signature: signature.rawRepresentation)
+    }
+
+    /// What is signed, how, and the signature: CertificateList, DER.
+    package func certificateList(_ unsigned: [UInt8], signature: [UInt8]) -> [UInt8] {
+        var writer = DERWriter(capacity: unsigned.count + signature.count + 64)
         writer.sequence { writer in
-            writer.bitString(raw)
+            writer.bitString(signature)
             writer.put(self.algorithm)
             writer.put(unsigned)
         }
