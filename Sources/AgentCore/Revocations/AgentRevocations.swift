@@ -27,7 +27,7 @@ struct AgentRevocations: Sendable {
         /// Those whose signature is good, ordered by authority.
         var lists: [RevocationList]
         var statusLists: [String: String]
-        var revokedTokens: Set<TokenDigest>
+        var revokedTokens: Set<SigningInputDigest>
         /// Changes with `lists`.
         var listsVersion: UInt64 = 0
         /// Changes with anything that workloads are told.
@@ -63,7 +63,7 @@ struct AgentRevocations: Sendable {
     /// A list that is malformed or not signed by the authority that it names is not taken, and what is held of that
     /// authority stays. A list of an authority that the bundle does not have is left out: nobody trusts what it signed.
     static func check(
-        _ sent: TrustDomainRevocations, bundle: AgentBundle?, held: Held?
+        _ sent: DomainRevocations, bundle: AgentBundle?, held: Held?
     ) -> Checked {
         var tokens = Set(sent.revokedTokens)
         if !sent.hasAllTokens, let held { tokens.formUnion(held.revokedTokens) }
@@ -165,7 +165,7 @@ struct AgentRevocations: Sendable {
     /// Whether a JWT- or WIT-SVID was taken back.
     func isRevoked(token: String, of trustDomain: TrustDomain) -> Bool {
         guard let tokens = self.held[trustDomain]?.revokedTokens, !tokens.isEmpty,
-            let digest = TokenDigest(ofToken: token)
+            let digest = SigningInputDigest(ofToken: token)
         else { return false }
         return tokens.contains(digest)
     }

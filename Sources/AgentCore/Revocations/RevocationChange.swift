@@ -8,19 +8,19 @@ package import SPIFFE
 #endif
 
 /// What the server says of a trust domain's revocations.
-package struct TrustDomainRevocations: Sendable, Hashable {
+package struct DomainRevocations: Sendable, Hashable {
     package var trustDomain: TrustDomain
     /// CertificateLists (RFC 5280), DER, as they came; they replace those held.
     package var crls: [[UInt8]]
     /// Signed tokens, `application/statuslist+jwt`, by their URI; they replace those held.
     package var statusLists: [String: String]
-    package var revokedTokens: [TokenDigest]
+    package var revokedTokens: [SigningInputDigest]
     /// True: `revokedTokens` are all there are. False: they join those held.
     package var hasAllTokens: Bool
 
     package init(
         trustDomain: TrustDomain, crls: [[UInt8]] = [], statusLists: [String: String] = [:],
-        revokedTokens: [TokenDigest] = [], hasAllTokens: Bool = true
+        revokedTokens: [SigningInputDigest] = [], hasAllTokens: Bool = true
     ) {
         self.trustDomain = trustDomain
         self.crls = crls
@@ -32,14 +32,14 @@ package struct TrustDomainRevocations: Sendable, Hashable {
 
 /// A change of the revocations an agent holds, applied as a whole.
 package struct RevocationChange: Sendable {
-    package var upserted: [TrustDomainRevocations]
+    package var upserted: [DomainRevocations]
     /// Of these nothing is known any more.
     package var removed: [TrustDomain]
     /// What the server wants to hear when the change is applied; 0 when it does not ask.
     package var confirmation: UInt64
 
     package init(
-        upserted: [TrustDomainRevocations] = [], removed: [TrustDomain] = [],
+        upserted: [DomainRevocations] = [], removed: [TrustDomain] = [],
         confirmation: UInt64 = 0
     ) {
         self.upserted = upserted
@@ -49,7 +49,7 @@ package struct RevocationChange: Sendable {
 }
 
 /// SHA-256 of a token's signing input, `header.payload`: by it a revoked JWT- or WIT-SVID is known.
-package struct TokenDigest: Hashable, Sendable {
+package struct SigningInputDigest: Hashable, Sendable {
     private let words: SIMD4<UInt64>
 
     /// - Parameter bytes: 32 of them.

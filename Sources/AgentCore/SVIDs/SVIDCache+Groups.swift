@@ -286,7 +286,7 @@ extension SVIDCache {
             if ready.isEmpty {
                 if pending == 0 {
                     self.endX509(
-                        id, group, self.refusal(of: group.entries, now), onlyWaiting: false,
+                        id, group, self.refusal(of: group.entries), onlyWaiting: false,
                         &effects)
                 }
                 return
@@ -374,7 +374,7 @@ extension SVIDCache {
         }
         self.groups[id]?.subscribers[subscriber] = nil
         self.subscribers[subscriber] = nil
-        effects.deliveries.append((subscriber, .end(self.refusal(of: group.entries, now))))
+        effects.deliveries.append((subscriber, .end(self.refusal(of: group.entries))))
         self.releaseIfIdle(id)
     }
 }

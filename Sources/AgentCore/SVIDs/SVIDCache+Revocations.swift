@@ -96,7 +96,7 @@ extension SVIDCache {
     }
 
     /// What a workload hears when none of its identities can be had: that it has none, when all are taken back.
-    func refusal(of entries: [AuthorizedEntry], _ now: Date) -> WorkloadRefusal {
+    func refusal(of entries: [AuthorizedEntry]) -> WorkloadRefusal {
         let isTaken = !entries.isEmpty && entries.allSatisfy { self.blocked[$0.id] != nil }
         return isTaken ? .noIdentity : .notIssuedYet
     }

@@ -209,7 +209,7 @@ extension SVIDCache {
         if wanted.isEmpty { return .end(.noIdentity) }
         let (ready, pending) = self.prepareWIT(wanted, now)
         if ready.isEmpty {
-            return pending == 0 ? .end(self.refusal(of: wanted, now)) : .wait
+            return pending == 0 ? .end(self.refusal(of: wanted)) : .wait
         }
         return .view(Self.witView(ready), isComplete: pending == 0)
     }
@@ -235,7 +235,7 @@ extension SVIDCache {
         let wanted = Self.wantedWIT(self.wit.streams[subscriber]?.spiffeID, group)
         let ready = self.prepareWIT(wanted, now).ready
         if ready.isEmpty {
-            self.endWIT(subscriber, id, self.refusal(of: wanted, now), &effects)
+            self.endWIT(subscriber, id, self.refusal(of: wanted), &effects)
             self.releaseIfIdle(id)
         } else {
             self.tellWIT(Self.witView(ready), subscriber, id, &effects)

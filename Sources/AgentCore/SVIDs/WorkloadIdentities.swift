@@ -239,6 +239,10 @@ package final class WorkloadIdentities: Sendable {
     package func isRevoked(token: String) -> Bool {
         self.state.withLockedValue { $0.cache.isRevoked(token: token) }
     }
+    /// A status list as the server sent it: a signed token that nobody has checked; nil when there is none.
+    package func statusList(_ uri: String, of trustDomain: TrustDomain) -> String? {
+        self.state.withLockedValue { $0.cache.revocations[trustDomain]?.statusLists[uri] }
+    }
     /// Whether the agent's own SVID was taken back.
     func isRevoked(_ identity: AgentIdentity) -> Bool {
         self.state.withLockedValue { state in
@@ -322,7 +326,8 @@ package final class WorkloadIdentities: Sendable {
             state.jwt.drop(entryIDs: effects.changedEntryIDs)
             state.jwt.drop(keyIDs: effects.withdrawnJWTKeyIDs)
             if effects.ownRevocationsChanged {
-                state.jwt.drop { state.cache.isRevoked(token: $0.token) }
+                let cache = state.cache
+                state.jwt.drop { cache.isRevoked(token: $0.token) }
             }
             if effects.needsResync { state.wantsResync = true }
             if effects.wantsSigning || effects.needsResync || Self.owesConfirmation(state) {

@@ -94,7 +94,7 @@ package final class RevocationView: Sendable {
         package let crls: [[UInt8]]
         /// By URI.
         package let statusLists: [String: String]
-        package let revokedTokens: Set<TokenDigest>
+        package let revokedTokens: Set<SigningInputDigest>
     }
 
     /// Those of which something is known.

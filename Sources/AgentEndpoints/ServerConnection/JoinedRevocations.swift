@@ -36,7 +36,7 @@ struct JoinedRevocations {
                 "ignored revocations of a trust domain with a bad name",
                 metadata: [LogKeys.trustDomain: "\(message.trustDomain.prefix(300))"])
         }
-        let tokens = message.revokedTokens.compactMap { TokenDigest(bytes: $0) }
+        let tokens = message.revokedTokens.compactMap { SigningInputDigest(bytes: $0) }
         if tokens.count < message.revokedTokens.count {
             logger.warning(
                 "ignored digests of revoked tokens that are not 32 bytes long",
@@ -51,7 +51,7 @@ struct JoinedRevocations {
             self.pending.upserted[index].revokedTokens += tokens
         } else {
             self.pending.upserted.append(
-                TrustDomainRevocations(
+                DomainRevocations(
                     trustDomain: trustDomain, crls: crls, statusLists: lists,
                     revokedTokens: tokens, hasAllTokens: message.allTokens))
         }

@@ -76,7 +76,9 @@ final class TestAgent: Sendable {
         let server = GRPCServer(
             transport: SPIFFEServerTransport(
                 listener: .unixSocket(path: path, mode: 0o600), settings: limits,
-                services: [WorkloadAPIService(self.api)]),
+                services: [
+                    WorkloadAPIService(self.api), WorkloadRevocationsService(self.api),
+                ]),
             services: [AgentHealthService(identities: self.identities)])
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve() }
