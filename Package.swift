@@ -395,7 +395,8 @@ let package = Package(
             dependencies: ["SPIFFETesting", "SPIFFEWorkloadAPI", "SPIFFE"],
             swiftSettings: settings),
         .testTarget(
-            name: "SPIFFETests", dependencies: ["SPIFFE", x509, asn1, crypto, cryptoExtras],
+            name: "SPIFFETests",
+            dependencies: ["SPIFFE", "CZlib", x509, asn1, crypto, cryptoExtras],
             exclude: ["Vectors"], swiftSettings: settings),
         .testTarget(
             name: "SPIFFETLSTests",

@@ -31,6 +31,7 @@ let package = Package(
     ],
     targets: [
         .target(name: "CLibFuzzer"),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib"),
         .target(
             name: "HTTP2", dependencies: [nioCore, nioHPACK], exclude: ["README.md"],
             swiftSettings: settings),
@@ -39,7 +40,8 @@ let package = Package(
             swiftSettings: settings,
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
         .target(
-            name: "SPIFFE", dependencies: [x509, asn1, crypto, cryptoExtras, nioConcurrency],
+            name: "SPIFFE",
+            dependencies: ["CZlib", x509, asn1, crypto, cryptoExtras, nioConcurrency],
             exclude: ["Documentation.docc"], swiftSettings: settings),
         .target(name: "WorkloadAPIAddress", swiftSettings: settings),
         .executableTarget(

@@ -30,6 +30,7 @@ enum MTLSServers {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let handler = try tls.makeHandler(
+                        for: channel,
                         onVerified: { peer in print("\(peer.id) is about to connect") },
                         onRefused: { error in print("refused: \(error)") })
                     try channel.pipeline.syncOperations.addHandler(handler)

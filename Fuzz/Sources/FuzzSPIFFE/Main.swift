@@ -30,5 +30,6 @@ struct Parser: Sendable {
         Parser(read: Documents.jwks), Parser(read: Documents.bundleMap), Parser(read: Tokens.any),
         Parser(read: Tokens.signed), Parser(read: Proofs.token), Parser(read: Proofs.signedToken),
         Parser(read: Proofs.key), Parser(read: Proofs.request),
+        Parser(read: Revocations.certificateList), Parser(read: Revocations.statusList),
     ]
 }

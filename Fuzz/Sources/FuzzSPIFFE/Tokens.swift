@@ -22,6 +22,21 @@ enum Tokens {
         }
     }
 
+    /// Who signs status lists.
+    struct StatusIssuer: Sendable {
+        let signer: JWSSigner
+        let bundle: JWTBundle
+
+        init() throws {
+            let key = Certificate.PrivateKey(P256.Signing.PrivateKey())
+            self.signer = try JWSSigner(privateKey: key, keyID: "k", type: "statuslist+jwt")
+            self.bundle = JWTBundle(
+                trustDomain: try TrustDomain("acme.test"),
+                authorities: ["k": self.signer.publicKey])
+        }
+    }
+
+    static let statusIssuer = try? StatusIssuer()
     private static let issuer = try? Issuer()
     private static let now = Date(timeIntervalSince1970: 1_800_000_000)
 

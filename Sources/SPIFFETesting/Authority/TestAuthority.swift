@@ -29,6 +29,8 @@ public final class TestAuthority: Sendable {
     private let jwtKeyType: TestKeyType
     private let permittedURIDomains: [String]
     private let state: NIOLockedValueBox<State>
+    /// What was taken back; see ``revoke(_:reason:)``.
+    let revocations = NIOLockedValueBox(TestRevocations())
 
     /// Makes an authority with new keys.
     ///
@@ -118,6 +120,9 @@ public final class TestAuthority: Sendable {
     private func generations() -> [Generation] {
         self.state.withLockedValue { [$0.active] + $0.old }
     }
+
+    var activeIssuer: TestIssuer { self.state.withLockedValue { $0.active.issuer } }
+    var statusListSigner: JWSSigner { self.state.withLockedValue { $0.active.statusListSigner } }
 
     // MARK: Issuing
 
@@ -222,6 +227,7 @@ struct Generation: Sendable {
     let certificateDER: [UInt8]
     let signer: JWSSigner
     let witSigner: JWSSigner
+    let statusListSigner: JWSSigner
 
     init(
         _ number: Int, _ trustDomain: TrustDomain, _ keyType: TestKeyType,
@@ -231,8 +237,10 @@ struct Generation: Sendable {
         (self.certificateDER, self.issuer) = try TestIssuer.root(
             "authority \(number) of \(trustDomain)", trustDomain, try keyType.makeKey().key,
             permittedURIDomains: permittedURIDomains)
-        self.signer = try JWSSigner(
-            privateKey: try jwtKeyType.makeKey().key, keyID: "key-\(number)")
+        let jwtKey = try jwtKeyType.makeKey().key
+        self.signer = try JWSSigner(privateKey: jwtKey, keyID: "key-\(number)")
+        self.statusListSigner = try JWSSigner(
+            privateKey: jwtKey, keyID: "key-\(number)", type: "statuslist+jwt")
         self.witSigner = try JWSSigner(
             privateKey: try TestKeyType.ecP256.makeKey().key, keyID: "wit-\(number)",
             type: "wit+jwt")

@@ -5,9 +5,9 @@ import X509
 
 /// A signing certificate with its key: a root or one below it.
 struct TestIssuer: Sendable {
-    private let name: DistinguishedName
+    let name: DistinguishedName
     private let trustDomain: TrustDomain
-    private let key: Certificate.PrivateKey
+    let key: Certificate.PrivateKey
 
     /// A self-signed authority and its certificate.
     static func root(

@@ -22,6 +22,9 @@ extension FakeWorkloadAPI {
         public static let fetchWITSVID = Method("FetchWITSVID")
         /// The stream of WIT bundles; answered with UNIMPLEMENTED.
         public static let fetchWITBundles = Method("FetchWITBundles")
+        /// The stream of SVIDs that were taken back, an extension of Cygnet's agents. To be an agent without it, let it
+        /// fail with `notSupported`.
+        public static let fetchRevocations = Method("FetchRevocations")
     }
 
     /// How a call can fail.

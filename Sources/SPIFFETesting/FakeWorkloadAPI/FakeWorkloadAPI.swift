@@ -4,6 +4,7 @@ import NIOConcurrencyHelpers
 public import SPIFFE
 import SPIFFEGRPC
 public import SPIFFEWorkloadAPI
+import SwiftProtobuf
 package import WorkloadAPIProto
 
 /// A Workload API on a Unix socket of its own that says what the test wants, so that programs can be tested
@@ -34,6 +35,7 @@ public final class FakeWorkloadAPI: Sendable {
     // The WIT profile is optional: not supported until a test sends something.
     let wit = FakeStreams<WITSVIDResponse>(.notSupported)
     let witBundles = FakeStreams<WITBundlesResponse>(.notSupported)
+    let revocations = FakeStreams<Cygnet_Workload_V1_FetchRevocationsResponse>()
     let state = NIOLockedValueBox(FakeState())
 
     /// - Parameter socketPath: Must be free; nil takes a new one in the folder for temporary files.
@@ -45,6 +47,7 @@ public final class FakeWorkloadAPI: Sendable {
             .appendingPathComponent("wapi-\(UUID().uuidString.prefix(8)).sock").path
         self.socketPath = path
         self.address = try WorkloadAPIAddress("unix:" + path)
+        self.revocations.set(.success(.init()))
     }
 
     // MARK: Running
@@ -58,7 +61,9 @@ public final class FakeWorkloadAPI: Sendable {
         let server = GRPCServer(
             transport: SPIFFEServerTransport(
                 listener: .unixSocket(path: self.socketPath, mode: 0o600)),
-            services: [FakeWorkloadAPIService(api: self)])
+            services: [
+                FakeWorkloadAPIService(api: self), FakeRevocationService(api: self),
+            ])
         defer { try? FileManager.default.removeItem(atPath: self.socketPath) }
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve() }
@@ -118,6 +123,15 @@ public final class FakeWorkloadAPI: Sendable {
                 ? .failure(Failure.noIdentity.rpcError) : .success(JWTBundlesResponse(bundles)))
     }
 
+    /// Serves what these authorities have taken back, to open and new streams; call it again after each
+    /// revocation.
+    public func serveRevocations(of authorities: [TestAuthority]) throws {
+        self.send(
+            try Cygnet_Workload_V1_FetchRevocationsResponse.with { response in
+                response.trustDomains = try authorities.map { try $0.revocationMessage() }
+            })
+    }
+
     /// Sets who answers requests for tokens.
     ///
     /// - Parameter issue: Gets the audience and the identity asked for, if one was; no token is "no identity".
@@ -162,6 +176,7 @@ public final class FakeWorkloadAPI: Sendable {
         case .fetchJWTBundles: self.jwtBundles.interrupt(event)
         case .fetchWITSVID: self.wit.interrupt(event)
         case .fetchWITBundles: self.witBundles.interrupt(event)
+        case .fetchRevocations: self.revocations.interrupt(event)
         default: break
         }
     }
@@ -204,6 +219,11 @@ public final class FakeWorkloadAPI: Sendable {
 
     /// Likewise for WIT bundles.
     package func send(_ message: WITBundlesResponse) { self.witBundles.set(.success(message)) }
+
+    /// Likewise for what was taken back.
+    package func send(_ message: Cygnet_Workload_V1_FetchRevocationsResponse) {
+        self.revocations.set(.success(message))
+    }
 
     /// Answers requests for tokens and for their validation with these messages, whatever was asked.
     package func answer(

@@ -10,7 +10,7 @@ struct FakeWorkloadAPIService: SpiffeWorkloadAPI.ServiceProtocol {
     let api: FakeWorkloadAPI
 
     /// Notes the call, refuses one without the security header as an agent does, and waits or fails if it is to.
-    private func begin(_ method: FakeWorkloadAPI.Method, _ metadata: Metadata) async throws {
+    func begin(_ method: FakeWorkloadAPI.Method, _ metadata: Metadata) async throws {
         let header = metadata[stringValues: "workload.spiffe.io"].map { String($0) }
         let (delay, failure) = self.api.state.withLockedValue { state in
             state.calls[method, default: []].append(header)
@@ -47,7 +47,7 @@ struct FakeWorkloadAPIService: SpiffeWorkloadAPI.ServiceProtocol {
         return StreamingServerResponse { try await self.stream(self.api.jwtBundles, $0) }
     }
 
-    private func stream<Message>(
+    func stream<Message>(
         _ streams: FakeStreams<Message>, _ writer: RPCWriter<Message>
     ) async throws -> Metadata {
         try await streams.serve(to: writer)

@@ -5,7 +5,7 @@ public import SPIFFE
 /// gives it.
 ///
 /// Takes the place of `JWTSource` wherever a `JWTSVIDSource` or `JWTBundleSource` is asked for.
-public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, Sendable {
+public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, RevocationSource, Sendable {
     private struct State {
         var issue: (@Sendable ([String], SPIFFEID?) throws -> JWTSVID)?
         var bundles: JWTBundleSet
@@ -13,6 +13,7 @@ public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, Sendable {
     }
 
     private let state: NIOLockedValueBox<State>
+    private let revocations = TestRevocationState()
 
     /// - Parameters:
     ///   - bundles: Whom it believes.
@@ -44,6 +45,20 @@ public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, Sendable {
 
     /// Takes the identity away: from now on there are no tokens.
     public func withdraw() { self.state.withLockedValue { $0.issue = nil } }
+
+    /// Puts what was taken back in the place of what was known, such as
+    /// `try authority.trustDomainRevocations()`; live connections of helpers that know this source are closed at once.
+    public func set(revocations: [TrustDomainRevocations]) { self.revocations.set(revocations) }
+
+    /// What was set last, or nil.
+    public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.revocations.revocations(for: trustDomain)
+    }
+
+    /// Tells of changes, as long as the result is held.
+    public func observeRevocations(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.revocations.observeRevocations(onChange) }
 
     /// Puts other bundles in the place of the present ones.
     public func set(bundles: [JWTBundle]) {

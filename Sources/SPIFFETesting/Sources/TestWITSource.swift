@@ -4,7 +4,7 @@ public import SPIFFE
 /// A WIT source without Workload API: holds a WIT-SVID and the bundles that the test gives it. Incubating.
 ///
 /// Takes the place of `WITSource` wherever a `WITSVIDSource` or `WITBundleSource` is asked for.
-public final class TestWITSource: WITSVIDSource, WITBundleSource, Sendable {
+public final class TestWITSource: WITSVIDSource, WITBundleSource, RevocationSource, Sendable {
     private struct State {
         var svid: WITSVID?
         var bundles: WITBundleSet
@@ -12,6 +12,7 @@ public final class TestWITSource: WITSVIDSource, WITBundleSource, Sendable {
     }
 
     private let state: NIOLockedValueBox<State>
+    private let revocations = TestRevocationState()
 
     /// - Parameters:
     ///   - svid: Who the program is; nil is one without identity.
@@ -36,6 +37,20 @@ public final class TestWITSource: WITSVIDSource, WITBundleSource, Sendable {
 
     /// Puts another WIT-SVID in the place of the present one; nil takes it away.
     public func set(svid: WITSVID?) { self.state.withLockedValue { $0.svid = svid } }
+
+    /// Puts what was taken back in the place of what was known, such as
+    /// `try authority.trustDomainRevocations()`; live connections of helpers that know this source are closed at once.
+    public func set(revocations: [TrustDomainRevocations]) { self.revocations.set(revocations) }
+
+    /// What was set last, or nil.
+    public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.revocations.revocations(for: trustDomain)
+    }
+
+    /// Tells of changes, as long as the result is held.
+    public func observeRevocations(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.revocations.observeRevocations(onChange) }
 
     /// Puts other bundles in the place of the present ones.
     public func set(bundles: [WITBundle]) {

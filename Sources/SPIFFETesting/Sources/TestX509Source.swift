@@ -5,13 +5,14 @@ public import SPIFFE
 ///
 /// Takes the place of `X509Source` wherever an `X509SVIDSource` or `X509BundleSource` is asked for. What is
 /// set counts from the next handshake on, as with a real one.
-public final class TestX509Source: X509SVIDSource, X509BundleSource, Sendable {
+public final class TestX509Source: X509SVIDSource, X509BundleSource, RevocationSource, Sendable {
     private struct State {
         var svid: X509SVID?
         var bundles: X509BundleSet
     }
 
     private let state: NIOLockedValueBox<State>
+    private let revocations = TestRevocationState()
 
     /// - Parameters:
     ///   - svid: Nil is a program without identity.
@@ -36,6 +37,20 @@ public final class TestX509Source: X509SVIDSource, X509BundleSource, Sendable {
 
     /// Puts another X509-SVID in the place of the present one; nil withdraws it.
     public func set(svid: X509SVID?) { self.state.withLockedValue { $0.svid = svid } }
+
+    /// Puts what was taken back in the place of what was known, such as
+    /// `try authority.trustDomainRevocations()`; live connections of helpers that know this source are closed at once.
+    public func set(revocations: [TrustDomainRevocations]) { self.revocations.set(revocations) }
+
+    /// What was set last, or nil.
+    public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.revocations.revocations(for: trustDomain)
+    }
+
+    /// Tells of changes, as long as the result is held.
+    public func observeRevocations(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.revocations.observeRevocations(onChange) }
 
     /// Puts other bundles in the place of the present ones; trust domains that are left out are trusted no more.
     public func set(bundles: [X509Bundle]) {
