@@ -79,7 +79,7 @@ struct Outcome: Sendable {
         ["wit", "mint", "-spiffeID", "spiffe://a/b", "-signingAlgorithm", "EdDSA"],
         ["wit", "mint", "-spiffeID", "spiffe://a/b", "-keyType", "ec-p384"],
         ["federation", "create"], ["federation", "show"], ["federation", "delete"],
-        ["federation", "accept"], ["federation", "accept", "hello"],
+        ["federation", "accept", "hello"],
         ["federation", "accept", "cygnet-invite-2.x"],
         ["federation", "accept", "cygnet-invite-1.a.b"],
         ["federation", "invite", "-ttl", "0s"], ["federation", "limits", "set"],

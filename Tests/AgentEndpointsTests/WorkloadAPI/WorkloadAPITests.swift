@@ -430,7 +430,7 @@ struct WorkloadAPITests {
         let (inside, outside) = (try token("/agents/a"), try token("/agents/a/b"))
         agent.synchronise(
             [try TestAgent.entry("a", federatesWith: ["partner.test"])], [bundle(nil)])
-        let cases: [(limits: BundleLimits?, inside: Bool, outside: Bool)] = [
+        let wanted: [(limits: BundleLimits?, inside: Bool, outside: Bool)] = [
             (nil, true, true),
             (BundleLimits(of: trustDomain, acceptedPaths: ["/agents/*"]), true, false),
             (BundleLimits(of: trustDomain, acceptedPaths: []), false, false),
@@ -438,6 +438,9 @@ struct WorkloadAPITests {
             (BundleLimits(of: trustDomain, allowsJWT: false), false, false),
             (BundleLimits(of: trustDomain, allowsX509: false), true, true),
         ]
+        let cases = wanted.map {
+            (bundle: bundle($0.limits), inside: $0.inside, outside: $0.outside)
+        }
         try await agent.run { client, _ in
             @Sendable func refusal(_ token: String) async -> RPCError.Code? {
                 await code {
@@ -450,22 +453,22 @@ struct WorkloadAPITests {
             }
             for one in cases {
                 agent.identities.receive(
-                    .bundles(BundleChange(upserted: [bundle(one.limits)])))
+                    .bundles(BundleChange(upserted: [one.bundle])))
                 #expect(
                     await refusal(inside) == (one.inside ? nil : .invalidArgument),
-                    "\(String(describing: one.limits))")
+                    "\(String(describing: one.bundle.limits))")
                 #expect(
                     await refusal(outside) == (one.outside ? nil : .invalidArgument),
-                    "\(String(describing: one.limits))")
+                    "\(String(describing: one.bundle.limits))")
                 let x509 = try await client.fetchX509Bundles(.init(), metadata: security) {
                     try await $0.messages.first { _ in true }?.bundles.keys.sorted()
                 }
                 #expect(
-                    x509?.contains("spiffe://partner.test") == (one.limits?.allowsX509 ?? true))
+                    x509?.contains("spiffe://partner.test") == one.bundle.isForX509)
                 let jwt = try await client.fetchJWTBundles(.init(), metadata: security) {
                     try await $0.messages.first { _ in true }?.bundles.keys.sorted()
                 }
-                #expect(jwt?.contains("spiffe://partner.test") == (one.limits?.allowsJWT ?? true))
+                #expect(jwt?.contains("spiffe://partner.test") == one.bundle.isForJWT)
             }
         }
     }
