@@ -126,6 +126,52 @@ import Testing
             maxReplacements: 1)
     }
 
+    @Test("limits of partners, groups and the endpoint's URL are read")
+    func readsLimitsAndGroups() throws {
+        let web =
+            "bundle_endpoint_url = \"https://b.test/x\" bundle_endpoint_profile \"https_web\" {}\n"
+        #expect(try self.load(Self.partner(web)).federation.partners.first?.limits == nil)
+        let limited = web + "accepted_paths = [\"/agents/*\"]\nuses = [\"jwt\"]"
+        let limits = try self.load(Self.partner(limited)).federation.partners.first?.limits
+        #expect(limits?.acceptedPaths == ["/agents/*"] && limits?.uses.names == ["jwt"])
+        let none = try self.load(Self.partner(web + "accepted_paths = []"))
+        #expect(none.federation.partners.first?.limits?.acceptedPaths == [])
+        for bad in ["accepted_paths = [\"agents\"]", "uses = []", "uses = [\"wit\"]"] {
+            #expect(throws: ConfigurationError.self, "\(bad)") {
+                try self.load(Self.partner(web + bad))
+            }
+        }
+        func load(_ block: String) throws -> FederationConfiguration {
+            try self.load(
+                Self.minimal.replacing(
+                    "server {", with: "server { federation { \(block) }\n", maxReplacements: 1)
+            ).federation
+        }
+        let groups = try load(
+            "trust_domain_group \"city\" { trust_domains = [\"b.test\", \"spiffe://c.test\"] }"
+        ).groups
+        #expect(try groups.members(of: "city").sorted().map(\.name) == ["b.test", "c.test"])
+        for bad in [
+            "trust_domain_group \"City\" { trust_domains = [] }",
+            "trust_domain_group \"city\" { }",
+            "trust_domain_group \"city\" { trust_domains = [\"B.test\"] }",
+            "trust_domain_group \"a\" { trust_domains = [] }\ntrust_domain_group \"a\" { trust_domains = [] }",
+        ] {
+            #expect(throws: ConfigurationError.self, "\(bad)") { try load(bad) }
+        }
+        for (block, url) in [
+            ("port = 8443", nil),
+            ("address = \"127.0.0.1\"\nport = 8443", "https://127.0.0.1:8443/"),
+            ("address = \"::1\"\nport = 8443", "https://[::1]:8443/"),
+            ("port = 8443\nurl = \"https://b.example/\"", "https://b.example/"),
+        ] as [(String, String?)] {
+            let endpoint = try load("bundle_endpoint {\n\(block)\nprofile \"https_spiffe\" {}\n}")
+                .bundleEndpoint
+            #expect(
+                endpoint?.published == OwnBundleEndpoint(profileName: "https_spiffe", url: url))
+        }
+    }
+
     @Test("FED-01, FED-04: partners of both profiles are read") func readsPartners() throws {
         let web =
             "bundle_endpoint_url = \"https://b.test/x\" bundle_endpoint_profile \"https_web\" {}"

@@ -253,4 +253,48 @@ import Testing
             #expect(bundle.foreignSequence == nil && !bundle.isFetched)
         }
     }
+
+    @Test(arguments: StoreKind.allCases)
+    func `limits of partners are kept as they are, and no path is not every path`(kind: StoreKind)
+        async throws
+    {
+        let log = FeedLog()
+        try await kind.run(log) { store in
+            let all = try [
+                PartnerLimits(trustDomain: try TrustDomain("a.test"), uses: .jwt),
+                PartnerLimits(trustDomain: try TrustDomain("b.test"), acceptedPaths: []),
+                PartnerLimits(
+                    trustDomain: try TrustDomain("c.test"), acceptedPaths: ["/agents/*", "/x/**"],
+                    uses: .x509),
+            ]
+            for limits in all { try await store.setLimits(limits) }
+            #expect(try await Contents.of(store).contents.limits == all)
+            let changed = try PartnerLimits(
+                trustDomain: try TrustDomain("a.test"), acceptedPaths: ["/y"])
+            try await store.setLimits(changed)
+            #expect(try await store.deleteLimits(try TrustDomain("c.test")))
+            #expect(try await !store.deleteLimits(try TrustDomain("c.test")))
+            let now = try await Contents.of(store)
+            #expect(now.contents.limits == [changed, all[1]])
+            #expect(Contents(applying: log.changes) == now.contents)
+            #expect(log.seq == now.seq && log.gaps == 0)
+        }
+    }
+
+    @Test(arguments: StoreKind.allCases)
+    func `groups that entries federate with are kept beside trust domains`(kind: StoreKind)
+        async throws
+    {
+        try await kind.run(FeedLog()) { store in
+            var entry = Entry(
+                id: "e", spiffeID: try SPIFFEID("spiffe://acme.test/a"),
+                parentID: try SPIFFEID("spiffe://acme.test/spire/agent/1"),
+                selectors: [try Selector("unix:uid:1")])
+            for reference in ["b.test", "group:city", "group:region.1"] {
+                try entry.federate(with: reference)
+            }
+            #expect(try await store.createEntries([entry]) == [true])
+            #expect(try await Contents.of(store).contents.entries == [entry])
+        }
+    }
 }

@@ -408,6 +408,71 @@ struct WorkloadAPITests {
         }
     }
 
+    @Test("a partner's token counts only within the paths and the uses that are accepted of it")
+    func partnerLimits() async throws {
+        let agent = try TestAgent()
+        let key = P256.Signing.PrivateKey()
+        let trustDomain = try TrustDomain("partner.test")
+        func bundle(_ limits: BundleLimits?) -> AgentBundle {
+            AgentBundle(
+                trustDomain: trustDomain, x509Authorities: [.init(der: agent.rootDER)],
+                jwtAuthorities: [
+                    AgentBundle.JWTAuthority(
+                        keyID: "p1", publicKeyDER: Array(key.publicKey.derRepresentation))
+                ], limits: limits)
+        }
+        let now = Int64(Date().timeIntervalSince1970)
+        func token(_ path: String) throws -> String {
+            try self.token(
+                by: key, header: #"{"alg":"ES256","kid":"p1"}"#,
+                claims: #"{"sub":"spiffe://partner.test\#(path)","aud":"me","exp":\#(now + 300)}"#)
+        }
+        let (inside, outside) = (try token("/agents/a"), try token("/agents/a/b"))
+        agent.synchronise(
+            [try TestAgent.entry("a", federatesWith: ["partner.test"])], [bundle(nil)])
+        let wanted: [(limits: BundleLimits?, inside: Bool, outside: Bool)] = [
+            (nil, true, true),
+            (BundleLimits(of: trustDomain, acceptedPaths: ["/agents/*"]), true, false),
+            (BundleLimits(of: trustDomain, acceptedPaths: []), false, false),
+            (BundleLimits(of: trustDomain, acceptedPaths: ["agents", "/x/"]), false, false),
+            (BundleLimits(of: trustDomain, allowsJWT: false), false, false),
+            (BundleLimits(of: trustDomain, allowsX509: false), true, true),
+        ]
+        let cases = wanted.map {
+            (bundle: bundle($0.limits), inside: $0.inside, outside: $0.outside)
+        }
+        try await agent.run { client, _ in
+            @Sendable func refusal(_ token: String) async -> RPCError.Code? {
+                await code {
+                    _ = try await client.validateJWTSVID(
+                        .with {
+                            $0.audience = "me"
+                            $0.svid = token
+                        }, metadata: security)
+                }
+            }
+            for one in cases {
+                agent.identities.receive(
+                    .bundles(BundleChange(upserted: [one.bundle])))
+                #expect(
+                    await refusal(inside) == (one.inside ? nil : .invalidArgument),
+                    "\(String(describing: one.bundle.limits))")
+                #expect(
+                    await refusal(outside) == (one.outside ? nil : .invalidArgument),
+                    "\(String(describing: one.bundle.limits))")
+                let x509 = try await client.fetchX509Bundles(.init(), metadata: security) {
+                    try await $0.messages.first { _ in true }?.bundles.keys.sorted()
+                }
+                #expect(
+                    x509?.contains("spiffe://partner.test") == one.bundle.isForX509)
+                let jwt = try await client.fetchJWTBundles(.init(), metadata: security) {
+                    try await $0.messages.first { _ in true }?.bundles.keys.sorted()
+                }
+                #expect(jwt?.contains("spiffe://partner.test") == one.bundle.isForJWT)
+            }
+        }
+    }
+
     @Test("open streams end with UNAVAILABLE when the agent stops")
     func stop() async throws {
         let agent = try TestAgent()
