@@ -37,7 +37,11 @@ package actor FederationUpdater {
         var attempt: Task<Result<Void, ServerError>, Never>?
         var push = PartnerPush()
         var waiting: Task<Outcome, Never>?
+        var sleep: Task<Void, Never>?
     }
+
+    /// How a pause has ended.
+    private enum Pause { case over, interrupted, ended }
 
     /// What came of one request.
     private struct Outcome: Sendable {
@@ -145,13 +149,17 @@ package actor FederationUpdater {
     private func follow(_ trustDomain: TrustDomain, _ generation: UInt64) async {
         var step = PartnerPush.Step.ask(after: .zero)
         while !Task.isCancelled {
+            let isWait: Bool
+            let pause: Duration
             switch step {
-            case .ask(let pause):
-                guard await self.pause(pause, trustDomain, generation) else { return }
-                _ = await self.poll(trustDomain, generation)
-            case .wait(let pause):
-                guard await self.pause(pause, trustDomain, generation) else { return }
-                await self.wait(trustDomain, generation)
+            case .ask(let after): (isWait, pause) = (false, after)
+            case .wait(let after): (isWait, pause) = (true, after)
+            }
+            switch await self.pause(pause, trustDomain, generation) {
+            case .over where isWait: await self.wait(trustDomain, generation)
+            case .over: _ = await self.poll(trustDomain, generation)
+            case .interrupted: break
+            case .ended: return
             }
             guard let partner = self.partners[trustDomain], partner.generation == generation else {
                 return
@@ -166,18 +174,29 @@ package actor FederationUpdater {
         }
     }
 
-    /// False when the relationship has ended meanwhile.
     private func pause(
         _ pause: Duration, _ trustDomain: TrustDomain, _ generation: UInt64
-    ) async -> Bool {
+    ) async -> Pause {
+        guard self.partners[trustDomain]?.generation == generation else { return .ended }
+        var end = Pause.over
         if pause > .zero {
+            let sleep = Task<Void, Never> { try? await Task.sleep(for: pause) }
+            self.partners[trustDomain]?.sleep = sleep
             self.partners[trustDomain]?.status.nextAttempt =
                 self.unixNow + pause.components.seconds
-            do { try await Task.sleep(for: pause) } catch { return false }
+            await withTaskCancellationHandler {
+                await sleep.value
+            } onCancel: {
+                sleep.cancel()
+            }
+            guard !Task.isCancelled, self.partners[trustDomain]?.generation == generation else {
+                return .ended
+            }
+            self.partners[trustDomain]?.sleep = nil
+            if sleep.isCancelled { end = .interrupted }
         }
-        guard self.partners[trustDomain]?.generation == generation else { return false }
         self.partners[trustDomain]?.status.nextAttempt = nil
-        return true
+        return end
     }
 
     // MARK: Asking
@@ -204,6 +223,8 @@ package actor FederationUpdater {
         // One that is under way may have been answered before the change that the caller has in mind.
         if let attempt = partner.attempt { _ = await attempt.value }
         try await self.poll(trustDomain, partner.generation).get()
+        // What comes next depends on what was found out now.
+        self.partners[trustDomain]?.sleep?.cancel()
     }
 
     // MARK: Attempts
