@@ -42,7 +42,8 @@ package struct TestPlane: Sendable {
         clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
         authority: AuthorityManager.Settings = AuthorityManager.Settings(),
         store: MemoryStore = MemoryStore(), keys: (any KeyManager)? = nil,
-        recorder: MemoryRecorder = MemoryRecorder(), admission other: (any IssuanceAdmission)? = nil,
+        recorder: MemoryRecorder = MemoryRecorder(),
+        admission other: (any IssuanceAdmission)? = nil,
         confirmation: Duration = .seconds(600), events: MemoryEvents = MemoryEvents(),
         statusListURI: String? = nil
     ) async throws {

@@ -107,7 +107,7 @@ package final class ServerEndpoint: Sendable {
         let interceptor = AuthorizationInterceptor(gate)
         let svids = SVIDService(issuer: plane.issuer, directory: plane.directory, limits: limits)
         let direct = [MintService(service: svids, gate: gate)]
-        let shared: [any RegistrableRPCService] = [
+        var shared: [any RegistrableRPCService] = [
             AgentService(nodes: plane.nodes, trustDomain: plane.directory.trustDomain),
             BundleService(directory: plane.directory, registry: plane.bundles),
             EntryService(registry: plane.entries, directory: plane.directory),
@@ -120,6 +120,9 @@ package final class ServerEndpoint: Sendable {
             RevocationService(registry: plane.revocations),
             svids,
         ]
+        if let ledger = plane.recorder as? any LedgerStatus {
+            shared.append(LedgerService(ledger: ledger))
+        }
         let sync = SyncService(
             directory: plane.directory, nodes: plane.nodes, issuer: plane.issuer, limits: limits,
             bundles: bundles, logger: logger)
