@@ -2,7 +2,7 @@ import Crypto
 package import Logging
 import NIOCore
 package import ServiceRuntime
-import Transparency
+package import Transparency
 
 /// The ledger for everybody: the checkpoint, tiles and entries as files, in the layout of C2SP tlog-tiles.
 package struct LedgerEndpoint: Sendable {
