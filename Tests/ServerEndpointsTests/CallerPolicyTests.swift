@@ -62,7 +62,12 @@ import Testing
             "ListFederationRelationships GetFederationRelationship "
                 + "BatchCreateFederationRelationship BatchUpdateFederationRelationship "
                 + "BatchDeleteFederationRelationship RefreshBundle")
-        + rows("cygnet.federation.v1.Federation", [.local, .admin], "GetStatus")
+        + rows(
+            "cygnet.federation.v1.Federation", [.local, .admin],
+            "GetStatus ListPartnerLimits SetPartnerLimits DeletePartnerLimits GetBundleEndpoint")
+        + rows(
+            "cygnet.revocation.v1.Revocations", [.local, .admin],
+            "CreateRevocation LiftRevocation GetRevocation ListRevocations AwaitRevocation")
         + rows("cygnet.ledger.v1.Ledger", [.local, .admin], "GetKey")
         + rows("cygnet.sync.v1.Sync", [.agent], "Connect")
         + rows("grpc.health.v1.Health", [.local], "Check List Watch")

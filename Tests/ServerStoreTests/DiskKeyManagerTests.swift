@@ -129,7 +129,7 @@ import X509
     }
 
     @Test func `a key of a kind that is not used is refused`() async throws {
-        let pem = try Certificate.PrivateKey(Curve25519.Signing.PrivateKey()).serializeAsPEM()
+        let pem = try Certificate.PrivateKey(P521.Signing.PrivateKey()).serializeAsPEM()
         let text = Data(pem.derBytes).base64EncodedString()
         try await TemporaryFolder.with { folder in
             try folder.write("{\"keys\":{\"k\":\"\(text)\"}}", to: "keys.json")

@@ -83,6 +83,11 @@ package final class DiskStorage: LedgerStorage {
     package func append(_ bytes: [UInt8], to path: String) throws(LedgerStorageError) {
         let file = self.place(path)
         let descriptor = try self.descriptor(appendingTo: path)
+        // What is appended to a file that somebody removed is gone with the next start.
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_nlink > 0 else {
+            throw LedgerStorageError("\(file) was removed")
+        }
         guard Self.write(bytes, to: descriptor) else { throw Self.failure("append to", file) }
         #if canImport(Darwin)
             let isSynced = fcntl(descriptor, F_FULLFSYNC) == 0

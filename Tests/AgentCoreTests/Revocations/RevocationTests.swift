@@ -19,6 +19,7 @@ extension TestAuthority {
         func element(_ tag: UInt8, _ contents: [UInt8]) -> [UInt8] {
             let count = contents.count
             if count < 0x80 { return [tag, UInt8(count)] + contents }
+            if count < 0x100 { return [tag, 0x81, UInt8(count)] + contents }
             return [tag, 0x82, UInt8(count >> 8), UInt8(count & 0xff)] + contents
         }
         let ecdsa = element(0x30, [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02])

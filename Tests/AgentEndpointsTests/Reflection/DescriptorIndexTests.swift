@@ -91,7 +91,8 @@ import Testing
         let index = try DescriptorIndex(descriptorSet: bytes)
         #expect(
             index.services == [
-                "SpiffeWorkloadAPI", "grpc.health.v1.Health",
+                "SpiffeWorkloadAPI", "cygnet.workload.v1.WorkloadRevocations",
+                "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
             ])
         let names = try index.files(named: "workload/workload.proto").map(\.name)

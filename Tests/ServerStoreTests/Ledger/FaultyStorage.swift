@@ -68,6 +68,7 @@ final class FaultyStorage: LedgerStorage {
     }
 
     func append(_ bytes: [UInt8], to path: String) throws(LedgerStorageError) {
+        guard self.files[path] != nil else { throw LedgerStorageError("\(path) was removed") }
         try self.write(path) { files, fault in
             let part = fault == .torn ? bytes.count / 2 : bytes.count
             files[path] = (files[path] ?? []) + bytes.prefix(part)

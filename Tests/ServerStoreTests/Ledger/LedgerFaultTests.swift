@@ -14,7 +14,7 @@ struct LedgerFaultTests {
     private func run(_ ledger: LedgerFile) async -> (acknowledged: [String], failures: Int) {
         var acknowledged: [String] = []
         var failures = 0
-        for (round, count) in [1, 3, 250, 2, 1, 300, 5].enumerated() {
+        for (round, count) in [1, 3, 250, 2, 1].enumerated() {
             let serials = (0..<count).map { "\(round)-\($0)" }
             do {
                 try await ledger.append(serials.map(LedgerFixture.event))
@@ -152,16 +152,14 @@ struct LedgerFaultTests {
         let ledger = try LedgerFixture.ledger(storage)
         try await ledger.append([LedgerFixture.event("a")])
         try await ledger.publish()
-        storage.fail(in: 1, .failed)
-        await #expect(throws: ServerError.self) {
-            try await ledger.append([LedgerFixture.event("b")])
-        }
         let journal = try #require(storage.files["journal"])
         storage.change("journal") { $0 = nil }
-        let error = await #expect(throws: ServerError.self) {
-            try await ledger.append([LedgerFixture.event("b")])
+        for _ in 0..<2 {
+            let error = await #expect(throws: ServerError.self) {
+                try await ledger.append([LedgerFixture.event("b")])
+            }
+            #expect(error?.message.contains("journal") == true)
         }
-        #expect(error?.message.contains("no journal") == true)
         #expect(throws: ServerError.self) { try LedgerFixture.ledger(storage) }
         storage.change("journal") { $0 = journal }
         try await ledger.append([LedgerFixture.event("b")])
