@@ -1,3 +1,4 @@
+import Logging
 import ServiceRuntime
 import Testing
 import Transparency
