@@ -40,7 +40,7 @@ private struct Plane {
         of trustDomain: TrustDomain? = nil
     ) {
         self.directory.publish(
-            ServerCore.TrustDomainRevocations(
+            TrustDomainLists(
                 trustDomain: trustDomain ?? self.own, crls: ["k": Array(crl.utf8)],
                 revokedTokens: Set(tokens.map { [UInt8](repeating: $0, count: 32) })),
             number: number)

@@ -8,6 +8,7 @@ import ServerTestSupport
 import SwiftProtobuf
 import Testing
 import Transparency
+import X509
 
 private typealias Agents = Spire_Api_Server_Agent_V1_Agent
 private typealias Entries = Spire_Api_Server_Entry_V1_Entry
@@ -148,15 +149,13 @@ private typealias Health = Grpc_Health_V1_Health
         try await TestServer.with { server in
             let agent = try await server.attest("t1")
             try await server.tls { client in
-                #expect(
-                    try await RawMessage.call(client, Self.service + "BatchDeleteEntry")?.code
-                        == .permissionDenied)
+                let answer = try await RawMessage.call(client, Self.service + "BatchDeleteEntry")
+                #expect(answer?.code == .permissionDenied)
             }
             #expect(server.plane.recorder.calls.isEmpty)
             try await server.tls(agent) { client in
-                #expect(
-                    try await RawMessage.call(client, Self.service + "BatchDeleteEntry")?.code
-                        == .permissionDenied)
+                let answer = try await RawMessage.call(client, Self.service + "BatchDeleteEntry")
+                #expect(answer?.code == .permissionDenied)
                 _ = try await Entries.Client(wrapping: client).getAuthorizedEntries(.init())
             }
             let calls = server.plane.recorder.calls

@@ -13,7 +13,7 @@ import Testing
         after preceding: PublishedRevocations? = nil
     ) throws -> PublishedRevocations {
         PublishedRevocations(
-            ServerCore.TrustDomainRevocations(
+            TrustDomainLists(
                 trustDomain: try TrustDomain("acme.test"), crls: crls,
                 statusLists: ["https://acme.test/statuslist": "a.b.c"],
                 revokedTokens: Set(tokens.map { [UInt8](repeating: $0, count: 32) })),

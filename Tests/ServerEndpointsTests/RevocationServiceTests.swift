@@ -64,39 +64,41 @@ private typealias Request = Cygnet_Revocation_V1_CreateRevocationRequest
         }
     }
 
+    /// Each is refused.
+    private static let bad: [Request] = [
+        .init(),
+        .with { $0.target = .init() },
+        .with { $0.target.spiffeID = "spiffe://other.test/a" },
+        .with { $0.target.spiffeID = "spiffe://acme.test/spire/server" },
+        .with { $0.target.pathPrefix = "/" },
+        .with { $0.target.selector = .init() },
+        .with { $0.target.serial = "0A" },
+        .with {
+            $0.target.serial = "a"
+            $0.andChildren = true
+        },
+        .with {
+            $0.target.pathPrefix = "/a"
+            $0.expiresAt = -1
+        },
+        .with {
+            $0.target.pathPrefix = "/a"
+            $0.expiresAt = 1
+        },
+        .with {
+            $0.target.pathPrefix = "/a"
+            $0.suspension = true
+            $0.replace = true
+        },
+        .with {
+            $0.target.pathPrefix = "/a"
+            $0.reason = String(repeating: "x", count: 1_025)
+        },
+    ]
+
     @Test func `malformed requests are refused and change nothing`() async throws {
         try await Self.withClient { client, server in
-            let bad: [Request] = [
-                .init(),
-                .with { $0.target = .init() },
-                .with { $0.target.spiffeID = "spiffe://other.test/a" },
-                .with { $0.target.spiffeID = "spiffe://acme.test/spire/server" },
-                .with { $0.target.pathPrefix = "/" },
-                .with { $0.target.selector = .init() },
-                .with { $0.target.serial = "0A" },
-                .with {
-                    $0.target.serial = "a"
-                    $0.andChildren = true
-                },
-                .with {
-                    $0.target.pathPrefix = "/a"
-                    $0.expiresAt = -1
-                },
-                .with {
-                    $0.target.pathPrefix = "/a"
-                    $0.expiresAt = 1
-                },
-                .with {
-                    $0.target.pathPrefix = "/a"
-                    $0.suspension = true
-                    $0.replace = true
-                },
-                .with {
-                    $0.target.pathPrefix = "/a"
-                    $0.reason = String(repeating: "x", count: 1_025)
-                },
-            ]
-            for request in bad {
+            for request in Self.bad {
                 for isDry in [false, true] {
                     var request = request
                     request.dryRun = isDry
@@ -105,26 +107,44 @@ private typealias Request = Cygnet_Revocation_V1_CreateRevocationRequest
                 }
             }
             #expect(server.plane.revocations.list().isEmpty)
-            #expect(
-                await Self.code { _ = try await client.getRevocation(.init()) } == .invalidArgument)
-            #expect(
-                await Self.code { _ = try await client.getRevocation(.with { $0.id = "x" }) }
-                    == .notFound)
-            for token in ["x", "1", "1.", ".a", "a.b"] {
-                let code = await Self.code {
-                    _ = try await client.listRevocations(.with { $0.pageToken = token })
-                }
-                #expect(code == .invalidArgument, "\(token)")
+        }
+    }
+
+    @Test func `malformed questions are refused`() async throws {
+        try await Self.withClient { client, _ in
+            let unnamed = await Self.code { _ = try await client.getRevocation(.init()) }
+            #expect(unnamed == .invalidArgument)
+            let named = Cygnet_Revocation_V1_GetRevocationRequest.with { $0.id = "x" }
+            let unknown = await Self.code { _ = try await client.getRevocation(named) }
+            #expect(unknown == .notFound)
+        }
+    }
+
+    @Test(arguments: ["x", "1", "1.", ".a", "a.b"])
+    func `malformed page tokens are refused`(_ token: String) async throws {
+        try await Self.withClient { client, _ in
+            let request = Cygnet_Revocation_V1_ListRevocationsRequest.with { $0.pageToken = token }
+            let code = await Self.code { _ = try await client.listRevocations(request) }
+            #expect(code == .invalidArgument)
+        }
+    }
+
+    @Test func `a page of less than nothing is refused`() async throws {
+        try await Self.withClient { client, _ in
+            let request = Cygnet_Revocation_V1_ListRevocationsRequest.with { $0.pageSize = -1 }
+            let code = await Self.code { _ = try await client.listRevocations(request) }
+            #expect(code == .invalidArgument)
+        }
+    }
+
+    @Test(arguments: [-1, 60_001] as [Int32])
+    func `waiting outside of its bounds is refused`(_ milliseconds: Int32) async throws {
+        try await Self.withClient { client, _ in
+            let request = Cygnet_Revocation_V1_AwaitRevocationRequest.with {
+                $0.timeoutMs = milliseconds
             }
-            #expect(
-                await Self.code { _ = try await client.listRevocations(.with { $0.pageSize = -1 }) }
-                    == .invalidArgument)
-            for milliseconds in [-1, 60_001] as [Int32] {
-                let code = await Self.code {
-                    _ = try await client.awaitRevocation(.with { $0.timeoutMs = milliseconds })
-                }
-                #expect(code == .invalidArgument)
-            }
+            let code = await Self.code { _ = try await client.awaitRevocation(request) }
+            #expect(code == .invalidArgument)
         }
     }
 

@@ -1,7 +1,7 @@
 package import SPIFFE
 
 /// What verifiers are told of one trust domain: which of its SVIDs were taken back.
-package struct TrustDomainRevocations: Sendable, Hashable {
+package struct TrustDomainLists: Sendable, Hashable {
     package var trustDomain: TrustDomain
     /// CertificateLists (RFC 5280), DER, by the ID of the X.509 authority that signed them.
     package var crls: [String: [UInt8]]
@@ -28,5 +28,5 @@ package protocol RevocationAudience: Sendable {
     /// Replaces what is told of the state's trust domain. Must not block.
     ///
     /// - Parameter number: grows with each call; agents that confirm this or a higher one have the state.
-    func publish(_ revocations: TrustDomainRevocations, number: UInt64)
+    func publish(_ revocations: TrustDomainLists, number: UInt64)
 }

@@ -252,7 +252,7 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
 
     /// Tells the connected agents; those that come later are told when they come. A state with a number that is not
     /// above the one known of its trust domain is left out.
-    package func publish(_ revocations: TrustDomainRevocations, number: UInt64) {
+    package func publish(_ revocations: TrustDomainLists, number: UInt64) {
         var known = self.publishedRevocations(revocations.trustDomain)
         while number > known?.number ?? 0 {
             // What is new is worked out outside the lock, for whoever publishes at the same time wins or goes again.

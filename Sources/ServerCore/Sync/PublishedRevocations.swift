@@ -3,7 +3,7 @@ package import SPIFFE
 
 /// One state of a trust domain's revocations as it was published: made once, shared by all sessions.
 package final class PublishedRevocations: Sendable {
-    package let state: TrustDomainRevocations
+    package let state: TrustDomainLists
     /// As given to ``RevocationAudience/publish(_:number:)``.
     package let number: UInt64
     /// What an agent that holds the state before this one lacks; nil when tokens have left the set, so that only the
@@ -15,7 +15,7 @@ package final class PublishedRevocations: Sendable {
         (nil, nil))
 
     init(
-        _ state: TrustDomainRevocations, number: UInt64, after preceding: PublishedRevocations?
+        _ state: TrustDomainLists, number: UInt64, after preceding: PublishedRevocations?
     ) {
         self.state = state
         self.number = number

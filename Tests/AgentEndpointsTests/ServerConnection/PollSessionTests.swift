@@ -252,7 +252,7 @@ private final class RecordingSession: SyncSession {
             case .wit(let id, .success(let token)): state.events.append("wit \(id) \(token)")
             case .wit(let id, .failure(let refusal)):
                 state.events.append("wit \(id) \(refusal.code)")
-            case .heartbeat: break
+            case .heartbeat, .revocations: break
             }
         }
         self.onEvent(event)

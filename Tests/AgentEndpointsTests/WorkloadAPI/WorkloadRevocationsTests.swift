@@ -3,6 +3,7 @@ import Foundation
 import GRPCCore
 import GRPCProtobuf
 import SPIFFE
+import SwiftProtobuf
 import Testing
 import WorkloadAPIProto
 

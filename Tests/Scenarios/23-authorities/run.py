@@ -86,9 +86,11 @@ def agent_serial(server, agent):
     return server.json("agent", "show", "-spiffeID", agent.id)["x509svid_serial_number"]
 
 
+
 def key_names(server):
+    """The authorities' keys; the ledger has one of its own."""
     with open(server.keys, encoding="utf-8") as file:
-        return sorted(json.load(file)["keys"])
+        return sorted(set(json.load(file)["keys"]) - {"ledger"})
 
 
 def command_line(s, server):

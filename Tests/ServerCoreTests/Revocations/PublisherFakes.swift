@@ -32,7 +32,7 @@ final class ScriptedRevocations: RevokedSVIDs {
 /// Keeps what it is told, and lets a test wait for it.
 final class RecordingAudience: RevocationAudience {
     struct Told: Sendable {
-        let revocations: TrustDomainRevocations
+        let revocations: TrustDomainLists
         let number: UInt64
     }
 
@@ -44,7 +44,7 @@ final class RecordingAudience: RevocationAudience {
 
     var told: [Told] { self.all.withLockedValue { $0 } }
 
-    func publish(_ revocations: TrustDomainRevocations, number: UInt64) {
+    func publish(_ revocations: TrustDomainLists, number: UInt64) {
         let told = Told(revocations: revocations, number: number)
         self.all.withLockedValue { $0.append(told) }
         self.continuation.yield(told)

@@ -24,7 +24,8 @@ import Transparency
         let plane = try await TestPlane()
         try Self.issue(1, "/a/b", plane)
         let (made, hits) = try await plane.revocations.create(try Self.draft(), caller: "uid:7")
-        #expect(hits.x509SVIDs == 1 && hits.spiffeIDs == [try Sample.id("/a/b")])
+        let expected = try Sample.id("/a/b")
+        #expect(hits.x509SVIDs == 1 && hits.spiffeIDs == [expected])
         #expect(made.caller == "uid:7" && made.createdAt == plane.clock.unixTime)
         #expect(throws: ServerError.self) { try Self.issue(2, "/a", plane) }
         #expect(

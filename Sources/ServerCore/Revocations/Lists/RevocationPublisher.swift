@@ -169,12 +169,12 @@ package final class RevocationPublisher: Sendable {
         return hasFailed ? result.lists.number &+ 1 : result.lists.number
     }
 
-    private func told(_ state: State) -> TrustDomainRevocations {
+    private func told(_ state: State) -> TrustDomainLists {
         var statusLists: [String: String] = [:]
         if let uri = self.settings.statusListURI, let list = state.lists.statusList {
             statusLists[uri] = String(decoding: list.bytes, as: UTF8.self)
         }
-        return TrustDomainRevocations(
+        return TrustDomainLists(
             trustDomain: self.trustDomain, crls: state.lists.crls.mapValues(\.bytes),
             statusLists: statusLists, revokedTokens: state.tokens)
     }
