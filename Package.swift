@@ -306,7 +306,7 @@ let package = Package(
             name: "ServerProgramTests",
             dependencies: [
                 "ServerProgram", "ServerCore", "ServiceRuntime", "SPIFFE", "SPIFFEWorkloadAPI",
-                "ControlPlaneProto",
+                "ControlPlaneProto", "Transparency",
                 protobuf, logging,
                 argumentParser, nioConcurrency,
             ],

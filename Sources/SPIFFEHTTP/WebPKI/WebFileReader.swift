@@ -60,34 +60,64 @@ package final class WebFileReader: Sendable {
         }
     }
 
+    /// Sends a body to a path, for a request that may be made twice without harm, and gives the whole response.
+    ///
+    /// - Parameters:
+    ///   - path: As for ``read(_:limit:)``.
+    ///   - limit: The longest body of a response that is taken.
+    /// - Returns: The status, whatever it is, the first `Content-Type`, and the body.
+    /// - Throws: ``SPIFFEHTTPError``, `CancellationError`.
+    package func post(
+        _ body: [UInt8], contentType: String, to path: String, limit: Int
+    ) async throws -> (status: Int, contentType: String?, body: [UInt8]) {
+        let head = HTTPRequestHead(
+            version: .http1_1, method: .POST, uri: self.prefix + path,
+            headers: [
+                "host": self.authority, "content-type": contentType,
+                "content-length": "\(body.count)",
+            ])
+        let result = try await self.send(head, body, limit: limit)
+        return (
+            Int(result.head.status.code), result.head.headers.first(name: "content-type"),
+            result.body
+        )
+    }
+
     private func get(_ target: String, limit: Int) async throws -> HTTPExchange.Result {
+        let head = HTTPRequestHead(
+            version: .http1_1, method: .GET, uri: target, headers: ["host": self.authority])
+        return try await self.send(head, [], limit: limit)
+    }
+
+    private func send(
+        _ head: HTTPRequestHead, _ body: [UInt8], limit: Int
+    ) async throws -> HTTPExchange.Result {
         let kept = self.idle.withLockedValue { idle in
             defer { idle = nil }
             return idle
         }
         if let kept, kept.isActive {
-            do { return try await self.exchange(kept, target, limit) } catch is HTTPConnectionError
-            {
+            do {
+                return try await self.exchange(kept, head, body, limit)
+            } catch is HTTPConnectionError {
                 // The server ended a connection that was idle; on a new one it shows whether it answers.
                 try Task.checkCancellation()
             }
         }
         do {
-            return try await self.exchange(try await self.connect(), target, limit)
+            return try await self.exchange(try await self.connect(), head, body, limit)
         } catch let error as HTTPConnectionError {
             throw error.reported
         }
     }
 
     private func exchange(
-        _ channel: any Channel, _ target: String, _ limit: Int
+        _ channel: any Channel, _ head: HTTPRequestHead, _ body: [UInt8], _ limit: Int
     ) async throws -> HTTPExchange.Result {
         var limits = SPIFFEHTTPClient.Limits()
         limits.responseTimeout = self.timeout
         limits.maximumResponseBytes = limit
-        let head = HTTPRequestHead(
-            version: .http1_1, method: .GET, uri: target, headers: ["host": self.authority])
-        let result = try await HTTPConnection.exchange(channel, head, [], limits: limits)
+        let result = try await HTTPConnection.exchange(channel, head, body, limits: limits)
         let old = self.idle.withLockedValue { idle in
             defer { idle = result.head.isKeepAlive ? channel : nil }
             return result.head.isKeepAlive ? idle : channel

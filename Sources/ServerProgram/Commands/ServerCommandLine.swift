@@ -38,7 +38,7 @@ package enum ServerCommandLine {
                 "downstream",
                 "storeSVID", "disableX509SVIDPrefetch", "jwtSVIDIncludeJTI", "dryRun",
                 "andChildren",
-                "suspend", "replace", "revoke",
+                "suspend", "replace", "revoke", "printKey",
             ])
         return await ServerCommandLine.$actions.withValue(Actions(run: run, validate: validate)) {
             await runner.run(RootCommand.self, arguments: arguments)
@@ -59,7 +59,7 @@ package enum ServerCommandLine {
                 X509Command.self, JWTCommand.self, WITCommand.self, LocalAuthorityCommand.self,
                 LedgerCommand.self,
                 UpstreamAuthorityCommand.self, RevocationCommand.self, KillCommand.self,
-                DiscoveryProviderCommand.self,
+                DiscoveryProviderCommand.self, WitnessCommand.self,
             ],
             helpNames: .goHelp)
     }

@@ -112,6 +112,7 @@ extension ServerConfiguration {
         try self.revocation.check(issuesJWTSVIDs: !self.disableJWTSVIDs)
         self.discovery = file.discovery
         self.ledgerEndpoint = file.ledgerEndpoint
+        self.ledgerWitnesses = file.ledgerWitnesses
         if let issuer = self.jwtIssuer, issuer.hasPrefix("https://") {
             // What tokens say is what discovery has to say, unless it is told otherwise.
             if self.discovery?.jwtIssuer == nil { self.discovery?.jwtIssuer = issuer }

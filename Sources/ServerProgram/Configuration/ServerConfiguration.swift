@@ -105,6 +105,8 @@ package struct ServerConfiguration: Sendable, Hashable {
     package var discovery: DiscoveryConfiguration?
     /// Where the ledger can be read; nil serves it nowhere.
     package var ledgerEndpoint: LedgerEndpointConfiguration?
+    /// Who cosigns the ledger's checkpoints; nil asks nobody.
+    package var ledgerWitnesses: LedgerWitnessesConfiguration?
     /// Advice for the operator, to be logged as warnings at start.
     package var advice: [String] = []
 

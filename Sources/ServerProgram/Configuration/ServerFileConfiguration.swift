@@ -41,6 +41,7 @@ struct ServerFileConfiguration: Sendable, Hashable {
     var revocation = RevocationConfiguration()
     var discovery: DiscoveryConfiguration?
     var ledgerEndpoint: LedgerEndpointConfiguration?
+    var ledgerWitnesses: LedgerWitnessesConfiguration?
     /// Notes about keys that were accepted and have no effect.
     var notes: [String] = []
 
@@ -132,7 +133,13 @@ struct ServerFileConfiguration: Sendable, Hashable {
             self.notes += self.revocation.notes
         }
         if var ledger = try server.section("ledger") {
-            self.ledgerEndpoint = try LedgerEndpointConfiguration(reading: &ledger)
+            self.ledgerWitnesses = try LedgerWitnessesConfiguration(reading: &ledger)
+            // With witnesses the block need not serve anything.
+            let port = try ledger.string("port")
+            let isServed = try ledger.string("address") != nil || port != nil
+            if self.ledgerWitnesses == nil || isServed {
+                self.ledgerEndpoint = try LedgerEndpointConfiguration(reading: &ledger)
+            }
             try ledger.finish()
             self.notes += ledger.notes
         }

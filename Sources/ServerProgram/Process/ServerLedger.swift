@@ -12,13 +12,15 @@ enum ServerLedger {
     ///
     /// - Throws: ``ServerError``, ``FileError`` or ``KeyManagerError`` with what is wrong and what to do.
     static func open(
-        dataDirectory: String, trustDomain: TrustDomain, keyManager: any KeyManager
+        dataDirectory: String, trustDomain: TrustDomain, keyManager: any KeyManager,
+        settings: LedgerFile.Settings = LedgerFile.Settings()
     ) async throws -> LedgerFile {
         let folder = dataDirectory + "/ledger"
         try DirectoryPath.make(folder, mode: 0o700)
         return try LedgerFile(
             folder: folder,
-            signer: try await LedgerKey.signer(trustDomain: trustDomain, keyManager: keyManager))
+            signer: try await LedgerKey.signer(trustDomain: trustDomain, keyManager: keyManager),
+            settings: settings)
     }
 
     /// The numbers of the changes in the ledger's leaves since that time.

@@ -53,6 +53,9 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.revocations.run() }
             group.addTask { try await parts.https.run() }
             group.addTask { try await parts.lists.run() }
+            if let witnessing = parts.witnessing {
+                group.addTask { await witnessing.run() }
+            }
             group.addTask {
                 let isLive: @Sendable () -> Bool = { parts.plane.directory.ownBundle != nil }
                 // Starting anew would not help a full disk; that nothing is issued must be seen.
@@ -131,6 +134,7 @@ package final class ServerProcess: Sendable {
         let https: HTTPSEndpoints
         let lists: RevocationPublisher
         let ledger: LedgerFile
+        let witnessing: CheckpointWitnessing?
         let upkeep: Upkeep
         let publishing: BundlePublishing
     }
@@ -143,7 +147,7 @@ package final class ServerProcess: Sendable {
         let keyManager = try self.keyManager()
         let ledger = try await ServerLedger.open(
             dataDirectory: configuration.dataDirectory, trustDomain: trustDomain,
-            keyManager: keyManager)
+            keyManager: keyManager, settings: ServerLedger.settings(configuration.ledgerWitnesses))
         let changes = ChangeRecorder(recorder: ledger, store: store, logger: self.logger)
         try await changes.start { try await ServerLedger.changes(in: ledger, since: $0) }
         store.setLeafConsumer(changes)
@@ -242,6 +246,8 @@ package final class ServerProcess: Sendable {
                 configuration, directory: directory, identity: identity, publisher: lists,
                 holders: partners, ledger: ledger, logger: self.logger),
             lists: lists, ledger: ledger,
+            witnessing: try ServerLedger.witnessing(
+                configuration.ledgerWitnesses, of: ledger, logger: self.logger),
             upkeep: Upkeep(
                 directory: directory, store: store, entries: entries, nodes: nodes,
                 bundles: store, changes: changes,

@@ -79,6 +79,7 @@ extension LedgerFile {
             core.journal.published(publication)
             self.state.withLockedValue { $0.publishedSize = publication.size }
         }
+        self.notePublication()
     }
 
     private func startJournalIfLong() throws {

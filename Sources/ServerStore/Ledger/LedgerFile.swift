@@ -50,6 +50,9 @@ package final class LedgerFile: EventRecorder, LedgerStatus {
         var size: UInt64 = 0
         var publishedSize: UInt64 = 0
         var publication = PublicationState.none
+        /// Those who follow publications.
+        var listeners: [Int: AsyncStream<Void>.Continuation] = [:]
+        var lastListener = 0
     }
 
     enum PublicationState {

@@ -78,6 +78,12 @@ struct LedgerJournal: Sendable {
         self.writer.published(publication)
     }
 
+    /// Keeps the cosignatures over the last checkpoint; over an older one they are of no use here.
+    mutating func cosigned(_ note: SignedNote) throws {
+        guard note.text == self.writer.committed.text else { return }
+        try self.writer.cosigned(note)
+    }
+
     /// Notes that somebody else's write failed.
     mutating func doubt() { self.isInDoubt = true }
 
@@ -116,8 +122,17 @@ struct LedgerJournal: Sendable {
         _ storage: any LedgerStorage, _ key: VerifierKey
     ) throws -> LedgerWriter? {
         let journal = try storage.read(LedgerPath.journal, limit: self.maximumJournal)
-        return try LedgerWriter.recover(key: key, journal: journal) { path in
+        var writer = try LedgerWriter.recover(key: key, journal: journal) { path in
             try storage.read(path, limit: self.maximumFile)
         }
+        // The journal has checkpoints as they were signed; cosignatures came later.
+        if let bytes = try storage.read(LedgerPath.checkpoint, limit: self.maximumFile),
+            let published = try? SignedNote(parsing: bytes), let committed = writer?.committed,
+            published.text == committed.text,
+            published.signatures.count > committed.signatures.count
+        {
+            try writer?.cosigned(published)
+        }
+        return writer
     }
 }

@@ -13,14 +13,17 @@ final class DocumentConnection: ChannelInboundHandler {
 
     private let routes: DocumentRoutes
     private let slowRoutes: SlowDocumentRoutes?
-    private let limits: DocumentLimits
+    let posts: DocumentPosts?
+    let limits: DocumentLimits
     private let clock: HTTPDate
     /// Nil when nobody may wait.
     private let waits: DocumentWaits?
-    private var client: String?
+    private(set) var client: String?
     private var waiting: WaitingRequest?
     private var context: ChannelHandlerContext?
     private var head: HTTPRequestHead?
+    /// A request whose body is coming.
+    var upload: DocumentUpload?
     /// Bytes that came since the last complete request.
     private var unfinishedBytes = 0
     /// Bytes of answers that were written and not flushed.
@@ -33,19 +36,20 @@ final class DocumentConnection: ChannelInboundHandler {
     private var timer: Scheduled<Void>?
 
     /// Whether an answer is being made on another thread; further requests wait for it.
-    private var isAnswering = false
+    private(set) var isAnswering = false
     private var queued: [HTTPRequestHead] = []
     private static let mostQueued = 64
 
     init(
         routes: @escaping DocumentRoutes, slowRoutes: SlowDocumentRoutes?, limits: DocumentLimits,
-        clock: HTTPDate, waits: DocumentWaits? = nil
+        clock: HTTPDate, waits: DocumentWaits? = nil, posts: DocumentPosts? = nil
     ) {
         self.routes = routes
         self.slowRoutes = slowRoutes
         self.limits = limits
         self.clock = clock
         self.waits = waits
+        self.posts = posts
     }
 
     /// A request whose answer is held back.
@@ -112,8 +116,8 @@ final class DocumentConnection: ChannelInboundHandler {
 
     /// They have been parsed; what is left of them belongs to a request that is not complete.
     func didParse() {
-        guard self.unfinishedBytes > self.limits.maximumRequestBytes, let context = self.context
-        else { return }
+        let most = self.limits.maximumRequestBytes + (self.upload?.length ?? 0)
+        guard self.unfinishedBytes > most, let context = self.context else { return }
         self.refuse(.refusal(431, "the request is too long"), context)
     }
 
@@ -121,6 +125,7 @@ final class DocumentConnection: ChannelInboundHandler {
         guard !self.isClosing else { return }
         switch self.unwrapInboundIn(data) {
         case .head(let head):
+            if head.method == .POST, self.beginUpload(head, context) { return }
             if Self.hasBody(head) {
                 self.refuse(.refusal(413, "requests have no body here"), context)
             } else if Self.size(of: head) > self.limits.maximumRequestBytes {
@@ -128,14 +133,23 @@ final class DocumentConnection: ChannelInboundHandler {
             } else {
                 self.head = head
             }
-        case .body: self.refuse(.refusal(413, "requests have no body here"), context)
+        case .body(let bytes):
+            guard self.upload?.take(bytes) == true else {
+                return self.refuse(.refusal(413, "requests have no body here"), context)
+            }
         case .end:
-            guard let head = self.head else { return }
+            guard let head = self.head ?? self.upload?.head else { return }
+            let upload = self.upload
+            self.upload = nil
             self.head = nil
             self.unfinishedBytes = 0
             self.isIdle = true
             self.deadline = context.eventLoop.now + TimeAmount(self.limits.idleTimeout)
-            self.answer(head, context)
+            if let upload {
+                self.answer(upload, context)
+            } else {
+                self.answer(head, context)
+            }
         }
     }
 
@@ -154,29 +168,17 @@ final class DocumentConnection: ChannelInboundHandler {
         return head.headers["content-length"].contains { $0 != "0" }
     }
 
-    private static func size(of head: HTTPRequestHead) -> Int {
+    static func size(of head: HTTPRequestHead) -> Int {
         head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         guard !self.isAnswering else {
             self.queued.append(head)
-            if self.queued.count > Self.mostQueued {
-                self.isClosing = true
-                context.close(promise: nil)
-            }
+            if self.queued.count > Self.mostQueued { self.end(context) }
             return
         }
-        self.endWaiting(context)
-        guard !self.isClosing else { return }
-        if !context.channel.isWritable {
-            // Many answers at once: the kernel may still take them. If not, somebody asks on without reading.
-            self.flush(context)
-            guard context.channel.isWritable else {
-                self.isClosing = true
-                return context.close(promise: nil)
-            }
-        }
+        guard self.isReady(context) else { return }
         guard let request = DocumentRequest(head, client: self.client) else {
             return self.refuse(.refusal(400, "a request names a path and one host"), context)
         }
@@ -199,6 +201,35 @@ final class DocumentConnection: ChannelInboundHandler {
         if !self.hold(request, head, seconds, context) {
             self.send(response, to: head, request, appliedWait: nil, context)
         }
+    }
+
+    /// Ends a wait, and says whether a further answer can be sent.
+    private func isReady(_ context: ChannelHandlerContext) -> Bool {
+        self.endWaiting(context)
+        guard !self.isClosing else { return false }
+        if !context.channel.isWritable {
+            // Many answers at once: the kernel may still take them. If not, somebody asks on without reading.
+            self.flush(context)
+            guard context.channel.isWritable else {
+                self.end(context)
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Ends the connection without an answer.
+    private func end(_ context: ChannelHandlerContext) {
+        self.isClosing = true
+        context.close(promise: nil)
+    }
+
+    private func answer(_ upload: DocumentUpload, _ context: ChannelHandlerContext) {
+        // Who sends the next before it has the answer to the one before gets neither (RFC 9112 §9.3.2).
+        guard !self.isAnswering else { return self.end(context) }
+        guard self.isReady(context) else { return }
+        let (answer, body) = (upload.post.answer, upload.body)
+        self.make(by: { answer(body) }, upload.head, upload.request, context)
     }
 
     /// Has the answer made on another thread, and takes the requests that came meanwhile afterwards.
@@ -304,7 +335,7 @@ final class DocumentConnection: ChannelInboundHandler {
     }
 
     /// Answers and ends the connection.
-    private func refuse(
+    func refuse(
         _ response: DocumentResponse, _ context: ChannelHandlerContext, _ method: HTTPMethod = .GET
     ) {
         self.endWaiting(context)

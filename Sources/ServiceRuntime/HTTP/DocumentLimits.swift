@@ -10,7 +10,7 @@ package struct DocumentLimits: Sendable, Hashable {
     package var idleTimeout = Duration.seconds(30)
     /// The age at which a connection ends with its next answer, so that clients meet a new certificate.
     package var maximumAge = Duration.seconds(300)
-    /// The bytes of a request: its line and header fields. There is no body.
+    /// The bytes of a request: its line and header fields. The body of a POST comes on top, with the limit of what takes it.
     package var maximumRequestBytes = 16_384
     /// Whether a connection may carry several requests.
     package var keepsConnections = true

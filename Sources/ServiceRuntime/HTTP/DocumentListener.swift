@@ -22,7 +22,25 @@ package typealias DocumentRoutes = @Sendable (DocumentRequest) -> DocumentRespon
 package typealias SlowDocumentRoutes =
     @Sendable (DocumentRequest) -> (@Sendable () -> DocumentResponse?)?
 
-/// Serves documents from memory over HTTP/1.1: GET and HEAD, no bodies, bounded in every direction.
+/// What a listener takes at one path by POST.
+package struct DocumentPost: Sendable {
+    /// How long a body may be, in bytes.
+    package let maximumBytes: Int
+    /// Makes the answer to a body, on another thread, where it may wait for a disk.
+    package let answer: @Sendable (_ body: [UInt8]) -> DocumentResponse
+
+    package init(
+        maximumBytes: Int, answer: @escaping @Sendable (_ body: [UInt8]) -> DocumentResponse
+    ) {
+        self.maximumBytes = maximumBytes
+        self.answer = answer
+    }
+}
+
+/// Finds what takes a POST; nil when nothing at its path does. Called on an event loop, before the body has come.
+package typealias DocumentPosts = @Sendable (DocumentRequest) -> DocumentPost?
+
+/// Serves documents from memory over HTTP/1.1: GET and HEAD, and small POSTs where asked for; bounded in every direction.
 ///
 /// For health checks, bundles and discovery documents. With a handler for TLS it serves HTTPS.
 package struct DocumentListener: Sendable {
@@ -50,6 +68,7 @@ package struct DocumentListener: Sendable {
     private let waits: DocumentWaits?
     private let routes: DocumentRoutes
     private let slowRoutes: SlowDocumentRoutes?
+    private let posts: DocumentPosts?
 
     /// - Parameters:
     ///   - purpose: What is served, for messages: "health checks".
@@ -59,12 +78,13 @@ package struct DocumentListener: Sendable {
     ///     throws, the connection is closed.
     ///   - waits: Those who wait for a document to change; nil answers everybody at once.
     ///   - slowRoutes: Finds answers that are not in memory.
+    ///   - posts: Finds what takes POSTs; nil refuses every body.
     ///   - routes: Finds the answers. Asked again for a request that has waited.
     package init(
         purpose: String, place: Place, limits: DocumentLimits = DocumentLimits(),
         makeTLSHandler: (@Sendable () throws -> any ChannelHandler)? = nil, logger: Logger,
         waits: DocumentWaits? = nil, slowRoutes: SlowDocumentRoutes? = nil,
-        routes: @escaping DocumentRoutes
+        posts: DocumentPosts? = nil, routes: @escaping DocumentRoutes
     ) {
         self.purpose = purpose
         self.place = place
@@ -74,6 +94,7 @@ package struct DocumentListener: Sendable {
         self.waits = waits
         self.routes = routes
         self.slowRoutes = slowRoutes
+        self.posts = posts
     }
 
     /// Serves until the task is cancelled; then answers the requests that wait, closes all connections and returns.
@@ -115,6 +136,7 @@ package struct DocumentListener: Sendable {
         let (routes, limits, makeTLSHandler) = (self.routes, self.limits, self.makeTLSHandler)
         let waits = self.waits
         let slowRoutes = self.slowRoutes
+        let posts = self.posts
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.backlog, value: 512)
@@ -125,7 +147,7 @@ package struct DocumentListener: Sendable {
                     if let makeTLSHandler { try pipeline.addHandler(try makeTLSHandler()) }
                     let connection = DocumentConnection(
                         routes: routes, slowRoutes: slowRoutes, limits: limits, clock: clock,
-                        waits: waits)
+                        waits: waits, posts: posts)
                     try pipeline.addHandler(DocumentByteCounter(connection))
                     try pipeline.addHandler(
                         ByteToMessageHandler(

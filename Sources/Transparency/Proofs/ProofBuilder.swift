@@ -56,6 +56,27 @@ package struct ProofBuilder: Sendable {
         return proof
     }
 
+    /// The same from an older size whose root only the one who asks knows: shows what this log says it was.
+    ///
+    /// - Throws: ``TransparencyError`` `outOfRange`, or ``LogFault``.
+    package func consistency(fromSize size: UInt64) async throws -> ConsistencyProof {
+        let new = self.checkpoint.checkpoint
+        guard size <= new.size else {
+            throw TransparencyError(
+                .outOfRange, "a tree of \(new.size) leaves cannot begin with \(size) leaves")
+        }
+        let root: MerkleHash
+        if size == 0 {
+            root = .emptyTree
+        } else if size == new.size {
+            root = new.root
+        } else {
+            root = try await self.hashes(of: [0..<size])[0]
+        }
+        return try await self.consistency(
+            from: try Checkpoint(origin: new.origin, size: size, root: root))
+    }
+
     /// What is needed to append to the log and to know its root, from the tiles at its end.
     ///
     /// - Throws: ``LogFault`` when they do not lead to the checkpoint's root.

@@ -28,6 +28,17 @@ package struct WitnessAnswer: Hashable, Sendable {
     static func unknown(_ message: String) -> WitnessAnswer { WitnessAnswer(404, message) }
     static func inconsistent(_ message: String) -> WitnessAnswer { WitnessAnswer(422, message) }
 
+    /// 503: the witness cannot remember what it would cosign, so it does not.
+    package static func unavailable(_ message: String) -> WitnessAnswer {
+        WitnessAnswer(503, message)
+    }
+
+    /// The size in the body of a 409 (`text/x.tlog.size`); nil when it has another form.
+    package static func size(_ body: [UInt8]) -> UInt64? {
+        guard body.last == UInt8(ascii: "\n") else { return nil }
+        return Decimal.parse(body.dropLast())
+    }
+
     /// The signature lines of an answer with status 200, for the log.
     ///
     /// - Returns: The signatures by the witnesses given that verify; others are left out.

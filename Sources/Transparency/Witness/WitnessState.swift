@@ -47,6 +47,9 @@ package struct WitnessState: Sendable {
     /// The note that was cosigned last for a log, to be served to monitors; nil when there is none.
     package func latest(of origin: ExactText) -> SignedNote? { self.logs[origin]?.latest?.note }
 
+    /// The origins of the logs that are witnessed, in no order.
+    package var origins: [ExactText] { Array(self.logs.keys) }
+
     /// Decides on the body of a request.
     package func judge(_ body: [UInt8]) -> Verdict {
         let request: AddCheckpointRequest
