@@ -122,7 +122,8 @@ package final class WebFileReader: Sendable {
         do { context = try NIOSSLContext(configuration: tls) } catch {
             throw SPIFFEHTTPError(.noIdentity, "cannot prepare TLS", error)
         }
-        return try await HTTPConnection.open(origin, timeout: self.timeout, group: self.group) { _ in
+        return try await HTTPConnection.open(origin, timeout: self.timeout, group: self.group) {
+            _ in
             try ServerName(host: origin.host).makeHandler(context: context)
         } refusal: { _ in
             nil
