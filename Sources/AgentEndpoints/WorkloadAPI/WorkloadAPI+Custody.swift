@@ -40,7 +40,8 @@ extension WorkloadAPI {
     /// Hands a statement on to the server, once it is certain that the caller may make it: it is signed with a live
     /// X509-SVID of one of the caller's identities.
     func record(
-        _ statement: String, _ receipt: String, as selectors: Set<Selector>
+        _ statement: String, _ receipt: String, _ process: any WorkloadProcess,
+        as selectors: Set<Selector>
     ) async throws(WorkloadRefusal) -> WorkloadAnswer {
         let signed: SignedCustodyStatement
         let countersigned: CustodyReceipt?
@@ -55,7 +56,13 @@ extension WorkloadAPI {
         } catch {
             throw WorkloadRefusal(.invalidArgument, "receipt refused: \(error.message)")
         }
-        try self.identities.require(signed.signer, of: selectors)
+        do throws(WorkloadRefusal) {
+            try self.identities.require(signed.signer, of: selectors)
+        } catch {
+            // Somebody has another workload's key, or has a statement of it: an operator wants to know.
+            if error.code == .noIdentity { self.refusals.recordForeign(signed.signer, process) }
+            throw error
+        }
         let verifier = CustodyVerifier(bundles: HeldBundles(identities: self.identities))
         do throws(CustodyError) {
             try await verifier.verify(signed)

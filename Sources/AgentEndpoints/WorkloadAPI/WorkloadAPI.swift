@@ -124,7 +124,7 @@ package final class WorkloadAPI: Sendable {
     let identities: WorkloadIdentities
     let attestation: WorkloadAttestation
     let messages: WorkloadMessages
-    private let refusals: RefusalLog
+    let refusals: RefusalLog
     private let events: (any AgentEvents)?
     private let jwtBundles = JWTBundleCache()
 
@@ -220,7 +220,7 @@ package final class WorkloadAPI: Sendable {
         case .validateJWTSVID(let token, let audience):
             return try self.validate(token, audience, selectors)
         case .record(let statement, let receipt):
-            return try await self.record(statement, receipt, as: selectors)
+            return try await self.record(statement, receipt, process, as: selectors)
         }
     }
 
