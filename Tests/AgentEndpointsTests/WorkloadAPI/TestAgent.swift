@@ -152,6 +152,15 @@ final class TestAgent: Sendable {
                             .mapError { IssuanceRefusal(code: 13, message: "\($0)") }
                         self.identities.receive(.wit(requestID: one.requestID, result))
                     }
+                case .custody(let id, let statement, _):
+                    // What a server says that has taken the signer back.
+                    let isRefused = statement.statement.action == "refuse"
+                    self.identities.receive(
+                        .custody(
+                            requestID: id,
+                            isRefused
+                                ? .failure(IssuanceRefusal(code: 9, message: "revoked"))
+                                : .success(())))
                 case .resync, .confirmBundle, .confirmRevocations:
                     break
                 }
