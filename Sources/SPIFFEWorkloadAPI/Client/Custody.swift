@@ -7,12 +7,8 @@ import WorkloadAPIProto
 
 /// Puts what this workload did into the ledger of its server, signed by itself.
 ///
-/// ```swift
-/// let statement = try CustodyStatement(
-///     action: "close-valve", transaction: transaction, peer: analyzer
-/// ).signed(by: source.x509SVID())
-/// try await Custody(client).record(statement, receipt: receipt)
-/// ```
+/// Sign a `CustodyStatement` with the SVID of an ``X509Source``, let the peer countersign it where there is one, and record both before
+/// you act: docs/custody.md.
 ///
 /// An extension of the Workload API that Cygnet's agents offer when their server keeps a ledger.
 public struct Custody: Sendable {

@@ -121,7 +121,7 @@ struct CustodyRegistryTests {
     @Test("A stolen key records nothing once it was taken back, its successor does")
     func revoked() async throws {
         let stolen = try await self.svid("/a")
-        var draft = RevocationRegistry.Draft(try Sample.target(.spiffeID, "/a"))
+        var draft = RevocationRegistry.Draft(try Sample.target(.spiffeID, stolen.id.string))
         draft.isReplacement = true
         draft.reason = "stolen"
         _ = try await self.plane.revocations.create(draft, caller: "uid:0")
