@@ -252,7 +252,10 @@ private final class RecordingSession: SyncSession {
             case .wit(let id, .success(let token)): state.events.append("wit \(id) \(token)")
             case .wit(let id, .failure(let refusal)):
                 state.events.append("wit \(id) \(refusal.code)")
-            case .heartbeat: break
+            case .heartbeat, .revocations: break
+            case .custody(let id, .success): state.events.append("custody \(id)")
+            case .custody(let id, .failure(let refusal)):
+                state.events.append("custody \(id) \(refusal.code)")
             }
         }
         self.onEvent(event)
