@@ -19,7 +19,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from spiffe import TrustDomain, X509Source
 
+import statement
+
 LIMIT = 50.0  # readings above it are an alarm
+COMMANDS = {"water": "close-valve"}  # by kind of sensor; of all others it is close-tunnel
 PEM = serialization.Encoding.PEM
 
 
@@ -100,12 +103,18 @@ class Analyzer:
             with context.wrap_socket(raw, server_side=True) as tls:
                 peer = self.identity.verified(tls, self.options.allow)
                 say(f"accepted {peer}")
+                leaf = tls.getpeercert(binary_form=True)
                 for line in tls.makefile("r", encoding="utf-8"):
-                    tls.sendall((json.dumps(self.judge(json.loads(line))) + "\n").encode())
+                    message = json.loads(line)
+                    answer = (self.countersign(message["statement"], leaf)
+                              if "statement" in message else self.judge(message))
+                    tls.sendall((json.dumps(answer) + "\n").encode())
         except Refused as reason:
             say(f"refused {reason}")
         except ssl.SSLError as reason:
             say(f"refused a caller: {self.plain(reason)}")
+        except statement.Invalid as reason:
+            say(f"refused a statement: {reason}")
         except (OSError, ValueError) as reason:
             say(f"lost a caller: {reason}")
         finally:
@@ -135,12 +144,39 @@ class Analyzer:
             context = self.identity.tls(ssl.PROTOCOL_TLS_CLIENT, self.domain)
             with context.wrap_socket(raw) as tls:
                 self.identity.verified(tls, self.options.expect)
-                command = {"action": "close-tunnel",
+                action = COMMANDS.get(message["sensor"].split("-")[0], "close-tunnel")
+                command = {"action": action,
                            "reason": f"{message['sensor']} reads {message['reading']}"}
+                answers = tls.makefile("r", encoding="utf-8")
+                if "txn" in message:
+                    command["txn"] = message["txn"]
+                    self.state(tls, answers, command)
                 tls.sendall((json.dumps(command) + "\n").encode())
-                answer = json.loads(tls.makefile("r", encoding="utf-8").readline())
+                answer = json.loads(answers.readline())
                 say(f"asked {self.options.expect} to {command['action']}: "
                     f"{'done' if answer.get('done') else answer}")
+
+    def countersign(self, token, leaf):
+        """A receipt for what the caller says it does towards us; it was signed with the key of this connection."""
+        now = self.identity.source.get_x509_context().default_svid
+        claims = statement.claims_of(token, statement.STATEMENT, leaf)
+        if claims.get("peer") != str(now.spiffe_id):
+            raise statement.Invalid("it is about somebody else")
+        return {"receipt": statement.receipt(token, now.cert_chain, now.private_key)}
+
+    def state(self, tls, answers, command):
+        """Has the order on record, countersigned, before it is given."""
+        now = self.identity.source.get_x509_context().default_svid
+        token = statement.statement(
+            f"order-{command['action']}", command["txn"], self.options.expect, now.cert_chain,
+            now.private_key, details=command["reason"])
+        tls.sendall((json.dumps({"statement": token}) + "\n").encode())
+        receipt = json.loads(answers.readline())["receipt"]
+        claims = statement.claims_of(receipt, statement.RECEIPT, tls.getpeercert(binary_form=True))
+        if claims.get("stm") != statement.b64(statement.digest(token)):
+            raise statement.Invalid("the receipt is for another statement")
+        statement.record(token, receipt)
+        say(f"recorded order-{command['action']} of {command['txn']}")
 
 
 def main():

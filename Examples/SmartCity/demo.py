@@ -25,7 +25,9 @@ from harness import Agent, Scenario, Server, Workload, attest, binary, free_port
 from harness import wait_until  # noqa: E402
 from harness.workload import real_executable  # noqa: E402
 
+import custody  # noqa: E402
 import departments  # noqa: E402
+import theft  # noqa: E402
 
 DOMAIN = "city.test"
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -181,6 +183,16 @@ def city(scenario):
     code, lines = sensor.run("--connect", analyzer_address, "--expect", ids["analyzer"],
                              "--count", "1")
     expect("sensor-bot", "is served after all that", code == 0, first(lines[-1:], "no output"))
+
+    demo = sys.modules[__name__]
+    transaction = custody.act(demo, server, sensor, analyzer, action, ids, analyzer_address)
+    serials = theft.run(scenario, demo, server, agent)
+    ledger = custody.Ledger(server)
+    wait_until("the last SVID is published",
+               lambda: ledger.show("--type", "svid.issued", "--serial", serials[3]), 20)
+    server.stop()
+    custody.why(scenario, demo, ledger, transaction, ids)
+    theft.prove(scenario, demo, ledger, server.id("field-sensor"), serials)
 
 
 def ready(actor):

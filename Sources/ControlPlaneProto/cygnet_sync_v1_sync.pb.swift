@@ -97,6 +97,15 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     set {message = .revocationConfirmation(newValue)}
   }
 
+  /// Answered with a CustodyResult.
+  public var recordCustody: Cygnet_Sync_V1_RecordCustody {
+    get {
+      if case .recordCustody(let v)? = message {return v}
+      return Cygnet_Sync_V1_RecordCustody()
+    }
+    set {message = .recordCustody(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -111,6 +120,8 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     case bundleConfirmation(Cygnet_Sync_V1_BundleConfirmation)
     /// Only to a server that asked for it.
     case revocationConfirmation(Cygnet_Sync_V1_RevocationConfirmation)
+    /// Answered with a CustodyResult.
+    case recordCustody(Cygnet_Sync_V1_RecordCustody)
 
   }
 
@@ -258,6 +269,26 @@ public nonisolated struct Cygnet_Sync_V1_SignWIT: Sendable {
   public init() {}
 }
 
+/// Hands on what a workload of this agent stated about its own act, see docs/custody.md. Both are compact JWS.
+public nonisolated struct Cygnet_Sync_V1_RecordCustody: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Chosen by the agent, returned with the result.
+  public var requestID: UInt64 = 0
+
+  /// At most 16 KiB.
+  public var statement: String = String()
+
+  /// The receiver's receipt of the statement, at most 16 KiB; empty when there is none.
+  public var receipt: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -321,6 +352,14 @@ public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
     set {message = .revocations(newValue)}
   }
 
+  public var custodyResult: Cygnet_Sync_V1_CustodyResult {
+    get {
+      if case .custodyResult(let v)? = message {return v}
+      return Cygnet_Sync_V1_CustodyResult()
+    }
+    set {message = .custodyResult(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -331,6 +370,7 @@ public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
     case heartbeat(Cygnet_Sync_V1_Heartbeat)
     case witResults(Cygnet_Sync_V1_SignWITResults)
     case revocations(Cygnet_Sync_V1_RevocationUpdate)
+    case custodyResult(Cygnet_Sync_V1_CustodyResult)
 
   }
 
@@ -600,6 +640,30 @@ public nonisolated struct Cygnet_Sync_V1_SignWITResult: Sendable {
   fileprivate var _svid: Spire_Api_Types_WITSVID? = nil
 }
 
+public nonisolated struct Cygnet_Sync_V1_CustodyResult: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var requestID: UInt64 = 0
+
+  /// OK: the statement is in the ledger, and stays there.
+  public var status: Spire_Api_Types_Status {
+    get {_status ?? Spire_Api_Types_Status()}
+    set {_status = newValue}
+  }
+  /// Returns true if `status` has been explicitly set.
+  public var hasStatus: Bool {self._status != nil}
+  /// Clears the value of `status`. Subsequent reads from it will return its default value.
+  public mutating func clearStatus() {self._status = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _status: Spire_Api_Types_Status? = nil
+}
+
 public nonisolated struct Cygnet_Sync_V1_Heartbeat: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -625,7 +689,7 @@ fileprivate nonisolated let _protobuf_package = "cygnet.sync.v1"
 
 nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".AgentMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0\u{3}bundle_confirmation\0\u{3}revocation_confirmation\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0\u{3}bundle_confirmation\0\u{3}revocation_confirmation\0\u{3}record_custody\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -724,6 +788,19 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
           self.message = .revocationConfirmation(v)
         }
       }()
+      case 8: try {
+        var v: Cygnet_Sync_V1_RecordCustody?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .recordCustody(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .recordCustody(v)
+        }
+      }()
       default: break
       }
     }
@@ -762,6 +839,10 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
     case .revocationConfirmation?: try {
       guard case .revocationConfirmation(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    }()
+    case .recordCustody?: try {
+      guard case .recordCustody(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
     }()
     case nil: break
     }
@@ -1079,9 +1160,49 @@ nonisolated extension Cygnet_Sync_V1_SignWIT: SwiftProtobuf.Message, SwiftProtob
   }
 }
 
+nonisolated extension Cygnet_Sync_V1_RecordCustody: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RecordCustody"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}statement\0\u{1}receipt\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.requestID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.statement) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.receipt) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.requestID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.requestID, fieldNumber: 1)
+    }
+    if !self.statement.isEmpty {
+      try visitor.visitSingularStringField(value: self.statement, fieldNumber: 2)
+    }
+    if !self.receipt.isEmpty {
+      try visitor.visitSingularStringField(value: self.receipt, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_RecordCustody, rhs: Cygnet_Sync_V1_RecordCustody) -> Bool {
+    if lhs.requestID != rhs.requestID {return false}
+    if lhs.statement != rhs.statement {return false}
+    if lhs.receipt != rhs.receipt {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ServerMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0\u{1}bundles\0\u{3}x509_results\0\u{3}jwt_result\0\u{1}heartbeat\0\u{3}wit_results\0\u{1}revocations\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0\u{1}bundles\0\u{3}x509_results\0\u{3}jwt_result\0\u{1}heartbeat\0\u{3}wit_results\0\u{1}revocations\0\u{3}custody_result\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1180,6 +1301,19 @@ nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, Swift
           self.message = .revocations(v)
         }
       }()
+      case 8: try {
+        var v: Cygnet_Sync_V1_CustodyResult?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .custodyResult(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .custodyResult(v)
+        }
+      }()
       default: break
       }
     }
@@ -1218,6 +1352,10 @@ nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, Swift
     case .revocations?: try {
       guard case .revocations(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    }()
+    case .custodyResult?: try {
+      guard case .custodyResult(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
     }()
     case nil: break
     }
@@ -1693,6 +1831,45 @@ nonisolated extension Cygnet_Sync_V1_SignWITResult: SwiftProtobuf.Message, Swift
     if lhs.requestID != rhs.requestID {return false}
     if lhs._status != rhs._status {return false}
     if lhs._svid != rhs._svid {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_CustodyResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CustodyResult"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}status\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.requestID) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._status) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.requestID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.requestID, fieldNumber: 1)
+    }
+    try { if let v = self._status {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_CustodyResult, rhs: Cygnet_Sync_V1_CustodyResult) -> Bool {
+    if lhs.requestID != rhs.requestID {return false}
+    if lhs._status != rhs._status {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

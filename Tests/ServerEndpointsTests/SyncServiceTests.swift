@@ -9,6 +9,7 @@ import ServerTestSupport
 import SwiftASN1
 import SwiftProtobuf
 import Testing
+import Transparency
 import X509
 
 private typealias AgentMessage = Cygnet_Sync_V1_AgentMessage
@@ -84,6 +85,12 @@ private final class SyncStream {
         }
     }
 
+    func custodyResult() async throws -> Cygnet_Sync_V1_CustodyResult {
+        try await self.next {
+            $0.message.flatMap { if case .custodyResult(let result) = $0 { result } else { nil } }
+        }
+    }
+
     /// Reads until the stream ends.
     func end() async throws {
         do { _ = try await self.next { _ in nil as Int? } } catch is StreamEnded {}
@@ -153,6 +160,48 @@ private final class SyncStream {
                 stream.send { $0.bundleConfirmation = .with { $0.number = update.confirm } }
                 #expect(try await activated.id == new)
                 #expect(server.plane.directory.sessionCount == 1)
+                stream.close()
+                try await stream.end()
+            }
+        }
+    }
+
+    @Test func `a statement with a partner's receipt is in the ledger when it is answered`()
+        async throws
+    {
+        let clock = TestClock(Int64(Date().timeIntervalSince1970))
+        let other = try await ForeignDomain(clock: clock)
+        let foreign = try await other.identity("/valve")
+        try await TestServer.with(bundles: [other.bundle]) { server in
+            let agent = try await server.attest("t1")
+            _ = try await server.plane.store.createEntries([.test("e", "/e", parent: agent.id.path)]
+            )
+            let own = try await TestIdentity.issued(by: server.plane, "/e")
+            let signed = try CustodyStatement(action: "ask", transaction: "t", peer: foreign.id)
+                .signed(by: X509SVID(certificates: own.chain, privateKeyPKCS8DER: own.keyDER))
+            let receipt = try CustodyReceipt(
+                for: signed,
+                signedBy: X509SVID(
+                    certificates: foreign.chain, privateKeyPKCS8DER: foreign.keyDER))
+            try await Self.connect(server, agent) { stream in
+                for (id, text) in [(UInt64(7), receipt.token), (8, "no receipt")] {
+                    stream.send {
+                        $0.recordCustody = .with {
+                            $0.requestID = id
+                            $0.statement = signed.token
+                            $0.receipt = text
+                        }
+                    }
+                    let result = try await stream.custodyResult()
+                    #expect(result.requestID == id)
+                    // OK, and INVALID_ARGUMENT.
+                    #expect(result.status.code == (id == 7 ? 0 : 3))
+                }
+                let leaves = server.plane.recorder.events.filter { $0.type == "custody.recorded" }
+                #expect(
+                    leaves == [
+                        .custodyRecorded(CustodyLeaf(signed, receipt: receipt, node: agent.id))
+                    ])
                 stream.close()
                 try await stream.end()
             }

@@ -56,18 +56,20 @@ import SmartCityMessages
         try await server.executeThenClose { connections in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await connection in connections {
-                    group.addTask { await self.handle(connection, .exactly(allowed)) }
+                    group.addTask { await self.handle(connection, .exactly(allowed), source) }
                 }
             }
         }
     }
 
     /// One caller; nothing that goes wrong with it ends the program.
-    private static func handle(_ connection: SecureConnection, _ authorizer: Authorizer) async {
+    private static func handle(
+        _ connection: SecureConnection, _ authorizer: Authorizer, _ source: X509Source
+    ) async {
         await withTaskCancellationHandler {
             do {
                 try await connection.channel.executeThenClose { inbound, outbound in
-                    try await self.converse(connection, inbound, outbound, authorizer)
+                    try await self.converse(connection, inbound, outbound, authorizer, source)
                 }
             } catch {
                 // Said already, or the caller is gone.
@@ -80,7 +82,8 @@ import SmartCityMessages
 
     private static func converse(
         _ connection: SecureConnection, _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>,
-        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, _ authorizer: Authorizer
+        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, _ authorizer: Authorizer,
+        _ source: X509Source
     ) async throws {
         // A caller who connects and says nothing is not waited for.
         let channel = connection.channel.channel
@@ -105,11 +108,41 @@ import SmartCityMessages
         self.voice.say("accepted \(caller)")
         var commands = JSONLines(inbound)
         while let command = try await commands.next() {
+            if let token = command["statement"]?.stringValue {
+                let receipt = try await self.receipt(for: token, of: caller, source)
+                try await outbound.write(ByteBuffer(message: ["receipt": .string(receipt.token)]))
+                continue
+            }
             guard let action = command["action"]?.stringValue,
                 let reason = command["reason"]?.stringValue
             else { throw Failure(1, "a command without action or reason") }
+            if let transaction = command["txn"]?.stringValue {
+                // On record before it is done: what cannot be recorded is not done.
+                let statement = try CustodyStatement(
+                    action: action, transaction: transaction, peer: caller
+                ).signed(by: try source.x509SVID())
+                try await WorkloadAPIClient.with { try await Custody($0).record(statement) }
+                self.voice.say("recorded \(action) of \(transaction)")
+            }
             self.voice.say("did \(action) (\(reason))")
             try await outbound.write(ByteBuffer(message: ["done": true]))
+        }
+    }
+
+    /// A receipt for what the caller says that it does towards us.
+    private static func receipt(
+        for token: String, of caller: SPIFFEID, _ source: X509Source
+    ) async throws -> CustodyReceipt {
+        do {
+            let statement = try SignedCustodyStatement(token)
+            guard statement.signer == caller else {
+                throw Failure(1, "it is by \(statement.signer)")
+            }
+            try await CustodyVerifier(bundles: source).verify(statement)
+            return try CustodyReceipt(for: statement, signedBy: try source.x509SVID())
+        } catch {
+            self.voice.say("refused a statement of \(caller): \(error)")
+            throw error
         }
     }
 

@@ -30,6 +30,9 @@ package struct CommandLineOptions: Sendable {
         return value
     }
 
+    /// The value as it was given; nil when it was not.
+    package func text(_ name: String) -> String? { self.values[name] }
+
     /// The value as a number that is not negative.
     package func count(_ name: String, default fallback: Int) throws(Failure) -> Int {
         guard let text = self.values[name] else { return fallback }

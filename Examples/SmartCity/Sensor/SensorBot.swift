@@ -17,11 +17,21 @@ import SmartCityMessages
 
     private static func run() async throws {
         let options = try CommandLineOptions(
-            Array(CommandLine.arguments.dropFirst()), names: ["connect", "expect", "count"],
-            usage: "smartcity-sensor --connect HOST:PORT --expect SPIFFE-ID [--count N]")
+            Array(CommandLine.arguments.dropFirst()),
+            names: ["connect", "expect", "count", "sensor", "first", "txn"],
+            usage:
+                "smartcity-sensor --connect HOST:PORT --expect SPIFFE-ID [--count N] [--sensor NAME] "
+                + "[--first READING] [--txn TRANSACTION]")
         let server = try options.required("connect", HostPort.init)
         let expected = try options.required("expect") { try? SPIFFEID($0) }
         let count = try options.count("count", default: 5)
+        // The readings begin with that one, where it is one of them.
+        let first = options.text("first").flatMap(Double.init).flatMap(
+            self.readings.firstIndex(of:))
+        let plan = Plan(
+            sensor: options.text("sensor") ?? "air-7",
+            readings: (0..<count).map { self.readings[($0 + (first ?? 0)) % self.readings.count] },
+            transaction: options.text("txn"))
 
         try await withCityIdentity(self.voice) { source in
             let tls = MTLSClientConfiguration(
@@ -36,7 +46,7 @@ import SmartCityMessages
                         channel.close(promise: nil)
                     }
                     defer { deadline.cancel() }
-                    try await self.talk(connection, inbound, outbound, count)
+                    try await self.talk(connection, inbound, outbound, plan, source)
                     isDone = true
                 }
             } catch {
@@ -61,17 +71,52 @@ import SmartCityMessages
             }
     }
 
+    /// What is sent.
+    private struct Plan {
+        let sensor: String
+        let readings: [Double]
+        /// The transaction that the readings belong to; nil for none.
+        let transaction: String?
+    }
+
+    /// Has it on record that a reading is about to be reported, with the peer's receipt.
+    private static func state(
+        _ transaction: String, to peer: SPIFFEID, _ source: X509Source,
+        _ answers: inout JSONLines<NIOAsyncChannelInboundStream<ByteBuffer>>,
+        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async throws {
+        let statement = try CustodyStatement(
+            action: "report-reading", transaction: transaction, peer: peer
+        ).signed(by: try source.x509SVID())
+        try await outbound.write(ByteBuffer(message: ["statement": .string(statement.token)]))
+        guard let token = try await answers.next()?["receipt"]?.stringValue else {
+            throw Failure(1, "the peer gave no receipt")
+        }
+        let receipt = try CustodyReceipt(token)
+        try await CustodyVerifier(bundles: source).verify(receipt, for: statement)
+        try await WorkloadAPIClient.with {
+            try await Custody($0).record(statement, receipt: receipt)
+        }
+        self.voice.say("recorded report-reading of \(transaction)")
+    }
+
     private static func talk(
         _ connection: SecureConnection, _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>,
-        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, _ count: Int
+        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, _ plan: Plan, _ source: X509Source
     ) async throws {
         do {
-            self.voice.say("connected to \(try await connection.verifiedPeer())")
+            let peer = try await connection.verifiedPeer()
+            self.voice.say("connected to \(peer)")
             var answers = JSONLines(inbound)
-            for number in 0..<count {
-                let reading = self.readings[number % self.readings.count]
-                try await outbound.write(
-                    ByteBuffer(message: ["sensor": "air-7", "reading": .double(reading)]))
+            for reading in plan.readings {
+                var message: [String: JSONValue] = [
+                    "sensor": .string(plan.sensor), "reading": .double(reading),
+                ]
+                if let transaction = plan.transaction {
+                    message["txn"] = .string(transaction)
+                    try await self.state(transaction, to: peer, source, &answers, outbound)
+                }
+                try await outbound.write(ByteBuffer(message: .object(message)))
                 // In TLS 1.3 a server that refuses us says so only after our side of the handshake is
                 // over; here is where we hear of it.
                 guard let answer = try await answers.next() else {

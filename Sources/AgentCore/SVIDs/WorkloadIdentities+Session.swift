@@ -31,6 +31,7 @@ extension WorkloadIdentities: SyncSession {
         self.mutate { state in
             state.work?.finish()
             state.work = continuation
+            state.custody.isOffered = isPush
             state.confirmation = BundleConfirmation()
             state.owedRevocations = 0
             continuation.yield()
@@ -61,6 +62,7 @@ extension WorkloadIdentities: SyncSession {
                 requests.append(.jwt(requestID: id, entryID: entry.id, audience: audience))
             }
             state.jwtQueue = []
+            requests += state.custody.takeQueue()
             let now = self.now()
             return (
                 (
@@ -154,6 +156,8 @@ extension WorkloadIdentities: SyncSession {
             self.receiveJWT(requestID, result)
         case .wit(let requestID, let result):
             self.receiveWIT(requestID, result)
+        case .custody(let requestID, let result):
+            self.receiveCustody(requestID, result)
         case .heartbeat(let digest, let serverTime):
             self.receiveHeartbeat(digest, serverTime)
         }

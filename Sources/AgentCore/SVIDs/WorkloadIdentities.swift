@@ -48,6 +48,7 @@ package final class WorkloadIdentities: Sendable {
         var confirmation = BundleConfirmation()
         /// The number of revocations that the server waits to hear confirmed; 0 when none.
         var owedRevocations: UInt64 = 0
+        var custody = CustodyRequests()
         var work: AsyncStream<Void>.Continuation?
         var timer: (at: Date, task: Task<Void, Never>)?
         var isStopped = false
@@ -137,7 +138,7 @@ package final class WorkloadIdentities: Sendable {
         }
     }
 
-    private func entries(
+    func entries(
         _ selectors: Set<Selector>, spiffeID: SPIFFEID?
     ) throws(WorkloadRefusal) -> [AuthorizedEntry] {
         let found: Result<[AuthorizedEntry], WorkloadRefusal> = self.state.withLockedValue {
@@ -272,6 +273,7 @@ package final class WorkloadIdentities: Sendable {
             state.witKeys = [:]
             state.work?.finish()
             state.work = nil
+            state.custody.disconnected(.serverAway)
             // Calls for tokens get a moment for a new connection, then what there is.
             state.jwtQueue = state.jwtWaiters.keys.sorted()
             for id in state.jwtQueue {
@@ -301,6 +303,7 @@ package final class WorkloadIdentities: Sendable {
                 for (waiter, _) in waiters { waiter.resume(returning: .failure(.shuttingDown)) }
             }
             state.jwtWaiters = [:]
+            state.custody.disconnected(.shuttingDown)
             state.work?.finish()
             state.timer?.task.cancel()
             state.timer = nil
@@ -353,7 +356,9 @@ package final class WorkloadIdentities: Sendable {
     /// Sees to it that the one timer goes off when the next thing is due.
     private func armTimer(_ state: inout State) {
         if state.isStopped { return }
-        let candidates = [state.cache.nextDeadline, state.jwtDeadlines.next].compactMap { $0 }
+        let candidates = [
+            state.cache.nextDeadline, state.jwtDeadlines.next, state.custody.nextDeadline,
+        ].compactMap { $0 }
         guard let next = candidates.min() else { return }
         if let timer = state.timer, timer.at <= next { return }
         state.timer?.task.cancel()
@@ -380,6 +385,7 @@ package final class WorkloadIdentities: Sendable {
                         returning: usable.map { .success($0) } ?? .failure(.notIssuedYet))
                 }
             }
+            state.custody.expire(now: now)
             return ((), state.cache.tick(now))
         }
     }

@@ -82,6 +82,8 @@ package enum ServerEvent: Sendable {
     case jwt(requestID: UInt64, Result<IssuedJWTSVID, IssuanceRefusal>)
     /// A token as the server sent it.
     case wit(requestID: UInt64, Result<String, IssuanceRefusal>)
+    /// A statement is in the ledger, or is not.
+    case custody(requestID: UInt64, Result<Void, IssuanceRefusal>)
     case heartbeat(digest: EntryDigest?, serverTime: Date?)
 }
 
@@ -136,6 +138,9 @@ package enum SessionRequest: Sendable {
     case confirmBundle(number: UInt64, isReplaced: Bool)
     /// The change of revocations that came with this number has been applied and handed on.
     case confirmRevocations(number: UInt64)
+    /// Have on record what a workload states, and what its peer says to that.
+    case custody(
+        requestID: UInt64, statement: SignedCustodyStatement, receipt: CustodyReceipt?)
 }
 
 /// The agent's side of a session, as the connection sees it.

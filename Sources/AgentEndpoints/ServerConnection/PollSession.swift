@@ -165,6 +165,13 @@ struct PollSession {
                     case .jwt(let requestID, let entryID, let audience):
                         try await self.sign(requestID, entryID, audience, session)
                     case .resync: try await self.synchronise(session)
+                    case .custody(let requestID, _, _):
+                        session.receive(
+                            .custody(
+                                requestID: requestID,
+                                .failure(
+                                    IssuanceRefusal(
+                                        code: 12, message: WorkloadRefusal.noLedger.message))))
                     case .confirmBundle, .confirmRevocations: break  // Servers that are polled do not ask.
                     }
                 }

@@ -115,6 +115,12 @@ struct PushSession {
                             }
                         case .confirmRevocations(let number):
                             message.revocationConfirmation = .with { $0.number = number }
+                        case .custody(let requestID, let statement, let receipt):
+                            message.recordCustody = .with {
+                                $0.requestID = requestID
+                                $0.statement = statement.token
+                                $0.receipt = receipt?.token ?? ""
+                            }
                         }
                     })
             }
@@ -175,6 +181,10 @@ struct PushSession {
                     .jwt(
                         requestID: result.requestID,
                         WireParsing.token(result.status, result.svid, isSet: result.hasSvid)))
+            case .custodyResult(let result):
+                self.session.receive(
+                    .custody(
+                        requestID: result.requestID, WireParsing.recorded(result.status)))
             case .heartbeat(let heartbeat):
                 // In the middle of a change the digests cannot agree.
                 self.session.receive(

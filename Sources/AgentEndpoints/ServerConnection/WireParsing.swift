@@ -42,6 +42,11 @@ enum WireParsing {
         }
     }
 
+    /// Whether what was asked for is done.
+    static func recorded(_ status: Spire_Api_Types_Status) -> Result<Void, IssuanceRefusal> {
+        status.code == 0 ? .success(()) : .failure(self.refusal(status))
+    }
+
     static func chain(
         _ status: Spire_Api_Types_Status, _ svid: Spire_Api_Types_X509SVID, isSet: Bool
     ) -> Result<[[UInt8]], IssuanceRefusal> {

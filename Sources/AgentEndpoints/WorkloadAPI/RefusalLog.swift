@@ -29,6 +29,17 @@ final class RefusalLog: Sendable {
         self.events = events
     }
 
+    /// A process wants a statement of somebody else recorded.
+    func recordForeign(_ signer: SPIFFEID, _ process: any WorkloadProcess) {
+        guard self.isDue(process) else { return }
+        self.logger.warning(
+            "custody statement refused: the caller is not its signer",
+            metadata: [
+                LogKeys.pid: "\(process.pid)", LogKeys.uid: "\(process.uid)",
+                LogKeys.spiffeID: "\(signer)",
+            ])
+    }
+
     func record(
         _ refusal: WorkloadRefusal, _ process: any WorkloadProcess, _ selectors: Set<Selector>
     ) {
@@ -38,18 +49,7 @@ final class RefusalLog: Sendable {
                 metadata: [LogKeys.pid: "\(process.pid)", LogKeys.reason: "\(refusal)"])
             return
         }
-        let caller = Caller(pid: process.pid, startTime: process.startTime)
-        let now = ContinuousClock.now
-        let isDue = self.mentioned.withLockedValue { mentioned in
-            if let last = mentioned[caller], last.duration(to: now) < Self.interval { return false }
-            if mentioned.count >= Self.capacity {
-                mentioned = mentioned.filter { $0.value.duration(to: now) < Self.interval }
-                if mentioned.count >= Self.capacity { mentioned.removeAll() }
-            }
-            mentioned[caller] = now
-            return true
-        }
-        if !isDue { return }
+        if !self.isDue(process) { return }
         let nearest = self.identities.nearestEntry(to: selectors)
         let attested = selectors.sorted()
         var metadata: Logger.Metadata = [
@@ -66,5 +66,20 @@ final class RefusalLog: Sendable {
         self.logger.warning("no identity issued", metadata: metadata)
         self.events?.record(
             .refused(pid: process.pid, selectors: attested, nearest: nearest, refusal: refusal))
+    }
+
+    /// Whether the process is to be mentioned now.
+    private func isDue(_ process: any WorkloadProcess) -> Bool {
+        let caller = Caller(pid: process.pid, startTime: process.startTime)
+        let now = ContinuousClock.now
+        return self.mentioned.withLockedValue { mentioned in
+            if let last = mentioned[caller], last.duration(to: now) < Self.interval { return false }
+            if mentioned.count >= Self.capacity {
+                mentioned = mentioned.filter { $0.value.duration(to: now) < Self.interval }
+                if mentioned.count >= Self.capacity { mentioned.removeAll() }
+            }
+            mentioned[caller] = now
+            return true
+        }
     }
 }

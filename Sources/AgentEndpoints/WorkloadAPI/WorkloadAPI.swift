@@ -17,11 +17,15 @@ package enum WorkloadMethod: String, CaseIterable, Sendable {
     case fetchWITSVID = "FetchWITSVID"
     case fetchWITBundles = "FetchWITBundles"
     case fetchRevocations = "FetchRevocations"
+    case record = "Record"
 
     /// The service that has it.
     var service: String {
-        self == .fetchRevocations
-            ? WorkloadRevocationsService.serviceName : WorkloadAPIService.serviceName
+        switch self {
+        case .fetchRevocations: WorkloadRevocationsService.serviceName
+        case .record: CustodyService.serviceName
+        default: WorkloadAPIService.serviceName
+        }
     }
 }
 
@@ -29,12 +33,15 @@ package enum WorkloadMethod: String, CaseIterable, Sendable {
 enum WorkloadRequest: Sendable {
     case fetchJWTSVID(audience: [String], spiffeID: SPIFFEID?)
     case validateJWTSVID(token: String, audience: String)
+    /// Two compact JWS that nobody has looked at; the receipt is empty when there is none.
+    case record(statement: String, receipt: String)
 
     /// - Throws: ``WorkloadRefusal`` when the message is malformed or lacks something.
     init(_ method: WorkloadMethod, _ bytes: [UInt8]) throws(WorkloadRefusal) {
         switch method {
         case .fetchJWTSVID: try self.init(fetchJWTSVID: bytes)
         case .validateJWTSVID: try self.init(validateJWTSVID: bytes)
+        case .record: try self.init(record: bytes)
         default: throw WorkloadAPI.unimplemented
         }
     }
@@ -117,7 +124,7 @@ package final class WorkloadAPI: Sendable {
     let identities: WorkloadIdentities
     let attestation: WorkloadAttestation
     let messages: WorkloadMessages
-    private let refusals: RefusalLog
+    let refusals: RefusalLog
     private let events: (any AgentEvents)?
     private let jwtBundles = JWTBundleCache()
 
@@ -178,6 +185,8 @@ package final class WorkloadAPI: Sendable {
             return try self.answer(tokens)
         case .validateJWTSVID(let token, let audience):
             return try self.validate(token, audience, attested.selectors)
+        case .record:
+            return nil
         }
     }
 
@@ -210,6 +219,8 @@ package final class WorkloadAPI: Sendable {
             return try self.answer(tokens)
         case .validateJWTSVID(let token, let audience):
             return try self.validate(token, audience, selectors)
+        case .record(let statement, let receipt):
+            return try await self.record(statement, receipt, process, as: selectors)
         }
     }
 

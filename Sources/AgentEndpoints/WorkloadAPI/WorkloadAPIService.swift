@@ -49,7 +49,7 @@ private enum SecurityHeader {
 }
 
 /// One call of a workload.
-private final class WorkloadCallHandler: GRPCCallHandler, Announced {
+final class WorkloadCallHandler: GRPCCallHandler, Announced {
     private let call: GRPCCall
     private let method: WorkloadMethod
     private let hasSecurityHeader: Bool
@@ -113,7 +113,7 @@ private final class WorkloadCallHandler: GRPCCallHandler, Announced {
             case .fetchX509Bundles: try self.open(.x509Bundles, process)
             case .fetchJWTBundles: try self.open(.jwtBundles, process)
             case .fetchRevocations: try self.open(.revocations, process)
-            case .fetchJWTSVID, .validateJWTSVID:
+            case .fetchJWTSVID, .validateJWTSVID, .record:
                 try self.answer(WorkloadRequest(self.method, request), process)
             case .fetchWITSVID:
                 let spiffeID = try self.api.requestedWITSVID(request)

@@ -218,6 +218,10 @@ public final class WorkloadAPIClient: Sendable {
         .init(wrapping: self.grpc)
     }
 
+    var custodyAPI: Cygnet_Workload_V1_Custody.Client<HTTP2ClientTransport.Posix> {
+        .init(wrapping: self.grpc)
+    }
+
     /// The options of every call.
     ///
     /// - Parameter timeout: Nil for streams.

@@ -54,6 +54,11 @@ package final class RevocationRegistry: Sendable {
     private let now: @Sendable () -> Date
     private let state = NIOLockedValueBox(State())
 
+    /// By which the X509-SVID with that serial number was taken back; nil when it was not.
+    package func revocation(ofSerial serial: String) -> Revocation? {
+        self.admission.revocation(ofSerial: serial)
+    }
+
     /// - Parameters:
     ///   - flush: publishes what verifiers are to be told, and gives the number of that.
     ///   - holders: the agents to which it is told.

@@ -19,6 +19,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
     let issuer: Issuer
     let limits: RateLimits
     let bundles: any X509BundleSource
+    let custody: CustodyRegistry
     let logger: Logger
 
     func connect(
@@ -168,6 +169,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         case .signX509(let batch): try await self.signX509(batch, agent: agent, outbox, call)
         case .signJwt(let wanted): try await self.signJWT(wanted, agent: agent, outbox, call)
         case .signWit(let batch): try await self.signWIT(batch, agent: agent, outbox, call)
+        case .recordCustody(let wanted):
+            try await self.record(wanted, agent: agent, outbox, call)
         case .resync:
             // A snapshot costs as much as many signatures.
             try await self.limits.waitInParts(100, address: call.remoteIPAddress)
@@ -273,6 +276,32 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
                             }
                         }
                     }
+                }
+            })
+    }
+
+    /// Answers only when the statement is in the ledger.
+    private func record(
+        _ request: Cygnet_Sync_V1_RecordCustody, agent: SPIFFEID, _ outbox: SyncOutbox,
+        _ call: CallContext
+    ) async throws {
+        try await self.limits.waitInParts(1, address: call.remoteIPAddress)
+        let status: Spire_Api_Types_Status
+        do throws(ServerError) {
+            try await self.custody.record(
+                statement: request.statement, receipt: request.receipt, agent: agent)
+            status = itemOK
+        } catch {
+            self.logger.warning(
+                "custody statement refused",
+                metadata: [LogKeys.agentID: "\(agent)", LogKeys.error: "\(error.message)"])
+            status = error.itemStatus
+        }
+        try await outbox.write(
+            .with {
+                $0.custodyResult = .with {
+                    $0.requestID = request.requestID
+                    $0.status = status
                 }
             })
     }

@@ -125,7 +125,12 @@ package final class ServerEndpoint: Sendable {
         }
         let sync = SyncService(
             directory: plane.directory, nodes: plane.nodes, issuer: plane.issuer, limits: limits,
-            bundles: bundles, logger: logger)
+            bundles: bundles,
+            custody: CustodyRegistry(
+                directory: plane.directory, bundles: bundles, recorder: plane.recorder,
+                revocation: { [revocations = plane.revocations] in
+                    revocations.revocation(ofSerial: $0)
+                }), logger: logger)
         // Connections of operators end now and then, so that they are verified anew; an agent's stream ends with
         // the SVID that opened it, and its calls find GOAWAY and reconnect.
         self.tcp = GRPCServer(

@@ -16,6 +16,8 @@ package enum LeafEvent: Hashable, Sendable {
     case change(ChangeLeaf)
     /// `admin.call`
     case adminCall(AdminCallLeaf)
+    /// `custody.recorded`
+    case custodyRecorded(CustodyLeaf)
     /// A type that is not known here, with all members of the leaf but `v`, `type` and `time`.
     case other(type: String, members: [String: JSONValue])
 
@@ -29,6 +31,7 @@ package enum LeafEvent: Hashable, Sendable {
         case .node(let leaf): "node.\(leaf.action.rawValue)"
         case .change(let leaf): "\(leaf.kind.rawValue).\(leaf.action.rawValue)"
         case .adminCall: "admin.call"
+        case .custodyRecorded: "custody.recorded"
         case .other(let type, _): type
         }
     }
@@ -49,6 +52,7 @@ package enum LeafEvent: Hashable, Sendable {
         case .node(let leaf): leaf.fields
         case .change(let leaf): leaf.fields
         case .adminCall(let leaf): leaf.fields
+        case .custodyRecorded(let leaf): leaf.fields
         case .other: nil
         }
     }
@@ -73,6 +77,7 @@ package enum LeafEvent: Hashable, Sendable {
         case "revocation.created": return .revocationCreated(try RevocationCreatedLeaf(reader))
         case "revocation.lifted": return .revocationLifted(try RevocationLiftedLeaf(reader))
         case "admin.call": return .adminCall(try AdminCallLeaf(reader))
+        case "custody.recorded": return .custodyRecorded(try CustodyLeaf(reader))
         default: break
         }
         let halves = type.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)

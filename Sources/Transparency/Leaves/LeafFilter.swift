@@ -16,6 +16,8 @@ package struct LeafFilter: Sendable {
     package var node: String?
     /// Who asked.
     package var caller: String?
+    /// A transaction that workloads made statements about.
+    package var transaction: String?
     /// The first instant of interest.
     package var since: LeafTime?
     /// The last instant of interest.
@@ -25,8 +27,10 @@ package struct LeafFilter: Sendable {
 
     /// Whether nothing is asked about.
     package var isEmpty: Bool {
-        [self.type, self.spiffeID, self.serial, self.jti, self.entryID, self.node, self.caller]
-            .allSatisfy { $0 == nil } && self.since == nil && self.until == nil
+        [
+            self.type, self.spiffeID, self.serial, self.jti, self.entryID, self.node, self.caller,
+            self.transaction,
+        ].allSatisfy { $0 == nil } && self.since == nil && self.until == nil
     }
 
     /// Whether a leaf is one of those.
@@ -47,7 +51,7 @@ package struct LeafFilter: Sendable {
         return has(self.spiffeID, "spiffe_id", "target") && has(self.jti, "jti")
             && has(self.serial.map(Self.normalized(serial:)), "serial")
             && has(self.entryID, "entry_id", entryNames) && has(self.node, "node")
-            && has(self.caller, "caller")
+            && has(self.caller, "caller") && has(self.transaction, "txn")
     }
 
     /// A serial number as leaves have it: lower case, without colons and leading zeros.

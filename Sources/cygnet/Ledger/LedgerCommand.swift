@@ -90,6 +90,9 @@ struct LedgerSelection: ParsableArguments {
     @Option(help: "Who asked.")
     var caller: String?
 
+    @Option(help: "Statements of workloads about this transaction.")
+    var txn: String?
+
     @Option(help: "Not before this time (RFC 3339, UTC).")
     var since: String?
 
@@ -105,6 +108,7 @@ struct LedgerSelection: ParsableArguments {
         filter.entryID = self.entryID
         filter.node = self.node
         filter.caller = self.caller
+        filter.transaction = self.txn
         filter.since = try Self.time(self.since, "--since")
         filter.until = try Self.time(self.until, "--until")
         return filter

@@ -78,6 +78,7 @@ final class TestAgent: Sendable {
                 listener: .unixSocket(path: path, mode: 0o600), settings: limits,
                 services: [
                     WorkloadAPIService(self.api), WorkloadRevocationsService(self.api),
+                    CustodyService(self.api),
                 ]),
             services: [AgentHealthService(identities: self.identities)])
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -151,6 +152,15 @@ final class TestAgent: Sendable {
                             .mapError { IssuanceRefusal(code: 13, message: "\($0)") }
                         self.identities.receive(.wit(requestID: one.requestID, result))
                     }
+                case .custody(let id, let statement, _):
+                    // What a server says that has taken the signer back.
+                    let isRefused = statement.statement.action == "refuse"
+                    self.identities.receive(
+                        .custody(
+                            requestID: id,
+                            isRefused
+                                ? .failure(IssuanceRefusal(code: 9, message: "revoked"))
+                                : .success(())))
                 case .resync, .confirmBundle, .confirmRevocations:
                     break
                 }

@@ -43,8 +43,17 @@ struct LeafTests {
                 RevocationLiftedLeaf(revocationID: "r1", reason: "found", caller: "uid:0", seq: 11)),
             .adminCall(
                 AdminCallLeaf(method: "m/M", caller: "uid:0", status: "OK", requestDigest: [9])),
+            .custodyRecorded(
+                CustodyLeaf(
+                    transaction: "t", spiffeID: node, action: "open valve", peer: node,
+                    statement: "a.b.c", receipt: "d.e.f", statementDigest: [1], serial: "1f",
+                    node: node)),
+            .custodyRecorded(
+                CustodyLeaf(
+                    transaction: "t", spiffeID: node, action: "x", statement: "a.b.c",
+                    statementDigest: [], serial: "0", node: node)),
             .other(
-                type: "custody.recorded",
+                type: "custody.lost",
                 members: ["n": .array([.int(1), .null]), "é": .bool(true)]),
         ]
         for action in NodeLeaf.Action.allCases {
