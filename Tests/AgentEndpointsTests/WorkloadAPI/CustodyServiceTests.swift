@@ -2,6 +2,7 @@ import AgentCore
 import Foundation
 import GRPCCore
 import SPIFFE
+import SwiftProtobuf
 import Testing
 import WorkloadAPIProto
 
