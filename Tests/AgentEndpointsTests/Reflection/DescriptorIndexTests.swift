@@ -91,7 +91,8 @@ import Testing
         let index = try DescriptorIndex(descriptorSet: bytes)
         #expect(
             index.services == [
-                "SpiffeWorkloadAPI", "cygnet.workload.v1.WorkloadRevocations",
+                "SpiffeWorkloadAPI", "cygnet.workload.v1.Custody",
+                "cygnet.workload.v1.WorkloadRevocations",
                 "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
             ])
