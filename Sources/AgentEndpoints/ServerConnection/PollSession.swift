@@ -172,7 +172,8 @@ struct PollSession {
                                 .failure(
                                     IssuanceRefusal(
                                         code: 12, message: WorkloadRefusal.noLedger.message))))
-                    case .confirmBundle, .confirmRevocations: break  // Servers that are polled do not ask.
+                    // Servers that are polled do not ask.
+                    case .confirmBundle, .confirmRevocations: break
                     }
                 }
             }

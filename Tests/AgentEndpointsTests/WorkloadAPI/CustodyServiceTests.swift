@@ -7,7 +7,6 @@ import Testing
 import WorkloadAPIProto
 
 @testable import AgentEndpoints
-import SwiftProtobuf
 
 private let security: Metadata = ["workload.spiffe.io": "true"]
 

@@ -134,7 +134,7 @@ struct LeafTests {
             #expect(try Leaf(parsing: bytes) == leaf, "\(event.type)")
             types.insert(event.type)
         }
-        #expect(types.count == 6 + 4 + 32)
+        #expect(types.count == 7 + 4 + 32)
     }
 
     @Test("unknown types, members and versions are read, and known types in another form")
