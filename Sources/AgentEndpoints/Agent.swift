@@ -5,6 +5,7 @@ import GRPCCore
 package import Logging
 import NIOConcurrencyHelpers
 package import PluginAPI
+import SPIFFE
 import SPIFFEGRPC
 import ServiceRuntime
 
@@ -46,12 +47,16 @@ package final class Agent: Sendable {
         settings.maximumJWTSVIDs = configuration.maximumJWTSVIDs
         settings.keyType = configuration.workloadKeyType
         let bundleListener = NIOLockedValueBox<AgentLifecycle?>(nil)
+        let observers = RevocationObservers()
         self.bundleListener = bundleListener
         self.identities = WorkloadIdentities(
             trustDomain: configuration.trustDomain, settings: settings, logger: logger,
             events: events,
             onOwnBundle: { bundle in bundleListener.withLockedValue { $0 }?.bundleChanged(bundle) },
-            onOwnRevocations: { bundleListener.withLockedValue { $0 }?.revocationsChanged() })
+            onOwnRevocations: {
+                bundleListener.withLockedValue { $0 }?.revocationsChanged()
+                observers.notify()
+            })
         let bootstrap: ServerTrust
         switch configuration.bootstrap {
         case .authorities(let authorities): bootstrap = .authorities { authorities }
@@ -80,7 +85,7 @@ package final class Agent: Sendable {
             attestation: WorkloadAttestation(attestors: attestors, logger: logger),
             logger: logger, events: events)
         if let broker = configuration.broker {
-            let own = AgentTLS(self.lifecycle, self.identities)
+            let own = AgentTLS(self.lifecycle, self.identities, observers)
             self.broker = BrokerEndpoint(
                 settings: broker, api: self.api, svid: own, bundles: own, logger: logger)
         } else {

@@ -236,6 +236,10 @@ package final class WorkloadIdentities: Sendable {
     package func bundle(of trustDomain: TrustDomain) -> AgentBundle? {
         self.state.withLockedValue { $0.cache.bundles[trustDomain] }
     }
+    /// A trust domain's CertificateLists as the server sent them, verified, in DER.
+    package func crls(of trustDomain: TrustDomain) -> [[UInt8]] {
+        self.state.withLockedValue { $0.cache.crls([trustDomain]) }
+    }
     /// Whether a JWT- or WIT-SVID of our own trust domain was taken back.
     package func isRevoked(token: String) -> Bool {
         self.state.withLockedValue { $0.cache.isRevoked(token: token) }

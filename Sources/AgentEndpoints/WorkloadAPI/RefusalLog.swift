@@ -22,6 +22,8 @@ final class RefusalLog: Sendable {
     private let logger: Logger
     private let events: (any AgentEvents)?
     private let mentioned = NIOLockedValueBox<[Caller: ContinuousClock.Instant]>([:])
+    /// Of those who came with a statement of somebody else; no other refusal keeps that out of the log.
+    private let foreign = NIOLockedValueBox<[Caller: ContinuousClock.Instant]>([:])
 
     init(identities: WorkloadIdentities, logger: Logger, events: (any AgentEvents)?) {
         self.identities = identities
@@ -31,7 +33,7 @@ final class RefusalLog: Sendable {
 
     /// A process wants a statement of somebody else recorded.
     func recordForeign(_ signer: SPIFFEID, _ process: any WorkloadProcess) {
-        guard self.isDue(process) else { return }
+        guard Self.isDue(process, self.foreign) else { return }
         self.logger.warning(
             "custody statement refused: the caller is not its signer",
             metadata: [
@@ -49,7 +51,7 @@ final class RefusalLog: Sendable {
                 metadata: [LogKeys.pid: "\(process.pid)", LogKeys.reason: "\(refusal)"])
             return
         }
-        if !self.isDue(process) { return }
+        if !Self.isDue(process, self.mentioned) { return }
         let nearest = self.identities.nearestEntry(to: selectors)
         let attested = selectors.sorted()
         var metadata: Logger.Metadata = [
@@ -69,10 +71,13 @@ final class RefusalLog: Sendable {
     }
 
     /// Whether the process is to be mentioned now.
-    private func isDue(_ process: any WorkloadProcess) -> Bool {
+    private static func isDue(
+        _ process: any WorkloadProcess,
+        _ mentioned: NIOLockedValueBox<[Caller: ContinuousClock.Instant]>
+    ) -> Bool {
         let caller = Caller(pid: process.pid, startTime: process.startTime)
         let now = ContinuousClock.now
-        return self.mentioned.withLockedValue { mentioned in
+        return mentioned.withLockedValue { mentioned in
             if let last = mentioned[caller], last.duration(to: now) < Self.interval { return false }
             if mentioned.count >= Self.capacity {
                 mentioned = mentioned.filter { $0.value.duration(to: now) < Self.interval }

@@ -56,14 +56,16 @@ extension WorkloadAPI {
         } catch {
             throw WorkloadRefusal(.invalidArgument, "receipt refused: \(error.message)")
         }
+        let verifier = CustodyVerifier(bundles: HeldBundles(identities: self.identities))
         do throws(WorkloadRefusal) {
             try self.identities.require(signed.signer, of: selectors)
         } catch {
             // Somebody has another workload's key, or has a statement of it: an operator wants to know.
-            if error.code == .noIdentity { self.refusals.recordForeign(signed.signer, process) }
+            if error.code == .noIdentity, (try? await verifier.verify(signed)) != nil {
+                self.refusals.recordForeign(signed.signer, process)
+            }
             throw error
         }
-        let verifier = CustodyVerifier(bundles: HeldBundles(identities: self.identities))
         do throws(CustodyError) {
             try await verifier.verify(signed)
         } catch {

@@ -84,6 +84,9 @@ package struct CallerPolicy: Sendable {
             if classes.contains(.agent) {
                 do {
                     try await self.nodes.authorize(id, serial: serial, expiresAt: expiresAt)
+                    if let revocation = self.revocation(serial), revocation.blocks {
+                        throw revocation.refusal(ofAgent: id)
+                    }
                     return AuthorizedCaller(caller: caller, authorizedAs: .agent)
                 } catch let error as ServerError where error.agentReason != nil {
                     throw ServerError(
@@ -101,8 +104,7 @@ package struct CallerPolicy: Sendable {
         throw ServerError(.permissionDenied, "authorization denied for method /\(method)")
     }
 
-    /// Agents are not asked here: what blocks one is ``NodeRegistry``'s, and one whose SVID is to be replaced must get
-    /// through to have that done.
+    /// For callers that are no agents: an agent whose SVID is to be replaced must get through to have that done.
     private func checkRevocations(
         _ id: SPIFFEID, _ serial: String, _ method: String
     ) throws(ServerError) {

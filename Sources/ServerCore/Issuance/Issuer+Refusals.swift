@@ -34,6 +34,7 @@ extension Issuer {
         _ error: ServerError, _ type: LeafSVIDType, spiffeID: SPIFFEID? = nil,
         entryID: String? = nil, node: SPIFFEID? = nil, caller: String, reason: String? = nil
     ) {
+        guard self.refusals.takes(caller) else { return }
         self.recorder.enqueue([
             .svidRefused(
                 SVIDRefusedLeaf(

@@ -38,6 +38,7 @@ package struct Issuer: Sendable {
     package let trustDomain: TrustDomain
     private let authorities: AuthorityManager
     let recorder: any EventRecorder
+    let refusals = RefusalBudget()
     private let admission: any IssuanceAdmission
     private let builder: X509Builder
     private let now: @Sendable () -> Date

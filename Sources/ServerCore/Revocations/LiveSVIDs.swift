@@ -45,6 +45,11 @@ struct LiveSVIDs: Sendable {
     private var due: [UInt32] = []
     private(set) var count = 0
 
+    /// Whether the SVID is there: signatures of RSA give the same token twice within a second.
+    func contains(_ svid: SignedSVID) -> Bool {
+        self.row(identity: Bytes16(svid.leaf.svidDigest)) != nil
+    }
+
     // MARK: Changing
 
     /// Enters an SVID.
@@ -98,6 +103,8 @@ struct LiveSVIDs: Sendable {
     /// - Parameter limit: at most so many, so that nobody waits long for it.
     /// - Returns: their rows.
     mutating func prune(now: Int64, limit: Int = .max) -> [(number: UInt32, row: Row)] {
+        // A clock that was ahead for a moment and was set back.
+        if now < self.prunedTo { self.prunedTo = now }
         if now > self.prunedTo {
             let from = self.prunedTo
             self.prunedTo = now

@@ -83,23 +83,32 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
                     isChanged
                 )
             }
-            _ = state.live.insert(svid)
+            // Nothing is released that no revocation could find.
+            guard state.live.insert(svid) != nil || state.live.contains(svid) else {
+                return (
+                    ServerError(.unavailable, "the SVID has expired already; check the clock"),
+                    isChanged
+                )
+            }
             return (nil, isChanged)
         }
         if isChanged { self.notify() }
         if let refusal { throw refusal }
     }
 
-    /// Whether the X509-SVID with that serial number was taken back.
+    /// What has taken back the X509-SVID with that serial number; of several, one that blocks.
     package func revocation(ofSerial serial: String) -> Revocation? {
         self.state.withLockedValue { state in
             if state.index.isEmpty { return nil }
+            var replacement: Revocation?
             for row in state.live.rows(serial: serial) {
                 for id in state.revoked.revocations(of: row) {
-                    if let found = state.index.revocation(id: id) { return found }
+                    guard let found = state.index.revocation(id: id) else { continue }
+                    if found.blocks { return found }
+                    replacement = found
                 }
             }
-            return nil
+            return replacement
         }
     }
 

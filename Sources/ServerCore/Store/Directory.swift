@@ -181,8 +181,14 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
         for entry in state.entries.block(revocation) {
             state.hub.entryBlocked(entry, entries: state.entries)
         }
-        state.hub.finish { agent in
-            revocation.covers(agent) ? revocation.refusal(ofAgent: agent) : nil
+        state.hub.finish { session in
+            let isCovered =
+                switch revocation.target {
+                case .serial(let serial): serial == session.serial
+                case .authorityID(let id): id == session.x509AuthorityID
+                default: revocation.covers(session.agent)
+                }
+            return isCovered ? revocation.refusal(ofAgent: session.agent) : nil
         }
     }
 
@@ -237,8 +243,9 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
             state.seq = seq
             state.hub.resetAll(
                 entries: state.entries, nodes: state.nodes, bundles: state.bundles)
-            state.hub.finish { agent in
-                state.revocations.blocking(agent: agent, now: now)?.refusal(ofAgent: agent)
+            state.hub.finish { session in
+                state.revocations.blocking(agent: session.agent, serial: session.serial, now: now)?
+                    .refusal(ofAgent: session.agent)
             }
             state.hub.flush(seq: seq, entries: state.entries)
         }
@@ -410,9 +417,13 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
             {
                 return found
             }
-            // What blocked it may have ended, and another be in force.
-            return state.entries.entry(id: id).flatMap {
-                state.revocations.blocking($0, now: now)
+            // What blocked it may have ended, and another be in force, also one that covers what descends.
+            guard let entry = state.entries.entry(id: id) else { return nil }
+            if let direct = state.revocations.blocking(entry, now: now) { return direct }
+            guard state.entries.blocker(of: id) != nil else { return nil }
+            return state.revocations.coveringBelow.first { revocation in
+                revocation.blocks && revocation.isInForce(at: now)
+                    && state.entries.covered(by: revocation).contains { $0.id == id }
             }
         }
     }
@@ -448,17 +459,19 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
     /// - Parameters:
     ///   - knownDigest: digest of the set the agent holds; the snapshot is left out when it is equal.
     ///   - x509AuthorityID: of the authority that signed the agent's SVID.
+    ///   - serial: of the agent's SVID, lower-case hex.
     package func openSession(
-        agent: SPIFFEID, knownDigest: [UInt8], x509AuthorityID: String? = nil
+        agent: SPIFFEID, knownDigest: [UInt8], x509AuthorityID: String? = nil, serial: String? = nil
     ) -> SyncSession {
         let now = self.unixNow
         return self.state.withLockedValue { state in
-            let session = SyncSession(agent: agent, x509AuthorityID: x509AuthorityID)
+            let session = SyncSession(
+                agent: agent, x509AuthorityID: x509AuthorityID, serial: serial)
             let selectors = Set(state.nodes[agent]?.selectors ?? [])
             state.hub.add(
                 session, nodeSelectors: selectors, knownDigest: knownDigest, entries: state.entries,
                 bundles: state.bundles, seq: state.seq)
-            let revocation = state.revocations.blocking(agent: agent, now: now)
+            let revocation = state.revocations.blocking(agent: agent, serial: serial, now: now)
             if let revocation { session.finish(revocation.refusal(ofAgent: agent)) }
             return session
         }

@@ -175,9 +175,9 @@ struct SyncHub {
     }
 
     /// Ends the sessions of the agents for which `body` gives a reason.
-    func finish(_ body: (SPIFFEID) -> ServerError?) {
+    func finish(_ body: (SyncSession) -> ServerError?) {
         for member in self.members.values {
-            if let refusal = body(member.session.agent) { member.session.finish(refusal) }
+            if let refusal = body(member.session) { member.session.finish(refusal) }
         }
     }
 

@@ -51,9 +51,12 @@ package final class SyncSession: Sendable {
     /// ID of the X.509 authority that signed the SVID with which the agent opened the session; nil when it is not
     /// known.
     package let x509AuthorityID: String?
+    /// Serial number of that SVID, lower-case hex; nil when it is not known.
+    package let serial: String?
     private let state = NIOLockedValueBox(State())
 
-    init(agent: SPIFFEID, x509AuthorityID: String? = nil) {
+    init(agent: SPIFFEID, x509AuthorityID: String? = nil, serial: String? = nil) {
+        self.serial = serial
         self.agent = agent
         self.x509AuthorityID = x509AuthorityID
     }

@@ -11,13 +11,21 @@ package struct LedgerEndpoint: Sendable {
 
     private let listener: DocumentListener
 
+    /// An entry bundle may have megabytes, and every client may hold one.
+    package static var limits: DocumentLimits {
+        var limits = DocumentLimits()
+        limits.maximumConnections = 64
+        limits.maximumConnectionsPerAddress = 8
+        return limits
+    }
+
     /// - Parameters:
     ///   - place: Where to listen.
     ///   - limits: What clients may take up.
     ///   - certificate: What the endpoint shows; nil serves without TLS.
     ///   - read: Called on threads that may wait, with paths of the layout only.
     package init(
-        place: DocumentListener.Place, limits: DocumentLimits = DocumentLimits(),
+        place: DocumentListener.Place, limits: DocumentLimits = LedgerEndpoint.limits,
         certificate: (any ServingCertificate)?, logger: Logger, read: @escaping Reader
     ) {
         var makeTLSHandler: (@Sendable () throws -> any ChannelHandler)?

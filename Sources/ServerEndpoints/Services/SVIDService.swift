@@ -192,6 +192,11 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
             self.issuer.refuse(error, type, node: agent, caller: agent.string)
             throw error
         }
+        // The turn may have been long in coming.
+        guard self.directory.node(agent)?.isBanned == false else {
+            throw ServerError(
+                .permissionDenied, "agent \(agent) is banned or not attested", agentReason: .banned)
+        }
     }
 
     private static func ttl(_ ttl: Int32) throws(ServerError) -> Int32 {

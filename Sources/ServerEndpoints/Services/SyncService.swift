@@ -40,7 +40,8 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         }
         try await self.nodes.setVersion(hello.agentVersion, of: agent)
         let session = self.directory.openSession(
-            agent: agent, knownDigest: [UInt8](hello.digest), x509AuthorityID: call.x509AuthorityID)
+            agent: agent, knownDigest: [UInt8](hello.digest), x509AuthorityID: call.x509AuthorityID,
+            serial: serial)
         defer { self.directory.closeSession(session) }
         // A ban, an eviction or the end of an authority between authorisation and the opened session must not slip
         // through.
@@ -285,7 +286,9 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         _ request: Cygnet_Sync_V1_RecordCustody, agent: SPIFFEID, _ outbox: SyncOutbox,
         _ call: CallContext
     ) async throws {
-        try await self.limits.waitInParts(1, address: call.remoteIPAddress)
+        try await self.limits.waitForCustody(
+            bytes: request.statement.utf8.count + request.receipt.utf8.count,
+            address: call.remoteIPAddress)
         let status: Spire_Api_Types_Status
         do throws(ServerError) {
             try await self.custody.record(

@@ -33,6 +33,8 @@ extension ServerContext {
 
 /// Puts the ``CallGate`` before every service that gRPC's router serves.
 package struct AuthorizationInterceptor: ServerInterceptor {
+    private static let syncMethod = "cygnet.sync.v1.Sync/Connect"
+
     private let gate: CallGate
 
     package init(_ gate: CallGate) { self.gate = gate }
@@ -59,10 +61,15 @@ package struct AuthorizationInterceptor: ServerInterceptor {
             let admitted = context
             let digest = RequestDigest()
             var request = request
-            if OperatorLog.covers(method) {
+            let isRecorded = OperatorLog.covers(method)
+            // The stream of an agent ends by itself with what it rests on; every other request is asked about when it
+            // is there.
+            if isRecorded || method != Self.syncMethod {
+                let gate = self.gate
                 request.messages = RPCAsyncSequence(
                     wrapping: request.messages.map { message in
-                        digest.add(message)
+                        try await gate.recheck(caller, call, method: method)
+                        if isRecorded { digest.add(message) }
                         return message
                     })
             }

@@ -116,6 +116,18 @@ package struct CallGate: Sendable {
             anchor: anchor)
     }
 
+    /// Asks again whether a call that was let through may go on: a request may come long after its call was opened.
+    ///
+    /// - Throws: ``ServerError`` as ``admit(_:_:method:requestID:)``.
+    func recheck(_ caller: Caller, _ call: CallContext, method: String) async throws {
+        guard case .svid(_, _, let expiresAt) = caller else { return }
+        try call.anchor?.check(self.bundles)
+        guard expiresAt > Int64(Date().timeIntervalSince1970) else {
+            throw ServerError(.permissionDenied, "the caller's SVID has expired")
+        }
+        _ = try await self.policy.authorize(caller, method: method)
+    }
+
     /// The status for an error, which is logged when it is ours to explain.
     func rpcError(
         _ error: any Error, method: String, requestID: String, caller: String

@@ -14,6 +14,7 @@ import Transparency
 package struct OperatorLog: Sendable {
     private let recorder: any EventRecorder
     private let changes: ChangeRecorder
+    private let refusals = RefusalBudget()
 
     package init(recorder: any EventRecorder, changes: ChangeRecorder) {
         self.recorder = recorder
@@ -67,7 +68,7 @@ package struct OperatorLog: Sendable {
     /// Records what was refused before it reached its service: operators' calls, and SVIDs for those who showed who
     /// they are.
     func refused(_ caller: Caller, method: String, error: ServerError, issuer: Issuer) {
-        if caller == .anonymous { return }
+        guard caller != .anonymous, self.refusals.takes(caller.name) else { return }
         if let type = Self.issuing[method] {
             var node: SPIFFEID?
             if case .svid(let id, _, _) = caller, id.path.hasPrefix("/spire/agent/") { node = id }

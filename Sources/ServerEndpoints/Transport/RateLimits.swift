@@ -24,7 +24,8 @@ package final class RateLimits: Sendable {
     ///   - attestation: whether attestation is limited to 1 a second per address.
     ///   - signing: whether signing is limited to 500 a second per address.
     package init(attestation: Bool, signing: Bool) {
-        var rates: [String: Double] = ["status": 10]
+        // Custody in KiB a second: what is recorded is never deleted.
+        var rates: [String: Double] = ["status": 10, "custody": 64]
         if attestation { rates["attest"] = 1 }
         if signing {
             rates["sign"] = 500
@@ -55,6 +56,13 @@ package final class RateLimits: Sendable {
     func waitToSign(_ count: Int, address: String?) async throws {
         guard let address else { return }
         try await self.wait(kind: "sign", count: count, address: address)
+    }
+
+    /// Waits until a statement of that many bytes, receipt included, may be recorded for the address.
+    func waitForCustody(bytes: Int, address: String?) async throws {
+        guard let address else { return }
+        try await self.wait(
+            kind: "custody", count: max(1, min(bytes / 1_024, 32)), address: address)
     }
 
     /// Waits like ``waitToSign(_:address:)``, taking a large batch in parts instead of refusing it.

@@ -107,7 +107,9 @@ package final class DiskStorage: LedgerStorage {
         let descriptor = open(
             temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw Self.failure("create", temporary) }
-        guard Self.write(bytes, to: descriptor), !isDurable || fsync(descriptor) == 0 else {
+        // What is durable is never replaced by what is not.
+        let syncs = isDurable || access(file, F_OK) == 0
+        guard Self.write(bytes, to: descriptor), !syncs || fsync(descriptor) == 0 else {
             let reason = errno
             close(descriptor)
             // Gives space back on a disk that is full.

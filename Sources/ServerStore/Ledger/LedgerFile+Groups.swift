@@ -14,7 +14,7 @@ extension LedgerFile {
     /// How many leaves, and about how many bytes, one group has at most.
     private static let maximumGroup = (leaves: 8192, bytes: 8 << 20)
     /// How many leaves that nobody waits for are kept while the disk cannot be written.
-    private static let maximumCarried = 65_536
+    private static let maximumCarried = (leaves: 65_536, bytes: 64 << 20)
 
     /// Writes one group, on the queue.
     func drain() {
@@ -87,11 +87,19 @@ extension LedgerFile {
         let refusal = self.refusal(error)
         let own = group.filter { $0.continuation == nil }.flatMap(\.leaves)
         let dropped = self.core.withLockedValue { core in
-            let room = max(0, Self.maximumCarried - core.carried.count)
-            core.carried += own.prefix(room)
+            var bytes = core.carried.reduce(0) { $0 + $1.count }
+            var kept = 0
+            for leaf in own {
+                guard core.carried.count < Self.maximumCarried.leaves,
+                    bytes + leaf.count <= Self.maximumCarried.bytes
+                else { break }
+                core.carried.append(leaf)
+                bytes += leaf.count
+                kept += 1
+            }
             if !core.journal.isInDoubt { core.doubtful = nil }
             if core.doubtful?.carried == nil { core.doubtful?.carried = core.carried.count }
-            return own.count - min(room, own.count)
+            return own.count - kept
         }
         self.state.withLockedValue { state in
             state.failure = refusal.message

@@ -125,6 +125,12 @@ struct LedgerJournal: Sendable {
         var writer = try LedgerWriter.recover(key: key, journal: journal) { path in
             try storage.read(path, limit: self.maximumFile)
         }
+        // What was read may be in memory only, after a sync that failed: nothing is published before it is durable.
+        if let journal, writer != nil {
+            let length = try JournalRecord.parse(journal).length
+            try storage.replace(
+                LedgerPath.journal, with: Array(journal.prefix(length)), isDurable: true)
+        }
         // The journal has checkpoints as they were signed; cosignatures came later.
         if let bytes = try storage.read(LedgerPath.checkpoint, limit: self.maximumFile),
             let published = try? SignedNote(parsing: bytes), let committed = writer?.committed,

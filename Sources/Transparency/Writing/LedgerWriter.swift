@@ -55,6 +55,8 @@ package struct LedgerWriter: Sendable {
     private var edge: Edge
     /// Full tiles and bundles that were not published yet.
     private var finished: [LedgerWrite] = []
+    /// Whether the tiles that the journal begins with are no longer the only place of their leaves.
+    private var isBasePublished = false
 
     init(origin: ExactText, committed: SignedNote, edge: Edge) {
         self.origin = origin
@@ -125,6 +127,13 @@ package struct LedgerWriter: Sendable {
         var writes = self.finished
         writes += self.edge.partialWrites
         writes.append(.file(path: "checkpoint", bytes: self.committed.bytes))
+        // A partial tile that the journal begins with is the one durable place of its leaves, and partial tiles above
+        // the lowest row outlive many journals: their full tiles must be durable before they go.
+        let isLasting = self.finished.contains { write in
+            guard case .file(let path, _) = write else { return false }
+            return !path.hasPrefix("tile/entries/") && !path.hasPrefix("tile/0/")
+        }
+        if !self.finished.isEmpty, isLasting || !self.isBasePublished { writes.append(.sync) }
         for case .file(let path, _) in self.finished {
             // The full tile is there, so its partial ones have done their duty.
             writes.append(.removeFolder(path: path + ".p"))
@@ -135,6 +144,7 @@ package struct LedgerWriter: Sendable {
     /// Notes that all writes of a publication have succeeded. After a failure the same can be tried again.
     package mutating func published(_ publication: Publication) {
         self.publishedSize = publication.size
+        if publication.finishedCount > 0 { self.isBasePublished = true }
         self.finished.removeFirst(min(publication.finishedCount, self.finished.count))
     }
 
@@ -150,7 +160,10 @@ package struct LedgerWriter: Sendable {
     }
 
     /// Notes that all writes of ``journalStart()`` have succeeded.
-    package mutating func journalStarted() { self.journalBytes = 0 }
+    package mutating func journalStarted() {
+        self.journalBytes = 0
+        self.isBasePublished = false
+    }
 
     /// The checkpoint of a ledger without leaves, to be signed for ``create(signed:key:)``.
     package static func firstCheckpoint(
