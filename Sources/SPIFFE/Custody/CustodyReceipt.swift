@@ -11,7 +11,10 @@ public struct CustodyReceipt: Hashable, Sendable {
 
     /// Signs a receipt for a statement with the key of an X509-SVID. Verify the statement first.
     ///
-    /// - Parameter time: Is cut to whole seconds.
+    /// - Parameters:
+    ///   - statement: What another one did towards this workload.
+    ///   - svid: This workload's; its key signs.
+    ///   - time: Is cut to whole seconds.
     /// - Throws: ``CustodyError`` `receipt` when the statement names another peer, `signing`, `time`, `tooLarge`.
     public init(
         for statement: SignedCustodyStatement, signedBy svid: X509SVID, time: Date = Date()

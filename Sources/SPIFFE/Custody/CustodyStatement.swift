@@ -17,7 +17,12 @@ public struct CustodyStatement: Hashable, Sendable {
     /// SHA-256 of the details; nil when there are none.
     public let detailsSHA256: [UInt8]?
 
-    /// - Parameter time: Is cut to whole seconds.
+    /// - Parameters:
+    ///   - action: What was done, 1 to 128 printable ASCII characters.
+    ///   - transaction: What it belongs to, 1 to 128 printable ASCII characters without space.
+    ///   - peer: Towards whom; nil for an act without another party.
+    ///   - time: Is cut to whole seconds.
+    ///   - detailsSHA256: 32 bytes; nil when there are no details.
     /// - Throws: ``CustodyError`` `invalidClaim` when one of the rules above is broken.
     public init(
         action: String, transaction: String, peer: SPIFFEID? = nil, time: Date = Date(),
