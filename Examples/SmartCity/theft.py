@@ -110,6 +110,8 @@ def run(scenario, demo, server, agent):
     expect("revocation", "is in force for the sensor and its children", done.returncode == 0, done.stderr.strip())
     acts = len(pump.lines("did open-gates"))
     wait_until("the pump refuses the stolen key", lambda: not thief.command(port), 20)
+    # The thief may hear of it before the pump has said it.
+    demo.wait_a_moment(lambda: pump.lines("refused a caller"))
     refusals = pump.lines("refused a caller")
     show(refusals[-1:])
     expect("stolen key", "is refused by the pump from then on",
