@@ -1,5 +1,6 @@
 import Foundation
 import PluginAPI
+import Plugins
 import SPIFFE
 import ServerCore
 import ServerStore
@@ -17,6 +18,10 @@ enum ServerLedger {
     ) async throws -> LedgerFile {
         let folder = dataDirectory + "/ledger"
         try DirectoryPath.make(folder, mode: 0o700)
+        // A log outlives the process, and so must its key; one in memory would be another at the next start.
+        let keyManager: any KeyManager =
+            keyManager is MemoryKeyManager
+            ? try DiskKeyManager(path: dataDirectory + "/ledger-key.json") : keyManager
         return try LedgerFile(
             folder: folder,
             signer: try await LedgerKey.signer(trustDomain: trustDomain, keyManager: keyManager),
