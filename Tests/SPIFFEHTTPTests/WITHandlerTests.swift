@@ -106,66 +106,81 @@ import Testing
             change(&headers)
             return headers
         }
-        let mixed = try changed {
-            $0.replaceOrAdd(
-                name: "Workload-Identity-Token", value: used["workload-identity-token"][0] + "x")
-        }
-        let rows: [(String, HTTPHeaders, Int, String?)] = [
-            ("good", used, 200, nil),
-            ("again", used, 400, "invalid"),
-            ("nothing", [:], 400, "missing"),
+        // Each is made when its turn comes: proofs do not live long.
+        let rows: [(String, () throws -> HTTPHeaders, Int, String?)] = [
+            ("good", { used }, 200, nil),
+            ("again", { used }, 400, "invalid"),
+            ("nothing", { [:] }, 400, "missing"),
             (
                 "no proof",
-                try changed { headers in proofNames.forEach { headers.remove(name: $0) } },
+                { try changed { headers in proofNames.forEach { headers.remove(name: $0) } } },
                 400, "missing"
             ),
             (
-                "no WIT-SVID", try changed { $0.remove(name: "workload-identity-token") }, 400,
+                "no WIT-SVID", { try changed { $0.remove(name: "workload-identity-token") } }, 400,
                 "missing"
             ),
             (
                 "two WIT-SVIDs",
-                try changed {
-                    $0.add(
-                        name: "workload-identity-token", value: $0["workload-identity-token"][0])
+                {
+                    try changed {
+                        $0.add(
+                            name: "workload-identity-token",
+                            value: $0["workload-identity-token"][0])
+                    }
                 }, 400, "missing"
             ),
             (
                 "each proof twice",
-                try changed { headers in
-                    for name in proofNames where headers.contains(name: name) {
-                        headers.add(name: name, value: headers[name][0])
+                {
+                    try changed { headers in
+                        for name in proofNames where headers.contains(name: name) {
+                            headers.add(name: name, value: headers[name][0])
+                        }
                     }
                 }, 400, "invalid"
             ),
             (
                 "as a bearer token",
-                ["authorization": "Bearer \(used["workload-identity-token"][0])"], 400, "missing"
+                { ["authorization": "Bearer \(used["workload-identity-token"][0])"] }, 400,
+                "missing"
             ),
-            ("changed WIT-SVID", mixed, 400, "invalid"),
+            (
+                "changed WIT-SVID",
+                {
+                    try changed {
+                        $0.replaceOrAdd(
+                            name: "Workload-Identity-Token",
+                            value: used["workload-identity-token"][0] + "x")
+                    }
+                }, 400, "invalid"
+            ),
             (
                 "an access token that the proof does not name",
-                try changed { $0.add(name: "authorization", value: "Bearer x") }, 400, "invalid"
+                { try changed { $0.add(name: "authorization", value: "Bearer x") } }, 400, "invalid"
             ),
-            ("another recipient", try self.headers(scheme, audience: "reports"), 400, "invalid"),
-            ("no trust", try self.headers(scheme, svid: stranger), 400, "invalid"),
-            ("another caller", try self.headers(scheme, svid: other), 403, "denied"),
-            ("a slow clock", try self.headers(scheme, at: Date() - 35), 200, nil),
-            ("too slow", try self.headers(scheme, at: Date() - 70), 400, "invalid"),
+            (
+                "another recipient", { try self.headers(scheme, audience: "reports") }, 400,
+                "invalid"
+            ),
+            ("no trust", { try self.headers(scheme, svid: stranger) }, 400, "invalid"),
+            ("another caller", { try self.headers(scheme, svid: other) }, 403, "denied"),
+            ("a slow clock", { try self.headers(scheme, at: Date() - 35) }, 200, nil),
+            ("too slow", { try self.headers(scheme, at: Date() - 70) }, 400, "invalid"),
             (
                 "an old proof of a WIT-SVID that is still good",
-                try self.headers(scheme, svid: expired, at: Date() - 3600), 400, "invalid"
+                { try self.headers(scheme, svid: expired, at: Date() - 3600) }, 400, "invalid"
             ),
             (
                 "a fast clock beyond the lifetime of proofs",
-                try self.headers(scheme, at: Date() + 600), 400, "invalid"
+                { try self.headers(scheme, at: Date() + 600) }, 400, "invalid"
             ),
         ]
         try await self.with(try self.authenticator()) { server in
             let client = try self.client()
             for (name, headers, status, _) in rows {
                 let response = try await client.send(
-                    .init(.POST, url: server.url("/"), headers: headers, body: [1, 2]))
+                    .init(.POST, url: server.url("/"), headers: try headers(), body: [1, 2]))
                 #expect(response.status.code == UInt(status), "\(name)")
                 #expect(!response.headers.contains(name: "www-authenticate"))
                 if status != 200 { #expect(response.body.isEmpty) }

@@ -276,6 +276,7 @@ struct PollSessionTests {
             services: [server])
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await host.serve() }
+            _ = await host.transport.boundPort
             let transport = try HTTP2ClientTransport.Posix(
                 target: .unixDomainSocket(path: path, authority: "localhost"),
                 transportSecurity: .plaintext,

@@ -83,6 +83,8 @@ final class TestAgent: Sendable {
             services: [AgentHealthService(identities: self.identities)])
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve() }
+            // Calls made before there is a socket fail instead of waiting for it.
+            _ = await server.transport.boundPort
             if signs { group.addTask { await self.sign() } }
             let transport = try HTTP2ClientTransport.Posix(
                 target: .unixDomainSocket(path: path, authority: "localhost"),

@@ -61,10 +61,13 @@ import Testing
             "/", "If-None-Match: \"1\"", "Prefer: \(wait)", "Connection: close")
     }
 
+    /// The same on a connection that stays.
+    private static let lasting = DocumentListenerTests.get(
+        "/", "If-None-Match: \"1\"", "Prefer: wait=60")
+
     @Test func answersWhenTheDocumentChanges() async throws {
         try await Self.serving { running in
-            let client = try await RawClient.connect(running.port)
-            client.send(Self.patient())
+            let client = try await RawClient.connect(running.port, sending: Self.patient())
             try await running.waiting(1)
             // Nothing has changed: it goes on waiting.
             running.waits.changed()
@@ -121,8 +124,7 @@ import Testing
             try await Self.serving(limits) { running in
                 var held: [RawClient] = []
                 for count in 1...2 {
-                    let client = try await RawClient.connect(running.port)
-                    client.send(Self.patient())
+                    let client = try await RawClient.connect(running.port, sending: Self.patient())
                     try await running.waiting(count)
                     held.append(client)
                 }
@@ -138,8 +140,7 @@ import Testing
     @Test func forgetsWhoeverGoesAway() async throws {
         try await Self.serving { running in
             for _ in 0..<3 {
-                let client = try await RawClient.connect(running.port)
-                client.send(Self.patient())
+                let client = try await RawClient.connect(running.port, sending: Self.patient())
                 try await running.waiting(1)
                 client.close()
                 try await running.waiting(0)
@@ -160,8 +161,8 @@ import Testing
 
     @Test func aRequestThatIsBrokenEndsTheWaitToo() async throws {
         try await Self.serving { running in
-            let client = try await RawClient.connect(running.port)
-            client.send(DocumentListenerTests.get("/", "If-None-Match: \"1\"", "Prefer: wait=60"))
+            let client = try await RawClient.connect(
+                running.port, sending: Self.lasting)
             try await running.waiting(1)
             client.send("nonsense\r\n\r\n")
             let parts = try await client.all.components(separatedBy: "HTTP/1.1 ").dropFirst()
@@ -173,8 +174,8 @@ import Testing
         var limits = DocumentLimits()
         limits.requestTimeout = .seconds(2)
         try await Self.serving(limits) { running in
-            let client = try await RawClient.connect(running.port)
-            client.send(DocumentListenerTests.get("/", "If-None-Match: \"1\"", "Prefer: wait=60"))
+            let client = try await RawClient.connect(
+                running.port, sending: Self.lasting)
             try await running.waiting(1)
             client.send("GET / HT")
             #expect(try await client.all.isEmpty, "slow")
@@ -185,9 +186,8 @@ import Testing
     @Test func theEndOfTheListenerAnswers() async throws {
         let client = NIOLockedValueBox<RawClient?>(nil)
         try await Self.serving { running in
-            let waiting = try await RawClient.connect(running.port)
-            waiting.send(
-                DocumentListenerTests.get("/", "If-None-Match: \"1\"", "Prefer: wait=60"))
+            let waiting = try await RawClient.connect(
+                running.port, sending: Self.lasting)
             try await running.waiting(1)
             client.withLockedValue { $0 = waiting }
         }

@@ -7,8 +7,9 @@ struct RawClient: Sendable {
     private let received: EventLoopFuture<String>
     private let answered: EventLoopFuture<Void>
 
-    /// Connects to a port of this machine.
-    static func connect(_ port: Int) async throws -> RawClient {
+    /// Connects to a port of this machine, and sends the text at once: a task that waits for its turn on a busy machine
+    /// might be later than the server's patience.
+    static func connect(_ port: Int, sending text: String? = nil) async throws -> RawClient {
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let promise = loop.makePromise(of: String.self)
         let answered = loop.makePromise(of: Void.self)
@@ -17,7 +18,7 @@ struct RawClient: Sendable {
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
-                            Collector(promise, answered))
+                            Collector(promise, answered, first: text))
                     }
                 }.connect(host: "127.0.0.1", port: port).get()
             return RawClient(
@@ -31,9 +32,7 @@ struct RawClient: Sendable {
 
     /// Connects, sends and reads until the server closes.
     static func exchange(_ port: Int, _ text: String) async throws -> String {
-        let client = try await Self.connect(port)
-        client.send(text)
-        return try await client.all
+        try await Self.connect(port, sending: text).all
     }
 
     /// What goes wrong shows in ``all``: the server may have closed already.
@@ -55,9 +54,19 @@ struct RawClient: Sendable {
         private let answered: EventLoopPromise<Void>
         private var bytes = ByteBuffer()
 
-        init(_ promise: EventLoopPromise<String>, _ answered: EventLoopPromise<Void>) {
+        private let first: String?
+
+        init(
+            _ promise: EventLoopPromise<String>, _ answered: EventLoopPromise<Void>, first: String?
+        ) {
             self.promise = promise
             self.answered = answered
+            self.first = first
+        }
+
+        func channelActive(context: ChannelHandlerContext) {
+            guard let first = self.first else { return }
+            context.writeAndFlush(NIOAny(ByteBuffer(string: first)), promise: nil)
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
