@@ -28,9 +28,13 @@ package final class ChangeRecorder: ChangeLeafConsumer {
         var left: UInt64 = 0
         /// Numbers after `recorded` that the ledger had at start.
         var known: Set<Int64> = []
+        /// The store knows that everything up to here is in the ledger.
+        var saved: UInt64 = 0
     }
 
     private static let batch = 500
+    /// After so many changes the store is told what is recorded; the next start looks for the rest in the ledger.
+    private static let changesPerSave: UInt64 = 2_000
     private static let pause = Duration.seconds(5)
 
     private let recorder: any EventRecorder
@@ -62,12 +66,25 @@ package final class ChangeRecorder: ChangeLeafConsumer {
         let known = if let first { try await inLedger(first) } else { Set<Int64>() }
         self.state.withLockedValue { state in
             state.recorded = position
+            state.saved = position
             state.isBehind = true
             state.known = known
         }
         try await self.flush()
-        let recorded = self.recorded
-        if recorded > position { try await self.store.setRecordedPosition(recorded) }
+        try await self.save()
+    }
+
+    /// Tells the store what is recorded, so that the next start need not look for it.
+    ///
+    /// - Throws: when the store cannot be written; nothing is lost then.
+    package func save() async throws { try await self.save(after: 1) }
+
+    /// The same once so many changes have been recorded since the last time.
+    private func save(after count: UInt64) async throws {
+        let (recorded, saved) = self.state.withLockedValue { ($0.recorded, $0.saved) }
+        guard recorded >= saved, recorded - saved >= count else { return }
+        try await self.store.setRecordedPosition(recorded)
+        self.state.withLockedValue { $0.saved = max($0.saved, recorded) }
     }
 
     /// Everything up to this position of the feed is in the ledger.
@@ -109,6 +126,7 @@ package final class ChangeRecorder: ChangeLeafConsumer {
         for await _ in self.signals {
             do {
                 try await self.flush()
+                try await self.save(after: Self.changesPerSave)
             } catch {
                 self.logger.error(
                     "cannot record changes in the ledger", metadata: [LogKeys.error: "\(error)"])

@@ -50,7 +50,9 @@ enum ServerLedger {
         _ admission: RevocationAdmission, from ledger: LedgerFile, issuedFor lifetime: Duration
     ) async throws {
         let start = Date(timeIntervalSinceNow: -TimeInterval(lifetime.components.seconds))
-        try await ledger.replay(since: start.addingTimeInterval(-Self.clockTolerance)) { leaf in
+        try await ledger.replay(
+            since: start.addingTimeInterval(-Self.clockTolerance), type: SVIDIssuedLeaf.type
+        ) { leaf in
             if case .svidIssued(let issued) = leaf.event { admission.restore(issued) }
         }
         admission.finishRestoring()

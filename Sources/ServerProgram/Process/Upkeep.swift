@@ -39,7 +39,7 @@ struct Upkeep: Sendable {
             }
             await self.attempt("remove expired authorities") { try await self.pruneBundle() }
             await self.attempt("remove old feed rows") {
-                try await self.store.setRecordedPosition(self.changes.recorded)
+                try await self.changes.save()
                 try await self.store.pruneChanges(keep: Self.keptChanges)
                 return 0
             }

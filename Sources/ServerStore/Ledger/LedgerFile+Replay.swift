@@ -13,9 +13,14 @@ extension LedgerFile {
     /// missed when the 1,024 leaves behind it are all dated more than five minutes before the instant. Not more than one bundle
     /// of 256 leaves is in memory.
     ///
-    /// - Parameter body: Called for each leaf; what it throws ends the reading.
+    /// - Parameters:
+    ///   - type: Only leaves of this type, which costs a search in the bytes of the others instead of reading them.
+    ///   - body: Called for each leaf; what it throws ends the reading.
     /// - Throws: ``TransparencyError`` or ``LedgerStorageError`` when leaves cannot be read, and what `body` throws.
-    package func replay(since: Date, _ body: (Leaf) throws -> Void) async throws {
+    package func replay(
+        since: Date, type: String? = nil, _ body: (Leaf) throws -> Void
+    ) async throws {
+        let mark = type.map { ByteMark("\"type\":\"\($0)\"") }
         try await self.publish()
         let size = self.publishedSize
         let first = LeafTime(since)
@@ -32,9 +37,10 @@ extension LedgerFile {
             if !isOlder { start = index }
         }
         while start << 8 < size {
-            for entry in try self.bundle(start, size: size) {
+            for entry in try self.bundle(start, size: size) where mark?.isIn(entry) != false {
                 let leaf = try Leaf(parsing: Array(entry))
-                if leaf.time >= first { try body(leaf) }
+                guard leaf.time >= first, type == nil || leaf.event.type == type else { continue }
+                try body(leaf)
             }
             start += 1
         }
@@ -63,22 +69,52 @@ extension LeafTime {
         self.init(milliseconds: Int64(exactly: milliseconds) ?? (milliseconds < 0 ? .min : .max))
     }
 
+    private static let mark = ByteMark("\"time\":\"")
+
     /// The latest of the times that stand in a leaf's bytes as `"time":"…"`, without reading the rest; nil when there is
     /// none. In other members' texts the quotes would be escaped.
     static func latest(in leaf: ArraySlice<UInt8>) -> LeafTime? {
-        let mark = Array("\"time\":\"".utf8)
         var latest: LeafTime?
-        var place = leaf.startIndex
-        while let quote = leaf[place...].firstIndex(of: UInt8(ascii: "\"")) {
-            place = quote + 1
-            let rest = leaf[quote...]
-            guard rest.starts(with: mark) else { continue }
-            let text = rest.dropFirst(mark.count).prefix { $0 != UInt8(ascii: "\"") }
+        var rest = leaf
+        while let place = Self.mark.end(in: rest) {
+            rest = leaf[place...]
+            let text = rest.prefix { $0 != UInt8(ascii: "\"") }
             guard let time = LeafTime(parsing: String(decoding: text, as: UTF8.self)) else {
                 continue
             }
             latest = max(latest ?? time, time)
         }
         return latest
+    }
+}
+
+/// A text that is looked for in bytes.
+struct ByteMark: Sendable {
+    private let bytes: [UInt8]
+
+    init(_ text: String) { self.bytes = Array(text.utf8) }
+
+    /// Whether it stands there.
+    func isIn(_ haystack: ArraySlice<UInt8>) -> Bool { self.end(in: haystack) != nil }
+
+    /// The index behind its first occurrence.
+    func end(in haystack: ArraySlice<UInt8>) -> Int? {
+        haystack.withUnsafeBytes { place in
+            self.bytes.withUnsafeBytes { mark in
+                guard let first = mark.first, let wanted = mark.baseAddress else { return nil }
+                var offset = 0
+                while offset + mark.count <= place.count, let start = place.baseAddress {
+                    guard let next = memchr(start + offset, Int32(first), place.count - offset)
+                    else { return nil }
+                    offset = UnsafeRawPointer(next) - start
+                    guard offset + mark.count <= place.count else { return nil }
+                    if memcmp(next, wanted, mark.count) == 0 {
+                        return haystack.startIndex + offset + mark.count
+                    }
+                    offset += 1
+                }
+                return nil
+            }
+        }
     }
 }

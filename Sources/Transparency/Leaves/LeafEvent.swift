@@ -24,7 +24,7 @@ package enum LeafEvent: Hashable, Sendable {
     /// The value of the member `type`.
     package var type: String {
         switch self {
-        case .svidIssued: "svid.issued"
+        case .svidIssued: SVIDIssuedLeaf.type
         case .svidRefused: "svid.refused"
         case .revocationCreated: "revocation.created"
         case .revocationLifted: "revocation.lifted"
@@ -72,7 +72,7 @@ package enum LeafEvent: Hashable, Sendable {
         _ type: String, _ reader: LeafReader
     ) throws(LeafReader.Missing) -> LeafEvent {
         switch type {
-        case "svid.issued": return .svidIssued(try SVIDIssuedLeaf(reader))
+        case SVIDIssuedLeaf.type: return .svidIssued(try SVIDIssuedLeaf(reader))
         case "svid.refused": return .svidRefused(try SVIDRefusedLeaf(reader))
         case "revocation.created": return .revocationCreated(try RevocationCreatedLeaf(reader))
         case "revocation.lifted": return .revocationLifted(try RevocationLiftedLeaf(reader))

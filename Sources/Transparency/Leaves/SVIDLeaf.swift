@@ -9,6 +9,9 @@ package enum LeafSVIDType: String, Hashable, Sendable, CaseIterable {
 
 /// `svid.issued`: an SVID was signed, and is about to be released.
 package struct SVIDIssuedLeaf: Hashable, Sendable {
+    /// The value of the member `type`.
+    package static let type = "svid.issued"
+
     /// Which kind.
     package var svidType: LeafSVIDType
     /// Whose it is.

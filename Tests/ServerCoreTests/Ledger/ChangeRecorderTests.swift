@@ -247,6 +247,28 @@ private let testKey = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
         #expect(recorder.appends > 1)
     }
 
+    @Test func `the store learns what is recorded when it is told, and after many changes`()
+        async throws
+    {
+        let setup = Setup()
+        try await setup.changes.start { _ in [] }
+        try await setup.create("a", "b")
+        try await setup.changes.flush()
+        #expect(try await setup.store.recordedPosition() == 0)
+        try await setup.changes.save()
+        #expect(try await setup.store.recordedPosition() == 2)
+        let running = Task { try await setup.changes.run() }
+        for number in 0..<41 {
+            _ = try await setup.store.createEntries(
+                try (0..<50).map { try .test("\(number)-\($0)", "/\(number)/\($0)", parent: "/p") })
+        }
+        while try await setup.store.recordedPosition() < 2_002 {
+            try await Task.sleep(for: .milliseconds(2))
+        }
+        running.cancel()
+        _ = try? await running.value
+    }
+
     @Test func `a server whose ledger cannot be written does not start with changes missing`()
         async throws
     {

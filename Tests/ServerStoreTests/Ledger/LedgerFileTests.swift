@@ -1,5 +1,6 @@
 import Foundation
 import NIOConcurrencyHelpers
+import SPIFFE
 import ServerCore
 import ServerTestSupport
 import Testing
@@ -231,5 +232,26 @@ struct LedgerFileTests {
             }
             #expect(found == expected, "since \(since)")
         }
+    }
+
+    @Test("leaves of one type are read back alone; another leaf that speaks of the type is none")
+    func replayOfAType() async throws {
+        let ledger = try LedgerFixture.ledger(FaultyStorage())
+        let wanted = LeafEvent.other(type: "svid.issued", members: ["subject": .string("yes")])
+        for round in 0..<300 {
+            try await ledger.append([
+                LedgerFixture.event("\(round)"),
+                LedgerFixture.event("\"type\":\"svid.issued\""),
+                .other(
+                    type: "svid.other",
+                    members: ["nested": .object(["type": .string("svid.issued")])]),
+            ])
+            if round.isMultiple(of: 100) { try await ledger.append([wanted]) }
+        }
+        var found: [LeafEvent] = []
+        try await ledger.replay(since: .distantPast, type: SVIDIssuedLeaf.type) {
+            found.append($0.event)
+        }
+        #expect(found == [wanted, wanted, wanted])
     }
 }
