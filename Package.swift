@@ -433,7 +433,12 @@ let package = Package(
         .target(name: "CAllocations", path: "Benchmarks/CAllocations"),
         .executableTarget(
             name: "sdk-bench",
-            dependencies: ["CAllocations", "SPIFFE", "SPIFFETesting", x509, crypto],
+            dependencies: [
+                // ServerCore signs revocation lists; ServerStore and Transparency write the ledger.
+                "CAllocations", "SPIFFE", "SPIFFETesting", "ServerCore", "ServerStore",
+                "Transparency",
+                "PluginAPI", x509, asn1, crypto,
+            ],
             path: "Benchmarks/SDK", swiftSettings: settings),
 
         // MARK: Code of the documentation

@@ -12,6 +12,8 @@
 //                                    hold    open -s streams on each connection, print "held", wait for EOF;
 //                                            whenever each stream has had one more message, print "all" with
 //                                            the times of the first and the last of them (CLOCK_MONOTONIC, s)
+//            -q MS                   hold: a change may take several messages; print "all" when each stream has had
+//                                    one and then none has had another for that long
 //            -c N  -n M              connections, calls in all (after one warm-up call on each)
 //            -s N                    streams per connection (hold)
 //            -b FILE                 messages: 4 bytes big-endian length, then the message; used in turn
@@ -50,7 +52,7 @@ struct connection {
 
 static const char *unix_path, *command, *method = "/";
 static enum mode mode = UNARY;
-static int connections = 1, streams = 1, once;
+static int connections = 1, streams = 1, once, quiet;
 static long wanted = 1000;
 static unsigned char **bodies;
 static size_t *lengths;
@@ -298,11 +300,18 @@ static void hold(struct connection *all) {
         if (epoll_ctl(events, EPOLL_CTL_ADD, i < connections ? all[i].fd : 0, &event)) die("epoll_ctl");
     }
     long heard = 0;
-    double first = 0;
+    double first = 0, last = 0;
+    char *has = calloc((size_t)connections, 1);
     for (;;) {
         struct epoll_event ready[256];
-        int count = epoll_wait(events, ready, 256, -1);
+        int count = epoll_wait(events, ready, 256, quiet && heard >= connections ? quiet : -1);
         if (count < 0 && errno != EINTR) die("epoll_wait");
+        if (count == 0) {
+            printf("all %.6f %.6f\n", first, last);
+            fflush(stdout);
+            heard = 0;
+            memset(has, 0, (size_t)connections);
+        }
         for (int k = 0; k < count; k++) {
             uint32_t i = ready[k].data.u32;
             char byte;
@@ -316,6 +325,13 @@ static void hold(struct connection *all) {
             }
             if (all[i].messages == 0) continue;
             if (heard == 0) first = now();
+            if (quiet) {
+                last = now();
+                heard += !has[i];
+                has[i] = 1;
+                all[i].messages = 0;
+                continue;
+            }
             heard += all[i].messages;
             all[i].messages = 0;
             if (heard < (long)connections * streams) continue;
@@ -329,7 +345,7 @@ static void hold(struct connection *all) {
 int main(int argc, char **argv) {
     const char *gate = 0;
     int option;
-    while ((option = getopt(argc, argv, "u:x:p:m:c:n:s:b:oP:")) != -1) {
+    while ((option = getopt(argc, argv, "u:x:p:m:c:n:s:b:oP:q:")) != -1) {
         switch (option) {
         case 'u': unix_path = optarg; break;
         case 'x': command = optarg; break;
@@ -343,11 +359,13 @@ int main(int argc, char **argv) {
         case 's': streams = atoi(optarg); break;
         case 'b': load_bodies(optarg); break;
         case 'o': once = 1; break;
+        case 'q': quiet = atoi(optarg); break;
         case 'P': gate = optarg; break;
         default: return 2;
         }
     }
     if (!unix_path && !command) { fprintf(stderr, "grpcload: -u or -x is missing\n"); return 2; }
+    if (quiet && streams > 1) { fprintf(stderr, "grpcload: -q is for one stream a connection\n"); return 2; }
     if (!body_count) {
         static unsigned char nothing[1];
         static unsigned char *one[1] = {nothing};

@@ -36,15 +36,16 @@ def summary_ms(values):
             f"({len(values)} times)")
 
 
-def build_client(folder):
-    """Compiles grpcload with the C compiler of the machine, or the one of the Swift toolchain."""
+def build_client(folder, name="grpcload", libraries=()):
+    """Compiles a C program beside this file with the C compiler of the machine, or the one of the Swift toolchain."""
     compiler = shutil.which("cc")
     if not compiler:
         swift = shutil.which("swift")
         compiler = swift and os.path.join(os.path.dirname(os.path.realpath(swift)), "clang")
-    out = os.path.join(folder, "grpcload")
+    out = os.path.join(folder, name)
     subprocess.run(
-        [compiler, "-O2", "-o", out, os.path.join(HERE, "grpcload.c")], check=True)
+        [compiler, "-O2", "-o", out, os.path.join(HERE, f"{name}.c"), *(f"-l{one}" for one in libraries)],
+        check=True)
     return out
 
 

@@ -1,4 +1,4 @@
-/// A measured figure and what it should be; smaller is better.
+/// A measured figure and what it should be.
 struct Figure {
     /// Which benchmark it belongs to: what the command line takes.
     let benchmark: String
@@ -9,10 +9,14 @@ struct Figure {
     var must: Double?
     /// Where the design is going.
     var aim: Double?
+    /// Whether more is better; less is, as a rule.
+    var isMore = false
     /// How it was measured, in a few words.
     let note: String
 
-    var isReached: Bool { self.must.map { self.value <= $0 } ?? true }
+    var isReached: Bool {
+        self.must.map { self.isMore ? self.value >= $0 : self.value <= $0 } ?? true
+    }
 
     /// The figure as a JSON object in one line. Labels and notes are our own and need no escapes.
     var line: String {
@@ -20,6 +24,6 @@ struct Figure {
         return
             "{\"benchmark\": \"\(self.benchmark)\", \"label\": \"\(self.label)\", \"value\": \(self.value), "
             + "\"unit\": \"\(self.unit)\", \"must\": \(number(self.must)), \"aim\": \(number(self.aim)), "
-            + "\"note\": \"\(self.note)\"}"
+            + "\"more\": \(self.isMore), \"note\": \"\(self.note)\"}"
     }
 }
