@@ -15,7 +15,7 @@ enum ListsBenchmark {
 
     private static func crl() throws -> Figure {
         let authority = try self.authority()
-        let more = (0...self.revoked).map { index in
+        let more = (0...self.revoked).compactMap { index in
             RevokedCertificate(
                 serial: hex(SerialNumbers.random()), revokedAt: 1_900_000_000 + Int64(index),
                 isSuspended: index % 10 == 0)

@@ -29,7 +29,12 @@ struct DERWriter {
     mutating func wrap(_ tag: UInt8, _ content: (inout DERWriter) -> Void) {
         let mark = self.reversed.count
         content(&self)
-        var length = self.reversed.count - mark
+        self.header(tag, length: self.reversed.count - mark)
+    }
+
+    /// Puts the beginning of a value in front whose content is so long and stands behind already, or elsewhere.
+    private mutating func header(_ tag: UInt8, length: Int) {
+        var length = length
         if length < 0x80 {
             self.reversed.append(UInt8(length))
         } else {
@@ -42,6 +47,20 @@ struct DERWriter {
             self.reversed.append(0x80 | count)
         }
         self.reversed.append(tag)
+    }
+
+    /// Puts the beginning of a sequence in front, of content that stands elsewhere.
+    mutating func sequenceHeader(length: Int) { self.header(Tag.sequence, length: length) }
+
+    /// A sequence of finished parts. Long ones are copied once.
+    static func sequence(of parts: [[UInt8]]) -> [UInt8] {
+        let length = parts.reduce(0) { $0 + $1.count }
+        var writer = DERWriter(capacity: 16)
+        writer.sequenceHeader(length: length)
+        var bytes = writer.bytes
+        bytes.reserveCapacity(bytes.count + length)
+        for part in parts { bytes.append(contentsOf: part) }
+        return bytes
     }
 
     mutating func sequence(_ content: (inout DERWriter) -> Void) {

@@ -1,5 +1,5 @@
-/// Sixteen bytes without a heap object.
-struct Bytes16: Hashable, Sendable {
+/// Sixteen bytes without a heap object; in the order of the numbers that they are.
+struct Bytes16: Hashable, Sendable, Comparable {
     var high: UInt64
     var low: UInt64
 
@@ -20,6 +20,10 @@ struct Bytes16: Hashable, Sendable {
 
     var bytes: [UInt8] { Self.bytes(self.high) + Self.bytes(self.low) }
 
+    static func < (one: Bytes16, other: Bytes16) -> Bool {
+        (one.high, one.low) < (other.high, other.low)
+    }
+
     static func bytes(_ word: UInt64) -> [UInt8] {
         stride(from: 56, through: 0, by: -8).map {
             UInt8(truncatingIfNeeded: word >> UInt64($0))
@@ -27,8 +31,8 @@ struct Bytes16: Hashable, Sendable {
     }
 }
 
-/// Thirty-two bytes without a heap object: a SHA-256, or a serial number.
-struct Bytes32: Hashable, Sendable {
+/// Thirty-two bytes without a heap object: a SHA-256, or a serial number; in the order of the numbers that they are.
+struct Bytes32: Hashable, Sendable, Comparable {
     var first: Bytes16
     var second: Bytes16
 
@@ -55,6 +59,10 @@ struct Bytes32: Hashable, Sendable {
     }
 
     var bytes: [UInt8] { self.first.bytes + self.second.bytes }
+
+    static func < (one: Bytes32, other: Bytes32) -> Bool {
+        one.first == other.first ? one.second < other.second : one.first < other.first
+    }
 
     /// As a number in lower-case hex without leading zeros.
     var hexNumber: String {

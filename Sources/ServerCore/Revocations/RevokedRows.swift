@@ -35,7 +35,7 @@ struct RevokedRows: Sendable {
                 return nil
             }
             return RevokedCertificate(
-                serial: row.secret.hexNumber, revokedAt: revoked.at,
+                number: row.secret, revokedAt: revoked.at,
                 isSuspended: self.isSuspended(revoked))
         }
     }

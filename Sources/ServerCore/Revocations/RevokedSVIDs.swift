@@ -13,16 +13,25 @@ package protocol RevokedSVIDs: Sendable {
 
 /// One line of a CRL.
 package struct RevokedCertificate: Sendable, Hashable {
-    /// Lower-case hex.
-    package var serial: String
+    /// The certificate's serial number.
+    let number: Bytes32
     /// Unix seconds.
-    package var revokedAt: Int64
+    package let revokedAt: Int64
     /// Whether the revocation can be lifted: reason certificateHold.
-    package var isSuspended: Bool
+    package let isSuspended: Bool
 
-    package init(serial: String, revokedAt: Int64, isSuspended: Bool) {
-        self.serial = serial
+    init(number: Bytes32, revokedAt: Int64, isSuspended: Bool) {
+        self.number = number
         self.revokedAt = revokedAt
         self.isSuspended = isSuspended
     }
+
+    /// - Parameter serial: in hex; nil comes of what is none, or has more than 64 digits.
+    package init?(serial: String, revokedAt: Int64, isSuspended: Bool) {
+        guard let number = Bytes32(hexNumber: serial) else { return nil }
+        self.init(number: number, revokedAt: revokedAt, isSuspended: isSuspended)
+    }
+
+    /// Lower-case hex without leading zeros.
+    package var serial: String { self.number.hexNumber }
 }

@@ -35,8 +35,9 @@ import Testing
 
         func revoke(_ serial: String, of id: String? = nil) throws {
             let id = try id ?? self.active
-            let certificate = RevokedCertificate(
-                serial: serial, revokedAt: self.plane.clock.unixTime, isSuspended: false)
+            let certificate = try #require(
+                RevokedCertificate(
+                    serial: serial, revokedAt: self.plane.clock.unixTime, isSuspended: false))
             self.revoked.change { $0.certificates[id, default: []].append(certificate) }
         }
 

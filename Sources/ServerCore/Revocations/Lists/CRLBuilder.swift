@@ -49,10 +49,8 @@ package struct CRLBuilder: Sendable {
 
     /// Lists these certificates and no others.
     ///
-    /// - Returns: whether the list has changed, and the serial numbers that are none and were left out.
-    package mutating func update(
-        _ certificates: [RevokedCertificate]
-    ) -> (hasChanged: Bool, unreadable: [String]) {
+    /// - Returns: whether the list has changed.
+    package mutating func update(_ certificates: [RevokedCertificate]) -> Bool {
         self.entries.replace(with: certificates)
     }
 
@@ -75,39 +73,35 @@ package struct CRLBuilder: Sendable {
 
     /// What is signed, how, and the signature: CertificateList, DER.
     package func certificateList(_ unsigned: [UInt8], signature: [UInt8]) -> [UInt8] {
-        var writer = DERWriter(capacity: unsigned.count + signature.count + 64)
-        writer.sequence { writer in
-            writer.bitString(signature)
-            writer.put(self.algorithm)
-            writer.put(unsigned)
-        }
-        return writer.bytes
+        var writer = DERWriter(capacity: signature.count + 64)
+        writer.bitString(signature)
+        writer.put(self.algorithm)
+        return DERWriter.sequence(of: [unsigned, writer.bytes])
     }
 
     /// `tbsCertList` (RFC 5280 §5.1.2), DER.
     package func unsigned(number: UInt64, thisUpdate: Int64, nextUpdate: Int64) -> [UInt8] {
         let entries = self.entries.encoded
-        var writer = DERWriter(capacity: entries.count + 512)
-        writer.sequence { writer in
-            writer.wrap(Tag.explicitExtensions) { writer in
+        var head = DERWriter(capacity: 512)
+        // An empty list is left out altogether (RFC 5280 §5.1.2.6).
+        if !entries.isEmpty { head.sequenceHeader(length: entries.count) }
+        head.time(nextUpdate)
+        head.time(thisUpdate)
+        head.put(self.issuer)
+        head.put(self.algorithm)
+        // v2
+        head.integer([1])
+        var tail = DERWriter(capacity: 128)
+        tail.wrap(Tag.explicitExtensions) { writer in
+            writer.sequence { writer in
                 writer.sequence { writer in
-                    writer.sequence { writer in
-                        writer.octetString { $0.integer(Self.bytes(number)) }
-                        writer.put(Self.crlNumber)
-                    }
-                    writer.put(self.authorityKey)
+                    writer.octetString { $0.integer(Self.bytes(number)) }
+                    writer.put(Self.crlNumber)
                 }
+                writer.put(self.authorityKey)
             }
-            // An empty list is left out altogether (RFC 5280 §5.1.2.6).
-            if !entries.isEmpty { writer.sequence { $0.put(entries) } }
-            writer.time(nextUpdate)
-            writer.time(thisUpdate)
-            writer.put(self.issuer)
-            writer.put(self.algorithm)
-            // v2
-            writer.integer([1])
         }
-        return writer.bytes
+        return DERWriter.sequence(of: [head.bytes, entries, tail.bytes])
     }
 
     private static func bytes(_ number: UInt64) -> [UInt8] {

@@ -12,8 +12,6 @@ struct RevocationSigner: Sendable {
         var signed: SignedList?
         /// What is listed has changed since it was signed.
         var isStale = true
-        /// Serial numbers that were complained about.
-        var unreadable: [String] = []
     }
 
     let settings: RevocationPublisher.Settings
@@ -63,7 +61,9 @@ struct RevocationSigner: Sendable {
         for id in ids.sorted() where !self.keyless.contains(id) {
             do {
                 guard var held = try await self.held(id, authorities, logger) else { continue }
-                Self.update(&held, revoked, logger)
+                if held.builder.update(revoked.revokedCertificates(authorityID: id)) {
+                    held.isStale = true
+                }
                 self.crls[id] = held
                 guard held.isStale || held.signed?.isDue(at: now) ?? true else { continue }
                 let expiresAt = now + self.settings.lifetime
@@ -96,21 +96,6 @@ struct RevocationSigner: Sendable {
             return nil
         }
         return HeldCRL(builder: try CRLBuilder(authority: authority))
-    }
-
-    private static func update(
-        _ held: inout HeldCRL, _ revoked: any RevokedSVIDs, _ logger: Logger
-    ) {
-        let id = held.builder.authority.id
-        let update = held.builder.update(revoked.revokedCertificates(authorityID: id))
-        if update.hasChanged { held.isStale = true }
-        guard update.unreadable != held.unreadable else { return }
-        held.unreadable = update.unreadable
-        for serial in update.unreadable {
-            logger.error(
-                "a serial number is none and is not in the CRL",
-                metadata: [LogKeys.authorityID: "\(id)", LogKeys.serial: "\(quoted(serial))"])
-        }
     }
 
     // MARK: Status list
