@@ -7,6 +7,7 @@ import sys
 import threading
 
 from harness import Server, binary, free_port, run, wait_until
+from harness.webcert import WebAuthority, trusting
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "24-ledger-offline"))
 import log  # noqa: E402
@@ -91,8 +92,24 @@ def body(s):
         assert all(f'"{one}"' in line for one, line in zip(wanted, told())), told()
         daemon.stop()
 
-    old = os.path.join(s.folder, "copy")
     server.stop()
+    with s.check("with a certificate it is served over HTTPS, to whoever trusts that"):
+        web = WebAuthority(s)
+        files = {"cert_file_path": s.path("ledger.crt"), "key_file_path": s.path("ledger.key")}
+        web.issue(*files.values(), "localhost")
+        server.write_config(ledger={"address": "127.0.0.1", "port": port, "serving_cert_file": files})
+        words = [binary("cygnet"), "ledger", "verify", "--url", f"https://localhost:{port}", "--key", key]
+        trusted = trusting(web.file, words)
+        server.start()
+        done = run(trusted)
+        assert done.returncode == 0 and "holds" in done.stdout, done
+        done = run(words)
+        assert done.returncode == 1 and "certificate" in done.stderr.lower(), done
+        done = ledger("verify", "--url", url, key=key)
+        assert done.returncode == 1, "it answers without TLS"
+        server.stop()
+
+    old = os.path.join(s.folder, "copy")
     shutil.copytree(folder, old)
 
     with s.check("tail ends when the log that it follows gets shorter, or is another one"):

@@ -76,12 +76,16 @@ def write(path, data):
     os.replace(path + ".new", path)
 
 
-def start_trusting(server, file):
-    """Starts the server so that this file is all it sees of the machine's authorities."""
+def trusting(file, argv):
+    """A command line that runs `argv` so that this file is all it sees of the machine's authorities."""
     system = next((os.path.realpath(path) for path in SYSTEM if os.path.exists(path)), None)
     if os.geteuid() != 0 or not shutil.which("unshare") or system is None:
         raise Skip("needs root, unshare and the system's file of authorities")
-    server.daemon = server.scenario.daemon(server.name, [
-        "unshare", "-m", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh",
-        file, system, binary("cygnet-server"), "run", "-config", server.config])
+    return ["unshare", "-m", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", file, system, *argv]
+
+
+def start_trusting(server, file):
+    """Starts the server so that this file is all it sees of the machine's authorities."""
+    server.daemon = server.scenario.daemon(
+        server.name, trusting(file, [binary("cygnet-server"), "run", "-config", server.config]))
     server.wait_ready()
