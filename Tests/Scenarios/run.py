@@ -19,6 +19,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # A scenario that takes longer hangs.
 LIMIT = 600 if os.environ.get("CYGNET_LONG") == "1" else 300
 
+# These take a minute or more. They begin first, so that none of them is left over when all others have ended.
+SLOW = ("31-hostile-partners", "06-rotation", "12-http2", "13-http2-clients", "32-witness", "26-ledger")
+
 running = {}
 lock = threading.Lock()
 
@@ -91,7 +94,8 @@ def main():
     failures = []
     print(f"{len(names)} scenarios, {options.jobs} at a time", flush=True)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        waiting = {pool.submit(run_one, name): name for name in names}
+        waiting = {pool.submit(run_one, name): name
+                   for name in sorted(names, key=lambda name: SLOW.index(name) if name in SLOW else len(SLOW))}
         for done in concurrent.futures.as_completed(waiting):
             output, good, bad, left = done.result()
             print(output.rstrip("\n"), flush=True)

@@ -8,8 +8,11 @@ import time
 
 from harness import Server, binary, main, run, wait_until
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "24-ledger-offline"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "24-ledger-offline")]
+import full_disk  # noqa: E402
 import log  # noqa: E402
+import served  # noqa: E402
 
 
 def ledger(*words, key):
@@ -115,6 +118,9 @@ def body(s):
         forge(copy)
         done = ledger("verify", "--dir", copy, key=key)
         assert done.returncode == 1 and "checkpoint" in done.stderr, done.stderr
+
+    served.body(s)
+    full_disk.body(s)
 
 
 main(__file__, body)

@@ -1,4 +1,6 @@
 """Revocation from the command line: what is covered is issued no more, what is not covered goes on."""
+import os
+import signal
 import time
 
 from harness import Agent, Server, Workload, main, wait_until
@@ -95,6 +97,26 @@ def body(s):
         (killed,) = server.json("revocation", "list")["revocations"]
         assert killed["and_children"] and not killed["suspension"], killed
         assert "no suspension" in refused(server, "revocation", "lift", "-id", killed["id"])
+
+    with s.check("an agent that hangs is named by the kill switch, and obeys as soon as it can"):
+        stuck = Agent(s, server, name="stuck").start()
+        server.create_entry("swarm/pump", stuck.id, pump.selectors)
+        server.create_entry("swarm/pump", agent.id, pump.selectors)
+        wait_until("it serves the pump", lambda: serial(stuck, pump))
+        os.kill(stuck.daemon.pid, signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            done = server.cli("kill", "-pathPrefix", "/swarm", "-timeout", "2s", "-reason", "drill")
+            assert time.monotonic() - begun < 15, "it waited longer than it was told to"
+            assert done.returncode == 1, done
+            assert "Confirmed by 1 of 2 connected agents" in done.stdout, done.stdout
+            assert f"Not confirmed by  : {stuck.id}\n" in done.stdout, done.stdout
+            assert "1 of 2 agents did not confirm in time; the revocation is in force" in done.stderr, done.stderr
+            refused(server, "x509", "mint", "-spiffeID", server.id("swarm/pump"))
+        finally:
+            os.kill(stuck.daemon.pid, signal.SIGCONT)
+        wait_until("the pump has none", lambda: fetch(stuck, pump).get("code") == "PERMISSION_DENIED")
+        stuck.stop()
 
     with s.check("who was never covered still has the same SVID"):
         assert serial(agent, camera) == camera_serial

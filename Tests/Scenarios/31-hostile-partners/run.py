@@ -1,30 +1,16 @@
 """What a partner may serve, and what becomes of it: an error in clear words, and the last good bundle."""
 import json
 import os
-import shutil
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import Server, Skip, binary, free_port, main  # noqa: E402
-from harness.webcert import WebAuthority  # noqa: E402
+from harness import Server, Skip, free_port, main  # noqa: E402
+from harness.webcert import WebAuthority, start_trusting  # noqa: E402
 from partner import Endpoint, authority, bundle  # noqa: E402
 
 DOMAIN = "partner.test"
-# Where the server looks for the authorities of the machine.
-SYSTEM = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-
-
-def start_trusting(server, file):
-    """Starts the server so that this file is all it sees of the machine's authorities."""
-    system = next((os.path.realpath(path) for path in SYSTEM if os.path.exists(path)), None)
-    if os.geteuid() != 0 or not shutil.which("unshare") or system is None:
-        raise Skip("needs root, unshare and the system's file of authorities")
-    server.daemon = server.scenario.daemon(server.name, [
-        "unshare", "-m", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh",
-        file, system, binary("cygnet-server"), "run", "-config", server.config])
-    server.wait_ready()
 
 
 def body(s):

@@ -39,8 +39,12 @@ def add_checkpoint(port, old, path, note):
     return post(port, body)
 
 
-def post(port, body, path="/add-checkpoint", method="POST", headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+def post(port, body, path="/add-checkpoint", method="POST", headers=None, tls=None):
+    """The same of any request; `tls` is an SSL context for a witness that has HTTPS."""
+    if tls:
+        connection = http.client.HTTPSConnection("localhost", port, timeout=20, context=tls)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()

@@ -8,53 +8,19 @@ import stat
 import sys
 import time
 
-from harness import Server, binary, free_port, main, run, wait_until
-from harness.cluster import hcl
+from harness import Server, binary, main, run, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "24-ledger-offline"))
 import cosignatures  # noqa: E402
 import log  # noqa: E402
+import operating  # noqa: E402
+from witness import Witness  # noqa: E402
 
 
 def ledger(*words, key):
     return run([binary("cygnet"), "ledger", *words, "--key", key])
-
-
-class Witness:
-    """A `cygnet-server witness` with its own folder."""
-
-    def __init__(self, s, name):
-        self.name, self.port = name, free_port()
-        self.folder = s.path(name, "data")
-        self.config = s.path(name, "witness.conf")
-        self.scenario, self.daemon = s, None
-
-    def write(self, *logs):
-        settings = {
-            "name": f"{self.name}.witness.test", "data_dir": self.folder, "address": "127.0.0.1",
-            "port": self.port, "logs": list(logs), "log_level": "DEBUG"}
-        with open(self.config, "w", encoding="utf-8") as file:
-            file.write(hcl(settings, "") + "\n")
-
-    def key(self):
-        done = run([binary("cygnet-server"), "witness", "-config", self.config, "-printKey"])
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def start(self):
-        self.daemon = self.scenario.daemon(
-            self.name, [binary("cygnet-server"), "witness", "-config", self.config])
-        wait_until(f"{self.name} listens", self.answers)
-        return self
-
-    def answers(self):
-        assert self.daemon.alive, self.daemon.log_tail()
-        try:
-            return cosignatures.post(self.port, None, method="GET")[0] == 405
-        except OSError:
-            return False
 
 
 def consistency(old, hashes, known=True):
@@ -254,6 +220,7 @@ def body(s):
         assert done.returncode == 1 and "forgets" in done.stderr, done.stderr
 
     witnesses[0].daemon.stop()
+    operating.body(s)
 
 
 def read_leaves(folder, count):

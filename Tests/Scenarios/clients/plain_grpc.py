@@ -4,6 +4,7 @@
     plain_grpc.py ADDRESS fetch-jwt AUDIENCE [ID]
     plain_grpc.py ADDRESS validate AUDIENCE TOKEN
     plain_grpc.py ADDRESS watch-x509              one line per message, until it is ended
+    plain_grpc.py ADDRESS record STATEMENT [RECEIPT]   for the ledger
     plain_grpc.py ADDRESS serials SECONDS         the serial numbers seen on a stream
 
 Prints JSON; a refusal is {"code": "PERMISSION_DENIED", "details": "…"}.
@@ -21,10 +22,10 @@ from cryptography import x509  # noqa: E402
 from harness import protos  # noqa: E402
 
 
-def connect(address):
+def connect(address, service=protos.WORKLOAD_API):
     channel = grpc.insecure_channel(
         address.replace("unix://", "unix:"), options=[("grpc.default_authority", "localhost")])
-    return protos.stub(protos.WORKLOAD_API, channel)
+    return protos.stub(service, channel)
 
 
 def encode(data):
@@ -83,6 +84,13 @@ def main(address, command, *arguments):
             for message in api.FetchX509SVID(
                     messages.X509SVIDRequest(), metadata=protos.HEADER):
                 show(x509_message(message))
+        elif command == "record":
+            statement, *rest = arguments
+            answer = connect(address, protos.CUSTODY).Record(
+                protos.messages(protos.CUSTODY).RecordCustodyRequest(
+                    statement=statement, receipt=rest[0] if rest else ""),
+                metadata=protos.HEADER, timeout=15)
+            show({"digest": answer.statement_digest.hex()})
         elif command == "serials":
             seen = []
             try:

@@ -92,6 +92,7 @@ ENTRY = "spire.api.server.entry.v1.Entry"
 AGENT = "spire.api.server.agent.v1.Agent"
 BUNDLE = "spire.api.server.bundle.v1.Bundle"
 SVID = "spire.api.server.svid.v1.SVID"
+CUSTODY = "cygnet.workload.v1.Custody"
 REVOCATIONS = "cygnet.revocation.v1.Revocations"
 HEALTH = "grpc.health.v1.Health"
 HEADER = (("workload.spiffe.io", "true"),)

@@ -2,13 +2,19 @@
 import datetime
 import ipaddress
 import os
+import shutil
 import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from .cluster import binary
+from .report import Skip
+
 PEM = serialization.Encoding.PEM
+# Where programs look for the authorities of the machine.
+SYSTEM = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 
 class WebAuthority:
@@ -68,3 +74,18 @@ def write(path, data):
     with open(path + ".new", "wb") as file:
         file.write(data)
     os.replace(path + ".new", path)
+
+
+def trusting(file, argv):
+    """A command line that runs `argv` so that this file is all it sees of the machine's authorities."""
+    system = next((os.path.realpath(path) for path in SYSTEM if os.path.exists(path)), None)
+    if os.geteuid() != 0 or not shutil.which("unshare") or system is None:
+        raise Skip("needs root, unshare and the system's file of authorities")
+    return ["unshare", "-m", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", file, system, *argv]
+
+
+def start_trusting(server, file):
+    """Starts the server so that this file is all it sees of the machine's authorities."""
+    server.daemon = server.scenario.daemon(
+        server.name, trusting(file, [binary("cygnet-server"), "run", "-config", server.config]))
+    server.wait_ready()
