@@ -89,9 +89,8 @@ package final class ServerProcess: Sendable {
             }
         }
         unlink(self.configuration.socketPath)
-        // What is acknowledged is safe without it; readers have all of it sooner.
-        try? await parts.ledger.publish()
-        // The next start need not look for what is recorded.
+        // What is acknowledged is safe without these; readers have all of it sooner, and the next start has less to do.
+        try? await parts.ledger.settle()
         try? await parts.plane.changes.save()
         self.logger.info("server stopped")
     }

@@ -6,13 +6,25 @@ extension LedgerFile {
     /// Writes what others read: tiles, and a checkpoint of all leaves that are acknowledged now.
     ///
     /// - Throws: ``LedgerStorageError`` when a file cannot be written. Nothing is acknowledged then until it can.
-    package func publish() async throws {
+    package func publish() async throws { try await self.onPublisher { try self.publishNow() } }
+
+    /// Publishes all leaves and begins a new journal: the next start has nothing to read back. For the end of a server.
+    ///
+    /// - Throws: as ``publish()``. Nothing is lost then; the next start takes longer.
+    package func settle() async throws {
+        try await self.onPublisher {
+            try self.publishNow()
+            try self.startJournal(ifLongerThan: 0)
+        }
+    }
+
+    private func onPublisher(_ body: @escaping @Sendable () throws -> Void) async throws {
         try await withCheckedThrowingContinuation {
             (continuation: CheckedContinuation<Void, any Error>) in
             self.publisher.async {
                 continuation.resume(
                     with: Result {
-                        try self.publishNow()
+                        try body()
                         guard !self.core.withLockedValue({ $0.journal.isInDoubt }) else {
                             throw LedgerStorageError(self.health ?? "a write failed")
                         }
@@ -54,7 +66,7 @@ extension LedgerFile {
         self.state.withLockedValue { $0.publication = .none }
         do {
             try self.writePublication()
-            try self.startJournalIfLong()
+            try self.startJournal(ifLongerThan: self.settings.journalBytes)
         } catch {
             self.publicationFailed(error)
             throw error
@@ -82,9 +94,9 @@ extension LedgerFile {
         self.notePublication()
     }
 
-    private func startJournalIfLong() throws {
+    private func startJournal(ifLongerThan limit: Int) throws {
         let isLong = self.core.withLockedValue {
-            !$0.journal.isInDoubt && $0.journal.writer.journalBytes > self.settings.journalBytes
+            !$0.journal.isInDoubt && $0.journal.writer.journalBytes > limit
         }
         guard isLong else { return }
         // Most of it while leaves are still taken; the rest, which is little, while none are.

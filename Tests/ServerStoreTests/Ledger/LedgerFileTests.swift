@@ -108,6 +108,20 @@ struct LedgerFileTests {
         }
     }
 
+    @Test("a ledger at rest has everything published, and goes on")
+    func settle() async throws {
+        try await TemporaryFolder.with { folder in
+            let ledger = try Self.open(folder)
+            try await ledger.append((0..<300).map { LedgerFixture.event("\($0)") })
+            try await ledger.settle()
+            #expect(try folder.read("ledger/journal").count < 1_000)
+            #expect(try await Self.serials(folder) == (0..<300).map { "\($0)" })
+            try await ledger.append([LedgerFixture.event("more")])
+            try await ledger.settle()
+            #expect(try await Self.serials(folder).last == "more" && ledger.size == 301)
+        }
+    }
+
     @Test("leaves are published by themselves")
     func publication() async throws {
         try await TemporaryFolder.with { folder in
