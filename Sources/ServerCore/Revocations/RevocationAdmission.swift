@@ -30,6 +30,7 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
 
     private let directory: Directory
     private let statusListURI: String?
+    private let limits: LiveLimits
     private let now: @Sendable () -> Date
     private let state = NIOLockedValueBox(State())
     private let observers = NIOLockedValueBox<[@Sendable () -> Void]>([])
@@ -37,12 +38,14 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
     /// - Parameters:
     ///   - directory: tells of revocations, and which entries descend from which.
     ///   - statusListURI: The list that tokens name; nil when they name none.
+    ///   - limits: How many SVIDs one agent may have live.
     package init(
-        directory: Directory, statusListURI: String? = nil,
+        directory: Directory, statusListURI: String? = nil, limits: LiveLimits = LiveLimits(),
         now: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.directory = directory
         self.statusListURI = statusListURI
+        self.limits = limits
         self.now = now
         directory.onRevocationChange { [weak self] change in self?.apply(change) }
         self.apply(.reloaded(directory.revocations))
@@ -57,6 +60,9 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         let outcome = self.state.withLockedValue { state -> Result<IssuanceTicket, ServerError> in
             if let blocking = self.blocking(subject, in: state, now: now) {
                 return .failure(blocking.refusal(of: subject.name))
+            }
+            if let full = state.live.isFull(for: subject, self.limits) {
+                return .failure(full.refusal(of: subject, name: subject.name))
             }
             var ticket = IssuanceTicket(epoch: state.epoch)
             if let uri = self.statusListURI, subject.svidType != .x509 {
@@ -116,7 +122,9 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
                 "\(subject.name) was signed before revocation \(replacement.id) replaced it; ask again",
                 revocationID: replacement.id)
         }
-        return nil
+        // Again, for many may have been begun before the first was admitted.
+        return state.live.isFull(for: subject, self.limits)?.refusal(
+            of: subject, name: subject.name)
     }
 
     /// A replacement in force that was made after that epoch and covers the SVID.

@@ -68,10 +68,11 @@ final class AdmissionFeed {
     let admission: RevocationAdmission
     private var seq: UInt64 = 0
 
-    init(statusListURI: String? = nil) throws {
+    init(statusListURI: String? = nil, limits: LiveLimits = LiveLimits()) throws {
         self.directory = Directory(trustDomain: try TrustDomain("acme.test"), now: self.clock.now)
         self.admission = RevocationAdmission(
-            directory: self.directory, statusListURI: statusListURI, now: self.clock.now)
+            directory: self.directory, statusListURI: statusListURI, limits: limits,
+            now: self.clock.now)
     }
 
     func apply(_ changes: Change...) {
