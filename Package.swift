@@ -300,7 +300,10 @@ let package = Package(
         // MARK: Tests of command line and configuration
         .testTarget(
             name: "ServiceRuntimeTests",
-            dependencies: ["ServiceRuntime", logging, nioCore, nioPosix],
+            dependencies: [
+                "ServiceRuntime", logging, nioCore, nioPosix, nioHTTP1,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerProgramTests",
