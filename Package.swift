@@ -418,7 +418,8 @@ let package = Package(
         .testTarget(
             name: "SPIFFEBrokerTests",
             dependencies: [
-                "SPIFFEBroker", "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "SPIFFEBroker", "SPIFFETesting", "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETLS",
+                "SPIFFEGRPC",
                 "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf,
                 nioConcurrency, nioSSL, x509, asn1, crypto,
             ],
