@@ -17,6 +17,7 @@ import Transparency
             try feed.admission.admit(Sample.svid(1, subject))
         }
         #expect(error?.code == .failedPrecondition)
+        #expect(error?.revocationID == "r1", "the ledger says by what it was refused")
         #expect(error?.message.contains("r1") == true && error?.message.contains("stolen") == true)
         #expect(feed.isRefused(subject, by: "r1"))
         #expect(feed.admission.liveCount == 0 && feed.serials().isEmpty)
