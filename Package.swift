@@ -300,7 +300,10 @@ let package = Package(
         // MARK: Tests of command line and configuration
         .testTarget(
             name: "ServiceRuntimeTests",
-            dependencies: ["ServiceRuntime", logging, nioCore, nioPosix],
+            dependencies: [
+                "ServiceRuntime", logging, nioCore, nioPosix, nioHTTP1,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerProgramTests",
@@ -415,7 +418,8 @@ let package = Package(
         .testTarget(
             name: "SPIFFEBrokerTests",
             dependencies: [
-                "SPIFFEBroker", "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETLS", "SPIFFEGRPC",
+                "SPIFFEBroker", "SPIFFETesting", "SPIFFEWorkloadAPI", "SPIFFE", "SPIFFETLS",
+                "SPIFFEGRPC",
                 "WorkloadAPIProto", grpcCore, grpcTransport, grpcProtobuf, protobuf,
                 nioConcurrency, nioSSL, x509, asn1, crypto,
             ],

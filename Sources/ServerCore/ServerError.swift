@@ -17,7 +17,7 @@ package struct ServerError: Error, Sendable, Hashable, CustomStringConvertible {
     package let message: String
     /// Set with `permissionDenied` when an agent was refused for what is known of it.
     package let agentReason: AgentReason?
-    /// Set with `failedPrecondition` when a revocation stands in the way: its ID.
+    /// Set with `failedPrecondition` or `unavailable` when a revocation stands in the way: its ID.
     package let revocationID: String?
 
     package init(

@@ -42,6 +42,16 @@ import Testing
             $0.spiffeID = try SPIFFEID("spiffe://acme.test/spire/agent/x/1")
         },
         .bad("SPIFFE ID /spire") { $0.spiffeID = try SPIFFEID("spiffe://acme.test/spire") },
+        .bad("SPIFFE ID that signs invites") {
+            $0.spiffeID = try SPIFFEID("spiffe://acme.test/cygnet/federation/invite")
+        },
+        .bad("SPIFFE ID /cygnet") { $0.spiffeID = try SPIFFEID("spiffe://acme.test/cygnet") },
+        .good("SPIFFE ID that only starts like /cygnet") {
+            $0.spiffeID = try SPIFFEID("spiffe://acme.test/cygnets/a")
+        },
+        .good("SPIFFE ID with a reserved name further down") {
+            $0.spiffeID = try SPIFFEID("spiffe://acme.test/a/cygnet/federation/invite")
+        },
         .good("SPIFFE ID that only starts like /spire") {
             $0.spiffeID = try SPIFFEID("spiffe://acme.test/spirella")
         },

@@ -18,6 +18,7 @@ import Testing
             #expect(revocation.signsCRLs && revocation.listTTL == .seconds(300))
             #expect(revocation.crlDistributionURL == nil && revocation.statusListURL == nil)
             #expect(revocation.address == nil)
+            #expect(revocation.liveLimits == LiveLimits() && revocation.notes.isEmpty)
         }
     }
 
@@ -36,6 +37,15 @@ import Testing
         #expect(revocation.listTTL == .seconds(600))
         #expect(revocation.address == ListeningAddress(host: "127.0.0.1", port: 8888))
         #expect(!configuration.advice.contains { $0.contains("revocation") })
+        let limited = try self.load(
+            "max_live_svids_per_agent = 1000\nmax_live_svids_per_entry = 10"
+        ).revocation
+        #expect(limited.liveLimits.perAgent == 1_000 && limited.liveLimits.perEntry == 10)
+        #expect(limited.notes.isEmpty)
+        for unlimited in ["0", "65537"] {
+            let notes = try self.load("max_live_svids_per_agent = \(unlimited)").revocation.notes
+            #expect(notes.count == 1 && notes[0].contains("max_live_svids_per_agent"))
+        }
         let off = try self.load("disable_crls = true").revocation
         #expect(!off.signsCRLs)
         #expect(try self.load("port = 80").revocation.address?.host == "0.0.0.0")
@@ -55,6 +65,8 @@ import Testing
         ("crl_ttl = \"9s\"", "too short"),
         ("crl_ttl = \"5\"", "crl_ttl"),
         ("port = 70000", "out of range"),
+        ("max_live_svids_per_agent = -1", "out of range"),
+        ("max_live_svids_per_entry = 10000001", "out of range"),
         ("address = \"127.0.0.1\"", "port"),
         ("crl_distribution_url = \"http://x\"\ndisable_crls = true", "exclude each other"),
     ])

@@ -32,12 +32,12 @@ package final class ScriptedAdmission: IssuanceAdmission {
         self.state.withLockedValue { $0.onAdmit = body }
     }
 
-    package func begin(_ subject: IssuanceSubject) throws(ServerError) -> StatusReference? {
+    package func begin(_ subject: IssuanceSubject) throws(ServerError) -> IssuanceTicket {
         let body = self.state.withLockedValue { state in
             state.begun.append(subject)
             return state.onBegin
         }
-        return try body(subject)
+        return IssuanceTicket(status: try body(subject))
     }
 
     package func admit(_ svid: SignedSVID) throws(ServerError) {

@@ -96,6 +96,9 @@ extension WorkloadRefusal {
         .unavailable, "the agent's server cannot be asked now; the call may be repeated")
     package static let noLedger = WorkloadRefusal(
         .unimplemented, "the agent's server keeps no ledger")
+    static let tooManyAttempts = WorkloadRefusal(
+        .exhausted, "too many statements of this user at once; those that do not hold count tenfold"
+    )
     static let tooManyStatements = WorkloadRefusal(
         .unavailable, "too many statements at once; try again later")
 }

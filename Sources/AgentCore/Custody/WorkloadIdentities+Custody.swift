@@ -8,6 +8,25 @@ package import SPIFFE
 
 /// Statements of workloads about what they did: the agent hands them on, and waits for the server's word.
 extension WorkloadIdentities {
+    /// To be called before a statement is looked at.
+    ///
+    /// - Parameter user: whose process has sent it.
+    /// - Throws: ``WorkloadRefusal`` `exhausted` when the user's processes have sent too many lately.
+    package func admitStatement(ofUser user: UInt32) throws(WorkloadRefusal) {
+        let isAdmitted = self.mutate { state in
+            (state.custodyAttempts.takes(user: user, now: self.now()), SVIDCache.Effects())
+        }
+        if !isAdmitted { throw .tooManyAttempts }
+    }
+
+    /// A statement that was looked at does not hold, or is not the caller's.
+    package func refusedStatement(ofUser user: UInt32) {
+        self.mutate { state in
+            state.custodyAttempts.failed(user: user, now: self.now())
+            return ((), SVIDCache.Effects())
+        }
+    }
+
     /// Has a statement recorded. Whose it is, and that the certificates in it are good, must have been checked.
     ///
     /// - Throws: ``WorkloadRefusal``: `unimplemented` when the server keeps no ledger, `unavailable` when it cannot be

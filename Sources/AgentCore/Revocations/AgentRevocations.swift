@@ -6,13 +6,13 @@ import X509
 struct RevocationName: Hashable, Sendable {
     /// Key ID of the authority that signed it; nil when the certificate does not say.
     let issuerKeyID: [UInt8]?
-    /// Without leading zeros.
+    /// Big-endian.
     let serialNumber: [UInt8]
 
     init(_ certificate: Certificate) {
         let authority = try? certificate.extensions.authorityKeyIdentifier
         self.issuerKeyID = authority?.keyIdentifier.map { Array($0) }
-        self.serialNumber = RevocationList.significant(certificate.serialNumber.bytes)
+        self.serialNumber = Array(certificate.serialNumber.bytes)
     }
 }
 
@@ -158,7 +158,7 @@ struct AgentRevocations: Sendable {
             return false
         }
         return lists.contains {
-            $0.authorityKeyID == issuer && $0.serialNumbers.contains(name.serialNumber)
+            $0.authorityKeyID == issuer && $0.contains(name.serialNumber)
         }
     }
 

@@ -49,6 +49,7 @@ package final class WorkloadIdentities: Sendable {
         /// The number of revocations that the server waits to hear confirmed; 0 when none.
         var owedRevocations: UInt64 = 0
         var custody = CustodyRequests()
+        var custodyAttempts = CustodyAttempts()
         var work: AsyncStream<Void>.Continuation?
         var timer: (at: Date, task: Task<Void, Never>)?
         var isStopped = false

@@ -7,6 +7,8 @@ package struct WorkloadRefusal: Error, Hashable, Sendable, CustomStringConvertib
         case noIdentity
         /// The agent cannot answer now; asking again later may help.
         case unavailable
+        /// The caller, or its user, has asked for too much lately.
+        case exhausted
         /// The method is not offered.
         case unimplemented
         /// Our own fault.

@@ -95,6 +95,7 @@ struct BrokerRefusal: Error, Hashable, Sendable {
         case .noIdentity:
             self.init(.permissionDenied, .notEntitled, refusal.message, pid: pid)
         case .unavailable: self.init(.unavailable, nil, refusal.message)
+        case .exhausted: self.init(.resourceExhausted, nil, refusal.message)
         case .unimplemented: self.init(.unimplemented, nil, refusal.message)
         case .internal: self.init(.internalError, nil, refusal.message)
         }

@@ -43,6 +43,33 @@ extension WorkloadAPI {
         _ statement: String, _ receipt: String, _ process: any WorkloadProcess,
         as selectors: Set<Selector>
     ) async throws(WorkloadRefusal) -> WorkloadAnswer {
+        // Before any signature is looked at.
+        try self.identities.admitStatement(ofUser: process.uid)
+        let checked: (statement: SignedCustodyStatement, receipt: CustodyReceipt?)
+        do throws(WorkloadRefusal) {
+            checked = try await self.checked(statement, receipt, process, as: selectors)
+        } catch {
+            self.identities.refusedStatement(ofUser: process.uid)
+            throw error
+        }
+        // The receipt's signer may be of a trust domain whose bundle this node has no need of; the server has it.
+        try await self.identities.record(checked.statement, receipt: checked.receipt)
+        do {
+            let answer =
+                try Cygnet_Workload_V1_RecordCustodyResponse.with {
+                    $0.statementDigest = Data(checked.statement.digest)
+                }.serializedBytes() as [UInt8]
+            return WorkloadAnswer(bytes: answer, spiffeIDs: [])
+        } catch {
+            throw WorkloadRefusal(.internal, "response cannot be serialised")
+        }
+    }
+
+    /// A statement that the caller may make, with its receipt.
+    private func checked(
+        _ statement: String, _ receipt: String, _ process: any WorkloadProcess,
+        as selectors: Set<Selector>
+    ) async throws(WorkloadRefusal) -> (SignedCustodyStatement, CustodyReceipt?) {
         let signed: SignedCustodyStatement
         let countersigned: CustodyReceipt?
         do throws(CustodyError) {
@@ -71,17 +98,7 @@ extension WorkloadAPI {
         } catch {
             throw WorkloadRefusal(.invalidArgument, "statement refused: \(error.message)")
         }
-        // The receipt's signer may be of a trust domain whose bundle this node has no need of; the server has it.
-        try await self.identities.record(signed, receipt: countersigned)
-        do {
-            let answer =
-                try Cygnet_Workload_V1_RecordCustodyResponse.with {
-                    $0.statementDigest = Data(signed.digest)
-                }.serializedBytes() as [UInt8]
-            return WorkloadAnswer(bytes: answer, spiffeIDs: [])
-        } catch {
-            throw WorkloadRefusal(.internal, "response cannot be serialised")
-        }
+        return (signed, countersigned)
     }
 }
 

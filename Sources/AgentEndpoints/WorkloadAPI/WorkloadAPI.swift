@@ -136,7 +136,14 @@ package final class WorkloadAPI: Sendable {
         self.identities = identities
         self.attestation = attestation
         self.events = events
-        self.messages = WorkloadMessages(jwtBundles: self.jwtBundles)
+        self.messages = WorkloadMessages(jwtBundles: self.jwtBundles) { count in
+            logger.error(
+                """
+                CRLs left out of a message to workloads: with them it would be longer than clients take; they are \
+                told by WorkloadRevocations and HTTP only
+                """,
+                metadata: ["count": "\(count)", "limit": "\(ListRoom.longestMessage)"])
+        }
         self.refusals = RefusalLog(identities: identities, logger: logger, events: events)
     }
 

@@ -231,6 +231,7 @@ extension Status {
         case .invalidArgument: code = .invalidArgument
         case .noIdentity: code = .permissionDenied
         case .unavailable: code = .unavailable
+        case .exhausted: code = .resourceExhausted
         case .unimplemented: code = .unimplemented
         case .internal: code = .internalError
         }

@@ -12,13 +12,20 @@ import WorkloadAPIProto
 struct WorkloadMessages: Sendable {
     let jwtBundles: JWTBundleCache
     private let witBundleTexts = WITBundleTexts()
+    private let onLeftOut: @Sendable (_ lists: Int) -> Void
 
-    init(jwtBundles: JWTBundleCache) { self.jwtBundles = jwtBundles }
+    /// - Parameter onLeftOut: Told how many CRLs had no room in a message, once for each message that is made.
+    init(
+        jwtBundles: JWTBundleCache, onLeftOut: @escaping @Sendable (_ lists: Int) -> Void = { _ in }
+    ) {
+        self.jwtBundles = jwtBundles
+        self.onLeftOut = onLeftOut
+    }
 
     func x509(_ view: X509View) throws(WorkloadRefusal) -> ByteBuffer {
         try self.once(view.encoded) {
             let own = Self.x509(view.ownBundle)
-            return X509SVIDResponse.with {
+            var message = X509SVIDResponse.with {
                 $0.svids = view.identities.map { identity in
                     .with {
                         $0.spiffeID = identity.svid.spiffeID.string
@@ -28,19 +35,28 @@ struct WorkloadMessages: Sendable {
                         $0.hint = identity.entry.hint
                     }
                 }
-                $0.crl = view.crls.map { Data($0) }
                 $0.federatedBundles = Self.byID(view.federatedBundles) { Self.x509($0) }
             }
+            message.crl = self.lists(view.crls, in: message)
+            return message
         }
     }
 
     func x509Bundles(_ view: BundleView) throws(WorkloadRefusal) -> ByteBuffer {
         try self.once(view.encoded) {
-            X509BundlesResponse.with {
-                $0.crl = view.crls.map { Data($0) }
+            var message = X509BundlesResponse.with {
                 $0.bundles = Self.byID(view.bundles) { Self.x509($0) }
             }
+            message.crl = self.lists(view.crls, in: message)
+            return message
         }
+    }
+
+    /// The CRLs of a message, as far as there is room.
+    private func lists(_ crls: [[UInt8]], in message: some Message) -> [Data] {
+        let fitting = ListRoom.fitting(crls, beside: message)
+        if fitting.count < crls.count { self.onLeftOut(crls.count - fitting.count) }
+        return fitting.map { Data($0) }
     }
 
     func revocations(_ view: RevocationView) throws(WorkloadRefusal) -> ByteBuffer {

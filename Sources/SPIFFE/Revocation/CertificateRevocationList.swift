@@ -9,10 +9,10 @@ public import X509
 /// to an ``X509SVIDVerifier``.
 /// - SeeAlso: RFC 5280 §5.
 public struct CertificateRevocationList: Sendable {
-    /// The most bytes that a list may have.
-    public static let maximumLength = 8 * 1024 * 1024
-    /// The most certificates that a list may name.
-    public static let maximumEntries = 250_000
+    /// The most bytes that a list may have. Agents of Cygnet take as much.
+    public static let maximumLength = 32 * 1024 * 1024
+    /// The most certificates that a list may name; in memory each takes 40 bytes beside its place in the list.
+    public static let maximumEntries = 1_000_000
 
     /// Why a certificate was taken back.
     public struct Entry: Sendable, Hashable {
@@ -85,6 +85,16 @@ public struct CertificateRevocationList: Sendable {
             let own = (try? authority.extensions.subjectKeyIdentifier)?.keyIdentifier
         else { return true }
         return wanted.elementsEqual(own)
+    }
+
+    /// The key identifier of the authority that the list names; nil when it names none.
+    package var authorityKeyIdentifier: [UInt8]? {
+        self.content.authorityKeyIdentifier.map(Array.init)
+    }
+
+    /// Whether the list names a serial number, big-endian; zeros in front do not count.
+    package func contains(serialNumber bytes: [UInt8]) -> Bool {
+        SerialNumber(magnitude: bytes[...]).map { self.content.serials.entry($0) != nil } ?? false
     }
 
     /// Whether this list says more recent things than another one of the same issuer.

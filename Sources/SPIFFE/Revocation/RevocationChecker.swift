@@ -41,11 +41,17 @@ package struct RevocationChecker: Sendable {
         path: [Certificate], of trustDomain: TrustDomain, now: Date
     ) -> Finding {
         guard let known = self.source.revocations(for: trustDomain),
-            !known.certificateLists.isEmpty
+            !known.certificateLists.isEmpty || known.missingSince != nil
         else { return .clear }
         var doubt: Finding = .clear
         for (certificate, issuer) in zip(path, path.dropFirst()) {
-            guard let list = known.newestList(by: issuer) else { continue }
+            guard let list = known.newestList(by: issuer) else {
+                if let since = known.missingSince, doubt == .clear {
+                    doubt = self.finding(
+                        overdueSince: since, now, "a CRL that could not be used, perhaps its own,")
+                }
+                continue
+            }
             if let entry = list.entry(for: certificate.serialNumber) {
                 return .revoked(
                     "its issuer has taken certificate \(Self.hex(certificate.serialNumber)) back "

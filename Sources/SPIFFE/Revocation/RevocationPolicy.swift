@@ -4,7 +4,8 @@
 /// name them is overdue: a CRL past its `nextUpdate`, a status list past its `exp`. By default such a list is believed
 /// for another hour, see ``failClosed(after:)``.
 ///
-/// When nothing is known about a trust domain, nothing is refused: agents of SPIRE tell nothing.
+/// When nothing is known about a trust domain, nothing is refused: agents of SPIRE tell nothing. Where a list was sent that
+/// cannot be used, and none of before stands in for it, it counts as one that is overdue since then.
 public struct RevocationPolicy: Sendable {
     /// What becomes of an SVID when the list that should name it is overdue.
     enum Overdue: Hashable, Sendable {

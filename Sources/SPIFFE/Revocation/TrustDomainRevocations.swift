@@ -1,3 +1,5 @@
+package import Foundation
+
 /// What is known about SVIDs of one trust domain that were taken back.
 public struct TrustDomainRevocations: Sendable {
     /// The trust domain whose SVIDs this is about.
@@ -10,6 +12,9 @@ public struct TrustDomainRevocations: Sendable {
     /// The SHA-256 of the signing input (`header.payload`) of each JWT- and WIT-SVID that was taken back. There is no
     /// signature on it: whoever fills it in is believed, such as the agent of this host.
     public let revokedTokens: Set<[UInt8]>
+    /// Since when a list that was sent could not be used while nothing stands in for it; nil when none is missing. From
+    /// then on news of certificates whose issuer has no list counts as overdue.
+    package var missingSince: Date?
 
     /// - Parameters:
     ///   - trustDomain: The trust domain whose SVIDs this is about.

@@ -1,3 +1,4 @@
+import Logging
 import NIOConcurrencyHelpers
 public import SPIFFE
 public import SPIFFEWorkloadAPI
@@ -11,7 +12,12 @@ public import SPIFFEWorkloadAPI
 /// What the server withdraws is gone at once: what a message leaves out, and everything when the workload has ended or
 /// is entitled to nothing any more. A server that is away changes nothing. When the run ends, nothing is handed out any
 /// more and nothing is kept.
-public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, Sendable {
+///
+/// It also knows which X509-SVIDs were taken back, from the CRLs of its messages; verifiers and TLS configurations that
+/// take their bundles from here refuse those. A CRL that a message leaves out stays as long as its authority is in a
+/// bundle, and comes to be overdue: there may have been no room for it.
+public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, RevocationSource, Sendable
+{
     private struct State {
         var context: X509Context?
         /// Why there is none.
@@ -27,6 +33,7 @@ public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, Sendabl
     private let client: BrokerClient
     private let picker: X509SVIDPicker
     private let state = NIOLockedValueBox(State())
+    private let feed: RevocationFeed
 
     /// Makes a source; the caller runs the client.
     ///
@@ -41,6 +48,12 @@ public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, Sendabl
         self.client = client
         self.workload = workload
         self.picker = picker
+        let logger = client.configuration.logger
+        self.feed = RevocationFeed { error in
+            logger?.warning(
+                "a CRL of the Broker API is not used",
+                metadata: [LogKeys.workload: "\(workload)", LogKeys.error: "\(error)"])
+        }
     }
 
     /// Keeps the source fresh until the workload has ended or the task is cancelled. May be called once.
@@ -80,6 +93,16 @@ public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, Sendabl
         try? self.context().bundles.x509Bundle(for: trustDomain)
     }
 
+    /// What is known about X509-SVIDs of this trust domain that were taken back; nil when nothing is.
+    public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.feed.revocations(for: trustDomain)
+    }
+
+    /// Tells of changes to what was taken back, as long as the result is held.
+    public func observeRevocations(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.feed.observeRevocations(onChange) }
+
     /// Everything of this moment.
     ///
     /// - Throws: As ``x509SVID()``, but never `noMatchingSVID`.
@@ -113,7 +136,9 @@ public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, Sendabl
         return stream
     }
 
-    private func update(_ context: X509Context) {
+    func update(_ context: X509Context) {
+        // Before the bundles can be asked for, so that nobody is let in between.
+        self.feed.update(context)
         self.state.withLockedValue { state in
             if state.hasEnded { return }
             state.context = context
@@ -122,14 +147,16 @@ public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, Sendabl
         }
     }
 
-    private func failed(_ error: BrokerError) {
-        self.state.withLockedValue { state in
-            if state.hasEnded { return }
+    func failed(_ error: BrokerError) {
+        let isWithdrawn = self.state.withLockedValue { state in
+            if state.hasEnded { return false }
             state.error = error
-            guard error.withdrawsWorkload, state.context != nil else { return }
+            guard error.withdrawsWorkload, state.context != nil else { return false }
             state.context = nil
             for follower in state.followers.values { follower.yield(.empty) }
+            return true
         }
+        if isWithdrawn { self.feed.update(.empty) }
     }
 
     private func end(_ error: BrokerError) {
@@ -140,6 +167,7 @@ public final class BrokeredX509Source: X509SVIDSource, X509BundleSource, Sendabl
             defer { state.followers = [:] }
             return Array(state.followers.values)
         }
+        self.feed.end()
         // Ending calls back, so not under the lock.
         for follower in followers { follower.finish() }
     }

@@ -1,13 +1,24 @@
+package import Foundation
 import NIOConcurrencyHelpers
-import SPIFFE
+package import SPIFFE
 
 /// What a source knows of SVIDs that were taken back: from the `crl` fields of X.509 messages, and from the agent's own
 /// stream where it has one.
 ///
 /// A list that cannot be read, or that nobody of its trust domain has signed, is left out and reported; the last good one
-/// of the same issuer or name stays in force. What was checked once is not checked again while its bytes stay the same.
-final class RevocationFeed: RevocationSource, Sendable {
-    private struct State {
+/// of the same issuer or name stays in force. Where there is none, the trust domain's news counts as missing from then
+/// on. What was checked once is not checked again while its bytes stay the same.
+///
+/// A list that a message no longer has is dropped when the agent's own stream says what there is. Where only the fields
+/// say it, it stays as long as its authority is in a bundle, and comes to be overdue: an agent leaves lists out that are
+/// too long for a message.
+package final class RevocationFeed: RevocationSource, Sendable {
+    /// Reads a list.
+    package typealias Reader =
+        @Sendable ([UInt8]) throws(RevocationListError) -> CertificateRevocationList
+
+    /// What has arrived, and what is remembered of it for the next round.
+    private struct Inputs {
         var hasEnded = false
         /// The newest message of the stream; nil while there was none.
         var received: [TrustDomain: ReceivedRevocations]?
@@ -18,33 +29,51 @@ final class RevocationFeed: RevocationSource, Sendable {
         var jwtBundles = JWTBundleSet()
         /// The lists of before, by their bytes.
         var lists: [[UInt8]: CertificateRevocationList] = [:]
-        var known: [TrustDomain: TrustDomainRevocations] = [:]
+        /// What was made of the round before.
+        var last: [TrustDomain: TrustDomainRevocations] = [:]
+        var missingSince: [TrustDomain: Date] = [:]
         /// Good lists of the `crl` fields, for the next round.
         var fieldKnown: [CertificateRevocationList] = []
         var statusTokens: [String: StatusList] = [:]
     }
 
-    private let state = NIOLockedValueBox(State())
+    /// Whoever writes holds this one, for as long as lists are read and signatures checked; nobody who verifies does.
+    private let inputs = NIOLockedValueBox(Inputs())
+    private let known = NIOLockedValueBox<[TrustDomain: TrustDomainRevocations]>([:])
     private let observers = RevocationObservers()
     private let onTrouble: @Sendable (WorkloadAPIError) -> Void
+    private let read: Reader
+    private let now: @Sendable () -> Date
 
-    /// - Parameter onTrouble: Told of each list that is not used.
-    init(onTrouble: @escaping @Sendable (WorkloadAPIError) -> Void) { self.onTrouble = onTrouble }
+    /// - Parameters:
+    ///   - read: How a list is read.
+    ///   - onTrouble: Told of each list that is not used.
+    package init(
+        now: @escaping @Sendable () -> Date = { Date() },
+        read: @escaping Reader = { (der) throws(RevocationListError) in
+            try CertificateRevocationList(der: der)
+        },
+        onTrouble: @escaping @Sendable (WorkloadAPIError) -> Void
+    ) {
+        self.now = now
+        self.read = read
+        self.onTrouble = onTrouble
+    }
 
     // MARK: Reading
 
-    func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
-        self.state.withLockedValue { $0.known[trustDomain] }
+    package func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
+        self.known.withLockedValue { $0[trustDomain] }
     }
 
-    func observeRevocations(
+    package func observeRevocations(
         _ onChange: @escaping @Sendable () -> Void
     ) -> RevocationObservation? { self.observers.add(onChange) }
 
     // MARK: Writing
 
     /// Takes a message about X.509: its bundles, the chains of own SVIDs and its `crl` field.
-    func update(_ context: X509Context) {
+    package func update(_ context: X509Context) {
         self.update { state in
             state.x509Bundles = context.bundles
             state.x509Intermediates = Self.intermediates(context.svids)
@@ -60,10 +89,11 @@ final class RevocationFeed: RevocationSource, Sendable {
     }
 
     /// Knows nothing any more.
-    func end() {
-        self.state.withLockedValue { state in
-            state = State()
-            state.hasEnded = true
+    package func end() {
+        self.inputs.withLockedValue { inputs in
+            inputs = Inputs()
+            inputs.hasEnded = true
+            self.known.withLockedValue { $0 = [:] }
         }
     }
 
@@ -78,12 +108,13 @@ final class RevocationFeed: RevocationSource, Sendable {
         }
     }
 
-    private func update(_ change: (inout State) -> Void) {
-        // Signatures of new lists are checked under the lock: readers wait for that once, not at each handshake.
-        let trouble = self.state.withLockedValue { state -> [WorkloadAPIError]? in
-            guard !state.hasEnded else { return nil }
-            change(&state)
-            return Self.rebuild(&state)
+    private func update(_ change: (inout Inputs) -> Void) {
+        let trouble = self.inputs.withLockedValue { inputs -> [WorkloadAPIError]? in
+            guard !inputs.hasEnded else { return nil }
+            change(&inputs)
+            let trouble = self.rebuild(&inputs)
+            self.known.withLockedValue { $0 = inputs.last }
+            return trouble
         }
         guard let trouble else { return }
         for error in trouble { self.onTrouble(error) }
@@ -92,7 +123,7 @@ final class RevocationFeed: RevocationSource, Sendable {
 
     // MARK: Rules
 
-    private static func rebuild(_ state: inout State) -> [WorkloadAPIError] {
+    private func rebuild(_ state: inout Inputs) -> [WorkloadAPIError] {
         var trouble: [WorkloadAPIError] = []
         var lists: [[UInt8]: CertificateRevocationList] = [:]
         let before = state.lists
@@ -100,7 +131,7 @@ final class RevocationFeed: RevocationSource, Sendable {
         func read(
             _ raw: [[UInt8]], before last: [CertificateRevocationList],
             from authorities: (CertificateRevocationList) -> Authorship
-        ) -> [CertificateRevocationList] {
+        ) -> (good: [CertificateRevocationList], isWhole: Bool) {
             var good: [CertificateRevocationList] = []
             var isWhole = true
             for der in raw {
@@ -109,7 +140,7 @@ final class RevocationFeed: RevocationSource, Sendable {
                     if let known = before[der] ?? lists[der] {
                         list = known
                     } else {
-                        list = try CertificateRevocationList(der: der)
+                        list = try self.read(der)
                     }
                     guard authorities(list) != .forged else {
                         throw RevocationListError.forged
@@ -127,13 +158,22 @@ final class RevocationFeed: RevocationSource, Sendable {
                     good.append(list)
                 }
             }
-            return good
+            return (good, isWhole)
         }
 
         let bundles =
             Array(state.x509Bundles.bundles.values) + Array(state.x509Intermediates.values)
-        let fromFields = read(state.fieldLists, before: state.fieldKnown) {
+        var (fromFields, areFieldsWhole) = read(state.fieldLists, before: state.fieldKnown) {
             Authorship($0, bundles)
+        }
+        if state.received == nil {
+            for list in state.fieldKnown
+            where !fromFields.contains(where: { $0.hasIssuer(of: list) })
+                && Authorship(list, bundles) == .known
+            {
+                lists[list.der] = list
+                fromFields.append(list)
+            }
         }
         state.fieldKnown = fromFields
 
@@ -141,12 +181,15 @@ final class RevocationFeed: RevocationSource, Sendable {
         var statusTokens: [String: StatusList] = [:]
         let received = state.received ?? [:]
         var trustDomains = Set(received.keys)
-        if !fromFields.isEmpty { trustDomains.formUnion(state.x509Bundles.bundles.keys) }
+        if !fromFields.isEmpty || !areFieldsWhole {
+            trustDomains.formUnion(state.x509Bundles.bundles.keys)
+        }
+        var missingSince: [TrustDomain: Date] = [:]
         for trustDomain in trustDomains {
             let own = bundles.filter { $0.trustDomain == trustDomain }
             let now = received[trustDomain]
-            let last = state.known[trustDomain]
-            let certificateLists = read(
+            let last = state.last[trustDomain]
+            let (certificateLists, isWhole) = read(
                 now?.certificateLists ?? [],
                 before: now == nil ? [] : (last?.certificateLists ?? [])
             ) { Authorship($0, own) }
@@ -165,13 +208,23 @@ final class RevocationFeed: RevocationSource, Sendable {
                     trouble.append(.list("status list", error))
                 }
             }
-            known[trustDomain] = TrustDomainRevocations(
-                trustDomain: trustDomain, certificateLists: certificateLists + fromFields,
-                statusLists: statusLists, revokedTokens: now?.revokedTokens ?? [])
+            let all = certificateLists + fromFields
+            let lacksOne = own.flatMap(\.authorities).contains { authority in
+                !all.contains { $0.isNamed(authority) }
+            }
+            if !(isWhole && areFieldsWhole), lacksOne {
+                missingSince[trustDomain] = state.missingSince[trustDomain] ?? self.now()
+            }
+            var entry = TrustDomainRevocations(
+                trustDomain: trustDomain, certificateLists: all, statusLists: statusLists,
+                revokedTokens: now?.revokedTokens ?? [])
+            entry.missingSince = missingSince[trustDomain]
+            known[trustDomain] = entry
         }
+        state.missingSince = missingSince
         state.lists = lists
         state.statusTokens = statusTokens
-        state.known = known
+        state.last = known
         return trouble
     }
 

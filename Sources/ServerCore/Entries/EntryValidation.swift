@@ -54,7 +54,10 @@ package enum EntryValidation {
         }
     }
 
-    /// A workload ID: in the trust domain, with a path that is not `/spire` or below it.
+    /// Where servers and agents have their IDs, and what a server signs for its own purposes, such as invites.
+    private static let reservedPaths = ["/spire", "/cygnet"]
+
+    /// A workload ID: in the trust domain, with a path that is neither `/spire` nor `/cygnet` nor below one of them.
     package static func checkWorkloadID(
         _ id: SPIFFEID, in trustDomain: TrustDomain
     ) throws(ServerError) {
@@ -69,10 +72,11 @@ package enum EntryValidation {
                 .invalidArgument,
                 "SPIFFE ID \(quoted(id.string)) rejected: a workload ID has a path")
         }
-        if path == "/spire" || path.hasPrefix("/spire/") {
+        for reserved in Self.reservedPaths where path == reserved || path.hasPrefix(reserved + "/")
+        {
             throw ServerError(
                 .invalidArgument,
-                "SPIFFE ID \(quoted(id.string)) rejected: the path /spire is reserved for servers and agents"
+                "SPIFFE ID \(quoted(id.string)) rejected: the path \(reserved) is reserved for servers and agents"
             )
         }
     }

@@ -37,16 +37,31 @@ package struct SignedSVID: Sendable, Hashable {
     /// stays the same when somebody rewrites the signature.
     package var signingInputDigest: [UInt8]?
     /// What ``IssuanceAdmission/begin(_:)`` gave.
-    package var status: StatusReference?
+    package var ticket: IssuanceTicket
+    /// Its place in a status list, if it has one.
+    package var status: StatusReference? { self.ticket.status }
 
     package init(
         subject: IssuanceSubject, leaf: SVIDIssuedLeaf, signingInputDigest: [UInt8]? = nil,
-        status: StatusReference? = nil
+        ticket: IssuanceTicket = IssuanceTicket()
     ) {
         self.subject = subject
         self.leaf = leaf
         self.signingInputDigest = signingInputDigest
+        self.ticket = ticket
+    }
+}
+
+/// Leave to sign one SVID.
+package struct IssuanceTicket: Sendable, Hashable {
+    /// The token's place in a status list; nil for X509-SVIDs, and when tokens carry no status.
+    package var status: StatusReference?
+    /// How many replacements had been made when it was given: what is signed on it is older than later ones.
+    package var epoch: UInt64
+
+    package init(status: StatusReference? = nil, epoch: UInt64 = 0) {
         self.status = status
+        self.epoch = epoch
     }
 }
 
@@ -68,12 +83,14 @@ package struct StatusReference: Sendable, Hashable {
 package protocol IssuanceAdmission: Sendable {
     /// Before the signature.
     ///
-    /// - Returns: the token's place in a status list; nil for X509-SVIDs, and when tokens carry no status.
-    /// - Throws: ``ServerError`` `failedPrecondition` that names the revocation.
-    func begin(_ subject: IssuanceSubject) throws(ServerError) -> StatusReference?
+    /// - Returns: to be shown again to ``admit(_:)``.
+    /// - Throws: ``ServerError`` `failedPrecondition` that names the revocation; `resourceExhausted` when the agent has
+    ///   as many live SVIDs as it may have.
+    func begin(_ subject: IssuanceSubject) throws(ServerError) -> IssuanceTicket
 
     /// Between record and release: from here on the SVID is among those that a revocation finds.
     ///
-    /// - Throws: ``ServerError`` as ``begin(_:)``; the SVID must not be released then.
+    /// - Throws: ``ServerError`` as ``begin(_:)``, or `unavailable` when the SVID was signed too early or too late; it
+    ///   must not be released then.
     func admit(_ svid: SignedSVID) throws(ServerError)
 }

@@ -198,13 +198,14 @@ package struct Issuer: Sendable {
         }
         let subject = issuance.origin.subject(
             .jwt, issuance.spiffeID, authorityID: authority.id)
-        let status = try self.admission.begin(subject)
+        let ticket = try self.admission.begin(subject)
         let ttl = issuance.ttl > 0 ? issuance.ttl : self.settings.defaultJWTTTL
         let expiresAt = min(now + Int64(ttl), authority.notAfter)
         let jti = issuance.includesJTI ? Base64URL.encode(SerialNumbers.random()) : ""
         let claims = JWTClaims(
             subject: issuance.spiffeID.string, audience: audience, issuedAt: now,
-            expiresAt: expiresAt, issuer: self.settings.jwtIssuer, tokenID: jti, status: status)
+            expiresAt: expiresAt, issuer: self.settings.jwtIssuer, tokenID: jti,
+            status: ticket.status)
         let token: String
         do { token = try authority.signer.sign(claims: claims.json) } catch {
             throw ServerError(.internal, "cannot sign JWT-SVID: \(error)")
@@ -215,7 +216,7 @@ package struct Issuer: Sendable {
         return Signed(
             svid: IssuedJWTSVID(
                 spiffeID: issuance.spiffeID, token: token, issuedAt: now, expiresAt: expiresAt),
-            signed: Self.signed(token, leaf, subject, status))
+            signed: Self.signed(token, leaf, subject, ticket))
     }
 
     private func sign(
@@ -224,12 +225,12 @@ package struct Issuer: Sendable {
         try self.lint(issuance.spiffeID)
         let subject = issuance.origin.subject(
             .wit, issuance.spiffeID, authorityID: authority.id)
-        let status = try self.admission.begin(subject)
+        let ticket = try self.admission.begin(subject)
         let ttl = issuance.ttl > 0 ? issuance.ttl : self.settings.defaultWITTTL
         let expiresAt = min(now + Int64(ttl), authority.notAfter)
         let claims = Self.claims(
             of: issuance, issuedAt: now, expiresAt: expiresAt, issuer: self.settings.witIssuer,
-            status: status)
+            status: ticket.status)
         let token: String
         do throws(JOSEError) { token = try authority.signer.sign(claims: claims) } catch {
             throw ServerError(.internal, "cannot sign WIT-SVID: \(error)")
@@ -240,7 +241,7 @@ package struct Issuer: Sendable {
         return Signed(
             svid: IssuedWITSVID(
                 spiffeID: issuance.spiffeID, token: token, issuedAt: now, expiresAt: expiresAt),
-            signed: Self.signed(token, leaf, subject, status))
+            signed: Self.signed(token, leaf, subject, ticket))
     }
 
     private func sign(
@@ -249,7 +250,7 @@ package struct Issuer: Sendable {
         try self.lint(issuance.spiffeID)
         let subject = issuance.origin.subject(
             .x509, issuance.spiffeID, authorityID: authority.id)
-        let status = try self.admission.begin(subject)
+        let ticket = try self.admission.begin(subject)
         let ttl = issuance.ttl > 0 ? issuance.ttl : self.settings.defaultX509TTL
         let expiresAt = min(now + Int64(ttl), authority.notAfter)
         let serial = SerialNumbers.random()
@@ -274,23 +275,23 @@ package struct Issuer: Sendable {
             svid: IssuedX509SVID(
                 spiffeID: issuance.spiffeID, chain: [made.certificate], serial: serialText,
                 expiresAt: expiresAt),
-            signed: SignedSVID(subject: subject, leaf: leaf, status: status))
+            signed: SignedSVID(subject: subject, leaf: leaf, ticket: ticket))
     }
 
     /// Completes the leaf of a token.
     private static func signed(
         _ token: String, _ leaf: SVIDIssuedLeaf, _ subject: IssuanceSubject,
-        _ status: StatusReference?
+        _ ticket: IssuanceTicket
     ) -> SignedSVID {
         let bytes = Array(token.utf8)
         let end = bytes.lastIndex(of: UInt8(ascii: ".")) ?? bytes.endIndex
         var leaf = leaf
         leaf.svidDigest = Self.sha256(bytes)
         leaf.signingInputDigest = Self.sha256(bytes[..<end])
-        leaf.statusIndex = status?.index
+        leaf.statusIndex = ticket.status?.index
         return SignedSVID(
             subject: subject, leaf: leaf, signingInputDigest: leaf.signingInputDigest,
-            status: status)
+            ticket: ticket)
     }
 
     /// The last check before a signature: an SVID is only ever made for a path in our own trust domain.

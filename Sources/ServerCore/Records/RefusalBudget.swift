@@ -3,7 +3,7 @@ import NIOConcurrencyHelpers
 /// How many refusals of one caller are recorded: those who are refused must not be able to fill the ledger.
 ///
 /// A hundred at once, then ten a second, for each caller; of 4,096 callers in a minute. What is beyond it is refused all
-/// the same, and not recorded.
+/// the same, and not recorded. The addresses of one IPv6 network of 64 bits are one caller.
 package final class RefusalBudget: Sendable {
     private struct Bucket {
         var left: Double
@@ -25,6 +25,7 @@ package final class RefusalBudget: Sendable {
 
     /// Whether one more refusal of the caller is to be recorded.
     package func takes(_ caller: String) -> Bool {
+        let caller = CallerNetwork.counted(caller)
         let now = self.now()
         return self.buckets.withLockedValue { buckets in
             if buckets[caller] == nil, buckets.count >= Self.maximumCallers {

@@ -28,6 +28,11 @@ struct LiveSVIDs: Sendable {
         var nextOfNode = LiveSVIDs.none
     }
 
+    private struct OfNode: Sendable {
+        var firstRow = LiveSVIDs.none
+        var counts = LiveCounts()
+    }
+
     private(set) var rows: [Row?] = []
     private var free: [UInt32] = []
     private(set) var subjects = LiveSubjects()
@@ -36,8 +41,10 @@ struct LiveSVIDs: Sendable {
     private var byIdentity = SlotTable()
     private var authorities = Names<String>()
     private var nodes = Names<SPIFFEID>()
-    /// The first row of each node, by its number.
-    private var firstOfNode: [UInt32: UInt32] = [:]
+    /// What each node has, by its number.
+    private var ofNode: [UInt32: OfNode] = [:]
+    /// How many SVIDs of each subject were issued through each node: both numbers in one.
+    private var ofPair: [UInt64: LiveCounts] = [:]
     /// Rows by the second at which they expire.
     private var expiring: [Int64: [UInt32]] = [:]
     /// Everything that expires at or before that second is gone or among `due`.
@@ -76,7 +83,9 @@ struct LiveSVIDs: Sendable {
             authority: self.authorities.number(svid.subject.authorityID))
         let number = self.free.popLast() ?? UInt32(self.rows.count)
         row.nextOfSubject = self.subjects[subject]?.firstRow ?? Self.none
-        if row.node != Self.none { row.nextOfNode = self.firstOfNode[row.node] ?? Self.none }
+        if row.node != Self.none {
+            row.nextOfNode = self.ofNode[row.node]?.firstRow ?? Self.none
+        }
         if Int(number) == self.rows.count { self.rows.append(nil) }
         self.rows[Int(number)] = row
         if row.nextOfSubject != Self.none {
@@ -88,7 +97,10 @@ struct LiveSVIDs: Sendable {
             if row.nextOfNode != Self.none {
                 self.rows[Int(row.nextOfNode)]?.previousOfNode = number
             }
-            self.firstOfNode[row.node] = number
+            let isToken = row.type != .x509
+            self.ofNode[row.node, default: OfNode()].firstRow = number
+            self.ofNode[row.node]?.counts.add(isToken: isToken)
+            self.ofPair[Self.pair(row.node, subject), default: LiveCounts()].add(isToken: isToken)
         }
         if row.type == .x509 { self.bySerial.insert(number, hash: Self.hash(row.secret.second)) }
         if let jti = row.jti { self.byJTI.insert(number, hash: Self.hash(jti)) }
@@ -138,19 +150,7 @@ struct LiveSVIDs: Sendable {
         }
         self.subjects[row.subject]?.count -= 1
         if self.subjects[row.subject]?.count == 0 { self.subjects.remove(row.subject) }
-        if row.node != Self.none {
-            if row.previousOfNode != Self.none {
-                self.rows[Int(row.previousOfNode)]?.nextOfNode = row.nextOfNode
-            } else if row.nextOfNode != Self.none {
-                self.firstOfNode[row.node] = row.nextOfNode
-            } else {
-                self.firstOfNode[row.node] = nil
-                self.nodes.remove(row.node)
-            }
-            if row.nextOfNode != Self.none {
-                self.rows[Int(row.nextOfNode)]?.previousOfNode = row.previousOfNode
-            }
-        }
+        if row.node != Self.none { self.leaveNode(row) }
         if row.type == .x509 { self.bySerial.remove(number, hash: Self.hash(row.secret.second)) }
         if let jti = row.jti { self.byJTI.remove(number, hash: Self.hash(jti)) }
         self.byIdentity.remove(number, hash: Self.hash(row.identity))
@@ -160,7 +160,41 @@ struct LiveSVIDs: Sendable {
         return row
     }
 
+    private mutating func leaveNode(_ row: Row) {
+        let isToken = row.type != .x509
+        let pair = Self.pair(row.node, row.subject)
+        self.ofPair[pair]?.remove(isToken: isToken)
+        if self.ofPair[pair]?.isEmpty == true { self.ofPair[pair] = nil }
+        self.ofNode[row.node]?.counts.remove(isToken: isToken)
+        if row.nextOfNode != Self.none {
+            self.rows[Int(row.nextOfNode)]?.previousOfNode = row.previousOfNode
+        }
+        if row.previousOfNode != Self.none {
+            self.rows[Int(row.previousOfNode)]?.nextOfNode = row.nextOfNode
+        } else if row.nextOfNode != Self.none {
+            self.ofNode[row.node]?.firstRow = row.nextOfNode
+        } else {
+            self.ofNode[row.node] = nil
+            self.nodes.remove(row.node)
+        }
+    }
+
+    private static func pair(_ node: UInt32, _ subject: UInt32) -> UInt64 {
+        UInt64(node) << 32 | UInt64(subject)
+    }
+
     // MARK: Finding
+
+    /// How many live SVIDs were issued through a node: all, and those of one subject.
+    func counts(
+        node: SPIFFEID, _ subject: IssuanceSubject
+    ) -> (ofNode: LiveCounts, ofSubject: LiveCounts) {
+        guard let node = self.nodes.known(node), let all = self.ofNode[node]?.counts else {
+            return (LiveCounts(), LiveCounts())
+        }
+        let ofSubject = self.subjects.known(subject).flatMap { self.ofPair[Self.pair(node, $0)] }
+        return (all, ofSubject ?? LiveCounts())
+    }
 
     func row(identity: Bytes16) -> UInt32? {
         self.byIdentity.first(hash: Self.hash(identity)) {
@@ -199,7 +233,7 @@ struct LiveSVIDs: Sendable {
             add(self.subjects.numbers { $0.selectors.contains(selector) })
         case .agentID(let id):
             add(self.subjects.numbers(spiffeID: id))
-            var row = self.nodes.known(id).flatMap { self.firstOfNode[$0] } ?? Self.none
+            var row = self.nodes.known(id).flatMap { self.ofNode[$0]?.firstRow } ?? Self.none
             while row != Self.none {
                 result.insert(row)
                 row = self.rows[Int(row)]?.nextOfNode ?? Self.none

@@ -27,13 +27,8 @@ struct LiveSubjects: Sendable {
 
     /// The number of a subject, which is entered when it is new.
     mutating func number(_ subject: IssuanceSubject) -> UInt32 {
-        let hash = SlotTable.hash(subject.spiffeID.string, subject.entryID ?? "")
-        let known = self.table.first(hash: hash) { number in
-            guard let other = self.subjects[Int(number)] else { return false }
-            return other.spiffeID == subject.spiffeID && other.entryID == subject.entryID
-                && other.selectors == subject.selectors
-        }
-        if let known { return known }
+        let hash = Self.hash(subject)
+        if let known = self.known(subject, hash) { return known }
         var new = Subject(
             spiffeID: subject.spiffeID, entryID: subject.entryID, selectors: subject.selectors)
         let number = self.free.popLast() ?? UInt32(self.subjects.count)
@@ -52,6 +47,21 @@ struct LiveSubjects: Sendable {
             self.byEntry.insert(number, hash: SlotTable.hash(entryID))
         }
         return number
+    }
+
+    /// The number of a subject; nil when it has no SVID.
+    func known(_ subject: IssuanceSubject) -> UInt32? { self.known(subject, Self.hash(subject)) }
+
+    private func known(_ subject: IssuanceSubject, _ hash: UInt32) -> UInt32? {
+        self.table.first(hash: hash) { number in
+            guard let other = self.subjects[Int(number)] else { return false }
+            return other.spiffeID == subject.spiffeID && other.entryID == subject.entryID
+                && other.selectors == subject.selectors
+        }
+    }
+
+    private static func hash(_ subject: IssuanceSubject) -> UInt32 {
+        SlotTable.hash(subject.spiffeID.string, subject.entryID ?? "")
     }
 
     /// Forgets a subject that has no SVID any more.

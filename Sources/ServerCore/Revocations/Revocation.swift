@@ -85,8 +85,8 @@ package struct Revocation: Sendable, Hashable {
     package func refusal(of what: String) -> ServerError {
         ServerError(
             .failedPrecondition,
-            "\(what) is revoked by revocation \(self.id) (reason: \(quoted(self.reason))); \(self.remedy)"
-        )
+            "\(what) is revoked by revocation \(self.id) (reason: \(quoted(self.reason))); \(self.remedy)",
+            revocationID: self.id)
     }
 
     /// Why an agent is refused. One that may come back is not told to give up.

@@ -23,10 +23,14 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         /// Replacements of which that is not known.
         var incomplete: Set<String> = []
         var restoredStatuses: Set<Int64> = []
+        /// How many replacements have been made since the start, and which of them each was.
+        var epoch: UInt64 = 0
+        var epochs: [String: UInt64] = [:]
     }
 
     private let directory: Directory
     private let statusListURI: String?
+    private let limits: LiveLimits
     private let now: @Sendable () -> Date
     private let state = NIOLockedValueBox(State())
     private let observers = NIOLockedValueBox<[@Sendable () -> Void]>([])
@@ -34,12 +38,14 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
     /// - Parameters:
     ///   - directory: tells of revocations, and which entries descend from which.
     ///   - statusListURI: The list that tokens name; nil when they name none.
+    ///   - limits: How many SVIDs one agent may have live.
     package init(
-        directory: Directory, statusListURI: String? = nil,
+        directory: Directory, statusListURI: String? = nil, limits: LiveLimits = LiveLimits(),
         now: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.directory = directory
         self.statusListURI = statusListURI
+        self.limits = limits
         self.now = now
         directory.onRevocationChange { [weak self] change in self?.apply(change) }
         self.apply(.reloaded(directory.revocations))
@@ -49,16 +55,20 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
 
     // MARK: Issuance
 
-    package func begin(_ subject: IssuanceSubject) throws(ServerError) -> StatusReference? {
+    package func begin(_ subject: IssuanceSubject) throws(ServerError) -> IssuanceTicket {
         let now = self.unixNow
-        let outcome = self.state.withLockedValue { state -> Result<StatusReference?, ServerError> in
+        let outcome = self.state.withLockedValue { state -> Result<IssuanceTicket, ServerError> in
             if let blocking = self.blocking(subject, in: state, now: now) {
                 return .failure(blocking.refusal(of: subject.name))
             }
-            guard let uri = self.statusListURI, subject.svidType != .x509 else {
-                return .success(nil)
+            if let full = state.live.isFull(for: subject, self.limits) {
+                return .failure(full.refusal(of: subject, name: subject.name))
             }
-            return .success(StatusReference(uri: uri, index: state.statuses.take(now: now)))
+            var ticket = IssuanceTicket(epoch: state.epoch)
+            if let uri = self.statusListURI, subject.svidType != .x509 {
+                ticket.status = StatusReference(uri: uri, index: state.statuses.take(now: now))
+            }
+            return .success(ticket)
         }
         return try outcome.get()
     }
@@ -67,13 +77,11 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         let now = self.unixNow
         let (refusal, isChanged) = self.state.withLockedValue { state -> (ServerError?, Bool) in
             let isChanged = Self.prune(&state, now: now, limit: Self.prunedInPassing)
-            if let blocking = self.blocking(
-                svid.subject, serial: svid.leaf.serial, jti: svid.leaf.jti, in: state, now: now)
-            {
+            if let refusal = self.refusal(of: svid, in: state, now: now) {
                 if let status = svid.status {
                     state.statuses.release(status.index, wasRevoked: false, now: now)
                 }
-                return (blocking.refusal(of: svid.subject.name), isChanged)
+                return (refusal, isChanged)
             }
             if let status = svid.status, !state.statuses.use(status.index) {
                 return (
@@ -94,6 +102,45 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         }
         if isChanged { self.notify() }
         if let refusal { throw refusal }
+    }
+
+    /// Why an SVID that was signed must not be released; nil when it may.
+    private func refusal(of svid: SignedSVID, in state: State, now: Int64) -> ServerError? {
+        let subject = svid.subject
+        let (serial, jti) = (svid.leaf.serial, svid.leaf.jti)
+        if let blocking = self.blocking(subject, serial: serial, jti: jti, in: state, now: now) {
+            return blocking.refusal(of: subject.name)
+        }
+        // Signed before a replacement: it would be released as though it were fresh.
+        if svid.ticket.epoch < state.epoch,
+            let replacement = self.replacement(
+                of: subject, serial: serial, jti: jti, since: svid.ticket.epoch, in: state, now: now
+            )
+        {
+            return ServerError(
+                .unavailable,
+                "\(subject.name) was signed before revocation \(replacement.id) replaced it; ask again",
+                revocationID: replacement.id)
+        }
+        // Again, for many may have been begun before the first was admitted.
+        return state.live.isFull(for: subject, self.limits)?.refusal(
+            of: subject, name: subject.name)
+    }
+
+    /// A replacement in force that was made after that epoch and covers the SVID.
+    private func replacement(
+        of subject: IssuanceSubject, serial: String?, jti: String?, since epoch: UInt64,
+        in state: State, now: Int64
+    ) -> Revocation? {
+        func isLater(_ revocation: Revocation) -> Bool {
+            (state.epochs[revocation.id] ?? 0) > epoch && revocation.isInForce(at: now)
+        }
+        let named = state.index.covering(subject, serial: serial, jti: jti)
+        if let found = named.first(where: isLater) { return found }
+        guard let entryID = subject.entryID else { return nil }
+        return state.index.coveringBelow.first {
+            isLater($0) && self.directory.entryIDs(coveredBy: $0).contains(entryID)
+        }
     }
 
     /// What has taken back the X509-SVID with that serial number; of several, one that blocks.
@@ -131,17 +178,30 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         let isChanged = self.state.withLockedValue { state -> Bool in
             switch change {
             case .upserted(let revocation):
-                state.index.upsert(revocation)
+                Self.enter(revocation, &state)
                 return self.mark(revocation, in: &state, now: now)
             case .removed(let id):
-                state.index.remove(id: id)
-                state.incomplete.remove(id)
+                Self.leave(id, &state)
                 return state.revoked.unmark(id, in: state.live)
             case .reloaded(let revocations):
                 return self.reload(revocations, &state, now: now)
             }
         }
         if isChanged { self.notify() }
+    }
+
+    private static func enter(_ revocation: Revocation, _ state: inout State) {
+        if revocation.isReplacement, state.index.revocation(id: revocation.id) == nil {
+            state.epoch += 1
+            state.epochs[revocation.id] = state.epoch
+        }
+        state.index.upsert(revocation)
+    }
+
+    private static func leave(_ id: String, _ state: inout State) {
+        state.index.remove(id: id)
+        state.incomplete.remove(id)
+        state.epochs[id] = nil
     }
 
     private func mark(_ revocation: Revocation, in state: inout State, now: Int64) -> Bool {
@@ -163,11 +223,11 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         var isChanged = false
         let ids = Set(revocations.map(\.id))
         for old in state.index.ordered where !ids.contains(old.id) {
-            state.index.remove(id: old.id)
+            Self.leave(old.id, &state)
             if state.revoked.unmark(old.id, in: state.live) { isChanged = true }
         }
         for revocation in revocations where state.index.revocation(id: revocation.id) == nil {
-            state.index.upsert(revocation)
+            Self.enter(revocation, &state)
             if self.mark(revocation, in: &state, now: now) { isChanged = true }
         }
         return isChanged
@@ -255,7 +315,10 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         let below = leaf.entryID.flatMap { self.directory.revocation(blockingEntry: $0, now: now) }
         let svid = SignedSVID(
             subject: subject, leaf: leaf, signingInputDigest: signingInputDigest,
-            status: statusIndex.map { StatusReference(uri: self.statusListURI ?? "", index: $0) })
+            ticket: IssuanceTicket(
+                status: statusIndex.map {
+                    StatusReference(uri: self.statusListURI ?? "", index: $0)
+                }))
         self.state.withLockedValue { state in
             guard let number = state.live.insert(svid), let row = state.live.rows[Int(number)]
             else {

@@ -21,6 +21,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
     let bundles: any X509BundleSource
     let custody: CustodyRegistry
     let logger: Logger
+    var clock: any Clock<Duration> = ContinuousClock()
 
     func connect(
         request: RPCAsyncSequence<Cygnet_Sync_V1_AgentMessage, any Error>,
@@ -32,12 +33,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
             throw ServerError(.internal, "agent without SVID")
         }
         let requests = SyncInbox(request)
-        guard let first = try await requests.next(), case .hello(let hello)? = first.message else {
-            throw ServerError(.invalidArgument, "the first message must be hello")
-        }
-        guard hello.agentVersion.utf8.count <= 255 else {
-            throw ServerError(.invalidArgument, "agent version is longer than 255 bytes")
-        }
+        let hello = try await SyncGreeting.hello(on: self.clock) { try await requests.next() }
         try await self.nodes.setVersion(hello.agentVersion, of: agent)
         let session = self.directory.openSession(
             agent: agent, knownDigest: [UInt8](hello.digest), x509AuthorityID: call.x509AuthorityID,

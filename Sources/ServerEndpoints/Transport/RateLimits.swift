@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 import ServerCore
 
-/// Token buckets per client IP address and kind of call; the admin socket has none.
+/// Token buckets per client IP address, of IPv6 per network of 64 bits, and kind of call; the admin socket has none.
 ///
 /// A call waits for its turn; it fails only when it asks for more than one second's worth at once.
 package final class RateLimits: Sendable {
@@ -18,7 +18,14 @@ package final class RateLimits: Sendable {
     /// Calls per second by kind.
     private let rates: [String: Double]
     private let kinds: [String: String]
-    private let buckets = NIOLockedValueBox<[Key: Bucket]>([:])
+    private struct State {
+        var buckets: [Key: Bucket] = [:]
+        /// With so many it is time to forget those that are full.
+        var sweepAt = RateLimits.leastSweep
+    }
+
+    private static let leastSweep = 10_000
+    private let state = NIOLockedValueBox(State())
 
     /// - Parameters:
     ///   - attestation: whether attestation is limited to 1 a second per address.
@@ -76,25 +83,35 @@ package final class RateLimits: Sendable {
     }
 
     private func wait(kind: String, count: Int, address: String) async throws {
-        guard let rate = self.rates[kind] else { return }
+        let delay = try self.delay(kind: kind, count: count, address: address, now: .now)
+        if delay > .zero { try await Task.sleep(for: delay) }
+    }
+
+    /// How long a call must wait, which is taken from the bucket.
+    ///
+    /// - Parameter address: as the connection has it.
+    /// - Throws: ``ServerError`` `resourceExhausted` for more than one second's worth at once.
+    func delay(
+        kind: String, count: Int, address: String, now: ContinuousClock.Instant
+    ) throws(ServerError) -> Duration {
+        guard let rate = self.rates[kind] else { return .zero }
         guard Double(count) <= max(rate, 1) else {
             throw ServerError(
                 .resourceExhausted,
                 "rate (\(count)) exceeds burst size (\(Int(rate))); ask for fewer at once")
         }
-        let now = ContinuousClock.now
-        let delay = self.buckets.withLockedValue { buckets -> Duration in
-            if buckets.count > 10_000 {
-                buckets = buckets.filter { $0.value.free > now - .seconds(60) }
-            }
-            let key = Key(kind: kind, address: address)
+        let key = Key(kind: kind, address: CallerNetwork.counted(address))
+        return self.state.withLockedValue { state -> Duration in
             // A full bucket holds one second's worth.
             let earliest = now - .seconds(1)
-            var free = max(buckets[key]?.free ?? earliest, earliest)
+            if state.buckets.count >= state.sweepAt {
+                state.buckets = state.buckets.filter { $0.value.free > earliest }
+                state.sweepAt = max(Self.leastSweep, 2 * state.buckets.count)
+            }
+            var free = max(state.buckets[key]?.free ?? earliest, earliest)
             free += .seconds(Double(count) / rate)
-            buckets[key] = Bucket(free: free)
+            state.buckets[key] = Bucket(free: free)
             return now.duration(to: free)
         }
-        if delay > .zero { try await Task.sleep(for: delay) }
     }
 }

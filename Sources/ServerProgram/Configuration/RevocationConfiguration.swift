@@ -1,3 +1,4 @@
+package import ServerCore
 import ServiceRuntime
 
 /// The block `revocation`: the signed lists of what was taken back, and where they are.
@@ -10,6 +11,8 @@ package struct RevocationConfiguration: Sendable, Hashable {
     package var statusListURL: String?
     /// `crl_ttl`, default 5 minutes: how long a list is valid, of either kind. A new one comes at half of it.
     package var listTTL = Duration.seconds(300)
+    /// `max_live_svids_per_agent` and `max_live_svids_per_entry`: what a revocation of one agent can put on lists.
+    package var liveLimits = LiveLimits()
     /// `address`, default `0.0.0.0`, and `port`: HTTP without TLS; nil serves the lists beside the bundle only.
     package var address: ListeningAddress?
     /// What is worth telling the operator.
@@ -17,6 +20,9 @@ package struct RevocationConfiguration: Sendable, Hashable {
 
     /// CRLs for those who have a Workload API or look beside the bundle.
     package init() {}
+
+    /// The CRL of so many is as long as one that messages to workloads have room for.
+    private static let manyLiveSVIDs = 65_536
 
     /// Reads the block.
     ///
@@ -27,6 +33,11 @@ package struct RevocationConfiguration: Sendable, Hashable {
         self.crlDistributionURL = try Self.url("crl_distribution_url", &block, isPrefix: true)
         self.statusListURL = try Self.url("status_list_url", &block, isPrefix: false)
         self.listTTL = try block.duration("crl_ttl", atLeast: .seconds(10)) ?? self.listTTL
+        let most = 0...10_000_000
+        self.liveLimits.perAgent =
+            try block.integer("max_live_svids_per_agent", in: most) ?? self.liveLimits.perAgent
+        self.liveLimits.perEntry =
+            try block.integer("max_live_svids_per_entry", in: most) ?? self.liveLimits.perEntry
         let host = try block.string("address").nonEmpty
         if let port = try block.integer("port", in: 0...65535) {
             self.address = ListeningAddress(host: host ?? "0.0.0.0", port: port)
@@ -48,6 +59,11 @@ package struct RevocationConfiguration: Sendable, Hashable {
             self.notes.append(
                 "crl_ttl at \(block.location(of: "crl_ttl")) is \(GoDuration.format(self.listTTL)); whoever keeps an "
                     + "old list from being replaced can hide a revocation that long")
+        }
+        if self.liveLimits.perAgent == 0 || self.liveLimits.perAgent > Self.manyLiveSVIDs {
+            self.notes.append(
+                "max_live_svids_per_agent at \(block.location(of: "max_live_svids_per_agent")): a stolen agent can "
+                    + "make CRLs that clients of the Workload API do not take")
         }
         try block.finish()
         self.notes += block.notes

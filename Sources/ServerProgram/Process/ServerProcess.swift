@@ -175,7 +175,8 @@ package final class ServerProcess: Sendable {
         try await authorities.start(ownBundle: directory.ownBundle)
 
         let admission = RevocationAdmission(
-            directory: directory, statusListURI: configuration.revocation.statusListURL)
+            directory: directory, statusListURI: configuration.revocation.statusListURL,
+            limits: configuration.revocation.liveLimits)
         admission.restoreHits(try await store.revocationHits())
         try await ServerLedger.restore(admission, from: ledger, issuedFor: configuration.caTTL)
         let issuer = try Issuer(

@@ -6,7 +6,8 @@ import NIOPosix
 ///
 /// Answers come from memory, and pipelined requests are answered in their order. A request waits only when it prefers
 /// to, has the document that there is, and finds a place; the next request on the connection ends its wait. What is not
-/// read by the client is not piled up: a client that asks on without reading is disconnected.
+/// read by the client is not piled up: long content is shared by all connections and goes out in parts, the next when the
+/// one before is on its way, and a client that asks on without reading is disconnected.
 final class DocumentConnection: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = ByteBuffer
@@ -36,9 +37,18 @@ final class DocumentConnection: ChannelInboundHandler {
     private var timer: Scheduled<Void>?
 
     /// Whether an answer is being made on another thread; further requests wait for it.
-    private(set) var isAnswering = false
+    private var isAnswering = false
+    /// What the client has not taken yet of a long answer; further requests wait for it, too.
+    private var unsent: ByteBuffer?
+    private var closesBehindUnsent = false
+    private var isSendingParts = false
+    private static let partLength = 32 * 1024
     private var queued: [HTTPRequestHead] = []
     private static let mostQueued = 64
+    private static let mostQueuedBehindUnsent = 8
+
+    /// Whether an answer is not out yet that comes before any other.
+    var isBusy: Bool { self.isAnswering || self.unsent != nil || !self.queued.isEmpty }
 
     init(
         routes: @escaping DocumentRoutes, slowRoutes: SlowDocumentRoutes?, limits: DocumentLimits,
@@ -163,6 +173,11 @@ final class DocumentConnection: ChannelInboundHandler {
         context.fireChannelReadComplete()
     }
 
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.sendParts(context)
+        context.fireChannelWritabilityChanged()
+    }
+
     private static func hasBody(_ head: HTTPRequestHead) -> Bool {
         if head.headers.contains(name: "transfer-encoding") { return true }
         return head.headers["content-length"].contains { $0 != "0" }
@@ -173,11 +188,18 @@ final class DocumentConnection: ChannelInboundHandler {
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard !self.isAnswering else {
+        // It may be long, and this answer comes behind it.
+        self.endWaiting(context)
+        guard !self.isBusy else {
             self.queued.append(head)
-            if self.queued.count > Self.mostQueued { self.end(context) }
+            let most = self.unsent == nil ? Self.mostQueued : Self.mostQueuedBehindUnsent
+            if self.queued.count > most { self.end(context) }
             return
         }
+        self.respond(to: head, context)
+    }
+
+    private func respond(to head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         guard self.isReady(context) else { return }
         guard let request = DocumentRequest(head, client: self.client) else {
             return self.refuse(.refusal(400, "a request names a path and one host"), context)
@@ -221,12 +243,14 @@ final class DocumentConnection: ChannelInboundHandler {
     /// Ends the connection without an answer.
     private func end(_ context: ChannelHandlerContext) {
         self.isClosing = true
+        self.unsent = nil
         context.close(promise: nil)
     }
 
     private func answer(_ upload: DocumentUpload, _ context: ChannelHandlerContext) {
         // Who sends the next before it has the answer to the one before gets neither (RFC 9112 §9.3.2).
-        guard !self.isAnswering else { return self.end(context) }
+        self.endWaiting(context)
+        guard !self.isBusy else { return self.end(context) }
         guard self.isReady(context) else { return }
         let (answer, body) = (upload.post.answer, upload.body)
         self.make(by: { answer(body) }, upload.head, upload.request, context)
@@ -247,11 +271,18 @@ final class DocumentConnection: ChannelInboundHandler {
                 } else {
                     self.refuse(.refusal(404, "there is nothing here"), context, head.method)
                 }
-                while !self.isClosing, !self.isAnswering, !self.queued.isEmpty {
-                    self.answer(self.queued.removeFirst(), context)
-                }
+                self.takeQueued(context)
                 self.flush(context)
             }
+    }
+
+    /// Answers the requests that had to wait for an answer before theirs.
+    private func takeQueued(_ context: ChannelHandlerContext) {
+        while !self.isClosing, !self.isAnswering, self.unsent == nil, !self.queued.isEmpty,
+            context.channel.isWritable
+        {
+            self.respond(to: self.queued.removeFirst(), context)
+        }
     }
 
     private func send(
@@ -340,6 +371,8 @@ final class DocumentConnection: ChannelInboundHandler {
     ) {
         self.endWaiting(context)
         guard !self.isClosing else { return }
+        // In the middle of an answer nothing else can be said.
+        guard self.unsent == nil else { return self.end(context) }
         self.send(
             response, isUnchanged: false, withBody: method != .HEAD, appliedWait: nil, closes: true,
             context)
@@ -349,11 +382,21 @@ final class DocumentConnection: ChannelInboundHandler {
         _ response: DocumentResponse, isUnchanged: Bool, withBody: Bool, appliedWait: Int?,
         closes: Bool, _ context: ChannelHandlerContext
     ) {
+        let content = withBody && !isUnchanged ? response.content : ByteBuffer()
+        let isLong = content.readableBytes > Self.mostUnflushedBytes
         var buffer = context.channel.allocator.buffer(
-            capacity: response.length(isUnchanged: isUnchanged, withBody: withBody))
-        response.write(
-            to: &buffer, date: self.clock.text, isUnchanged: isUnchanged, withBody: withBody,
+            capacity: response.headLength(isUnchanged: isUnchanged)
+                + (isLong ? 0 : content.readableBytes))
+        response.writeHead(
+            to: &buffer, date: self.clock.text, isUnchanged: isUnchanged,
             appliedWait: appliedWait, closes: closes)
+        guard !isLong else {
+            context.write(self.wrapOutboundOut(buffer), promise: nil)
+            self.unsent = content
+            self.closesBehindUnsent = closes
+            return self.sendParts(context)
+        }
+        buffer.writeImmutableBuffer(content)
         guard closes else {
             // TLS keeps what is not flushed, and the channel does not count it before.
             self.unflushedBytes += buffer.readableBytes
@@ -361,10 +404,37 @@ final class DocumentConnection: ChannelInboundHandler {
             if self.unflushedBytes >= Self.mostUnflushedBytes { self.flush(context) }
             return
         }
+        self.sendLast(buffer, context)
+    }
+
+    /// Sends what closes the connection.
+    private func sendLast(_ buffer: ByteBuffer, _ context: ChannelHandlerContext) {
         self.isClosing = true
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
         context.writeAndFlush(self.wrapOutboundOut(buffer), promise: written)
+    }
+
+    /// Sends on with a long answer as far as the client takes it, then what waits behind it. TLS makes a copy of what it
+    /// is given, so it is given no more than that.
+    private func sendParts(_ context: ChannelHandlerContext) {
+        // Flushing may call back.
+        guard !self.isSendingParts else { return }
+        self.isSendingParts = true
+        defer { self.isSendingParts = false }
+        while !self.isClosing, context.channel.isWritable, var rest = self.unsent {
+            let length = min(Self.partLength, rest.readableBytes)
+            guard let part = rest.readSlice(length: length) else { return self.end(context) }
+            self.unsent = rest.readableBytes > 0 ? rest : nil
+            if self.unsent == nil, self.closesBehindUnsent {
+                return self.sendLast(part, context)
+            }
+            self.unflushedBytes = 0
+            context.writeAndFlush(self.wrapOutboundOut(part), promise: nil)
+        }
+        guard self.unsent == nil, !self.queued.isEmpty else { return }
+        self.takeQueued(context)
+        self.flush(context)
     }
 }
 

@@ -5,8 +5,10 @@ import NIOHTTP1
 package struct DocumentResponse: Sendable, Hashable {
     /// The status code.
     package let status: Int
-    /// The content.
-    package let body: [UInt8]
+    /// The content: one for all clients, of which each is sent parts without a copy.
+    let content: ByteBuffer
+    /// A copy of the content.
+    package var body: [UInt8] { Array(self.content.readableBytesView) }
     /// The entity tag, in its quotes; requests that name it are answered with 304 and nothing else.
     package let entityTag: String?
     /// Status line and header fields, but for `Date`, `Connection` and the empty line.
@@ -26,7 +28,7 @@ package struct DocumentResponse: Sendable, Hashable {
         cacheControl: String = "no-cache", fields: [(name: String, value: String)] = []
     ) {
         self.status = status
-        self.body = body
+        self.content = ByteBuffer(bytes: body)
         self.entityTag = entityTag
         var shared = "cache-control: \(cacheControl)\r\n"
         if let entityTag { shared += "etag: \(entityTag)\r\n" }
@@ -49,24 +51,22 @@ package struct DocumentResponse: Sendable, Hashable {
             cacheControl: "no-store", fields: fields)
     }
 
-    /// How many bytes a response has at most.
-    func length(isUnchanged: Bool, withBody: Bool) -> Int {
-        let fixed = isUnchanged ? self.notModifiedHead.count : self.head.count
+    /// How many bytes a response has at most, without its content.
+    func headLength(isUnchanged: Bool) -> Int {
         // The date, the preference and the connection's end.
-        return fixed + 128 + (withBody && !isUnchanged ? self.body.count : 0)
+        (isUnchanged ? self.notModifiedHead.count : self.head.count) + 128
     }
 
-    /// Appends the whole response.
+    /// Appends everything that comes before the content.
     ///
     /// - Parameters:
     ///   - date: The value of `Date`.
     ///   - isUnchanged: Whoever asks has the content: 304 instead.
-    ///   - withBody: False for HEAD.
     ///   - appliedWait: The seconds of the preference `wait`, if it was heeded (RFC 7240 §3).
     ///   - closes: Whether the connection ends with it.
-    func write(
-        to buffer: inout ByteBuffer, date: String, isUnchanged: Bool, withBody: Bool,
-        appliedWait: Int?, closes: Bool
+    func writeHead(
+        to buffer: inout ByteBuffer, date: String, isUnchanged: Bool, appliedWait: Int?,
+        closes: Bool
     ) {
         buffer.writeBytes(isUnchanged ? self.notModifiedHead : self.head)
         buffer.writeString("date: ")
@@ -75,6 +75,5 @@ package struct DocumentResponse: Sendable, Hashable {
             buffer.writeString("\r\npreference-applied: wait=\(appliedWait)")
         }
         buffer.writeString(closes ? "\r\nconnection: close\r\n\r\n" : "\r\n\r\n")
-        if withBody && !isUnchanged { buffer.writeBytes(self.body) }
     }
 }

@@ -56,7 +56,7 @@ extension DocumentConnection {
                 head: head, request: request, post: post, length: length)
             let expects = head.headers["expect"].contains { $0.lowercased() == "100-continue" }
             // Behind an answer that is not ready yet it would be taken for that one.
-            if expects, !self.isAnswering {
+            if expects, !self.isBusy {
                 context.writeAndFlush(
                     self.wrapOutboundOut(ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n")),
                     promise: nil)

@@ -24,14 +24,17 @@ extension TestAuthority {
         }
         let ecdsa = element(0x30, [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02])
         let time = element(0x17, Array("260101000000Z".utf8))
-        let revoked = serialNumbers.flatMap { number in
+        let end = element(0x17, Array("491231235959Z".utf8))
+        var issuer = DER.Serializer()
+        try issuer.serialize(self.certificate.subject)
+        let revoked = serialNumbers.map { Array($0.drop { $0 == 0 }) }.flatMap { number in
             element(
                 0x30, element(0x02, (number.first ?? 0) & 0x80 == 0 ? number : [0] + number) + time)
         }
         let keyID = SubjectKeyIdentifier(hash: self.certificate.publicKey).keyIdentifier
         let name = element(0x30, element(0x80, Array(keyID)))
         let identifier = element(0x30, [0x06, 0x03, 0x55, 0x1d, 0x23] + element(0x04, name))
-        var signed = element(0x02, [1]) + ecdsa + element(0x30, []) + time
+        var signed = element(0x02, [1]) + ecdsa + issuer.serializedBytes + time + end
         if !revoked.isEmpty { signed += element(0x30, revoked) }
         signed = element(0x30, signed + element(0xa0, element(0x30, identifier)))
         let key = try P256.Signing.PrivateKey(

@@ -100,6 +100,27 @@ struct CustodyServiceTests {
         }
     }
 
+    @Test("Who sends statements that do not hold is refused before they are looked at")
+    func forgeries() async throws {
+        let agent = try TestAgent()
+        agent.synchronise([try TestAgent.entry("a")])
+        let (good, _) = try self.request(try agent.svid("/a"))
+        var cut = good
+        cut.statement.removeLast(10)
+        let forged = cut
+        try await agent.run { _, raw in
+            let client = Client(wrapping: raw)
+            var codes: [RPCError.Code?] = []
+            // More than a slow machine could win back meanwhile.
+            for _ in 0..<20_000 where codes.last != .resourceExhausted {
+                codes.append(
+                    await self.code { _ = try await client.record(forged, metadata: security) })
+            }
+            #expect(codes.last == .resourceExhausted && codes.count > 100)
+            #expect(codes.dropLast().allSatisfy { $0 == .invalidArgument })
+        }
+    }
+
     @Test("One identity has a hundred statements at once, and others are not held up by it")
     func limit() async throws {
         let agent = try TestAgent()

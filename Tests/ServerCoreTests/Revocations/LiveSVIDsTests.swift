@@ -101,6 +101,16 @@ import Transparency
                     })
             }
             #expect(live.count == model.count)
+            for index in 0..<4 {
+                let node = "/spire/agent/n\(index)"
+                let subject = try Sample.subject("/p1", entry: "e1", node: node)
+                let counts = live.counts(node: try Sample.id(node), subject)
+                let ofNode = model.values.filter { $0.node == node }
+                #expect(Int(counts.ofNode.certificates) == ofNode.count)
+                #expect(
+                    Int(counts.ofSubject.certificates)
+                        == ofNode.filter { $0.path == "/p1" && $0.entry == "e1" }.count)
+            }
             for index in 0..<6 {
                 let byID = try Sample.revocation("r", .spiffeID, "spiffe://acme.test/p\(index)")
                 #expect(serials(live.rows(byID)) == expected { path, _, _ in path == "/p\(index)" })

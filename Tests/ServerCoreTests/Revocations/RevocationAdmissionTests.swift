@@ -17,6 +17,7 @@ import Transparency
             try feed.admission.admit(Sample.svid(1, subject))
         }
         #expect(error?.code == .failedPrecondition)
+        #expect(error?.revocationID == "r1", "the ledger says by what it was refused")
         #expect(error?.message.contains("r1") == true && error?.message.contains("stolen") == true)
         #expect(feed.isRefused(subject, by: "r1"))
         #expect(feed.admission.liveCount == 0 && feed.serials().isEmpty)
@@ -79,6 +80,53 @@ import Transparency
         #expect(feed.serials() == ["1", "2"])
         try feed.issue(3, subject)
         #expect(feed.serials() == ["1", "2"])
+    }
+
+    @Test(arguments: [
+        ("spiffe_id", "spiffe://acme.test/a/w", false), ("path_prefix", "/a", false),
+        ("entry_id", "e", false), ("entry_id", "above", true), ("selector", "k:v", false),
+        ("agent_id", "spiffe://acme.test/spire/agent/x/1", false), ("authority_id", "a1", false),
+        ("serial", "1", false),
+    ])
+    func `signed before a replacement is not released after it`(
+        kind: String, value: String, children: Bool
+    ) throws {
+        let feed = try AdmissionFeed()
+        feed.apply(
+            .entryUpserted(try .test("above", "/above", parent: "/spire/agent/x/1")),
+            .entryUpserted(try .test("e", "/a/w", parent: "/above")))
+        let subject = try Sample.subject(
+            "/a/w", entry: "e", selectors: ["k:v"], node: "/spire/agent/x/1")
+        let other = try Sample.subject("/b", entry: "f", authority: "a2")
+        let (early, otherEarly) = (
+            try feed.admission.begin(subject), try feed.admission.begin(other)
+        )
+        let target = try #require(RevocationTarget.Kind(rawValue: kind))
+        feed.apply(
+            .revocationUpserted(
+                try Sample.revocation("p", target, value, children: children, replacement: true)))
+        let error = #expect(throws: ServerError.self) {
+            try feed.admission.admit(Sample.svid(1, subject, ticket: early))
+        }
+        #expect(error?.code == .unavailable && error?.revocationID == "p")
+        #expect(feed.admission.liveCount == 0)
+        try feed.admission.admit(Sample.svid(3, other, ticket: otherEarly))
+        // Nothing but what was under way is refused, and only while the replacement is in force.
+        try feed.issue(2, subject)
+        feed.apply(.revocationRemoved(id: "p"))
+        try feed.admission.admit(Sample.svid(1, subject, ticket: early))
+    }
+
+    @Test func `a replacement that is told twice counts once, and a place is free again`() throws {
+        let feed = try AdmissionFeed(statusListURI: Self.uri)
+        let subject = try Sample.subject("/a", .jwt)
+        let early = try feed.admission.begin(subject)
+        let replacement = try Sample.revocation("p", .pathPrefix, "/a", replacement: true)
+        feed.apply(.revocationUpserted(replacement), .revocationUpserted(replacement))
+        #expect(throws: ServerError.self) {
+            try feed.admission.admit(Sample.svid(1, subject, ticket: early))
+        }
+        #expect(try feed.issue(2, subject)?.index == early.status?.index, "its place is free again")
     }
 
     @Test func `a lifted suspension gives back what no other revocation covers`() throws {
@@ -173,11 +221,11 @@ import Transparency
         let feed = try AdmissionFeed(statusListURI: Self.uri)
         let subject = try Sample.subject("/a", .jwt)
         let late = try feed.admission.begin(subject)
-        #expect(late?.index == 0)
+        #expect(late.status?.index == 0)
         feed.clock.advance(by: 3_600)
         #expect(try feed.issue(1, subject, expiresAt: .max)?.index == 0)
         let error = #expect(throws: ServerError.self) {
-            try feed.admission.admit(Sample.svid(2, subject, status: late))
+            try feed.admission.admit(Sample.svid(2, subject, ticket: late))
         }
         #expect(error?.code == .unavailable)
     }

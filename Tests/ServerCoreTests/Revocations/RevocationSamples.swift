@@ -41,7 +41,7 @@ enum Sample {
     /// An SVID of that number, which is its serial number or its `jti` as well.
     static func svid(
         _ number: Int, _ subject: IssuanceSubject, expiresAt: Int64 = 1_900_003_600,
-        status: StatusReference? = nil
+        ticket: IssuanceTicket = IssuanceTicket()
     ) -> SignedSVID {
         let digest = Array(SHA256.hash(data: Array("svid \(number)".utf8)))
         let isToken = subject.svidType != .x509
@@ -53,7 +53,7 @@ enum Sample {
             caller: "test")
         return SignedSVID(
             subject: subject, leaf: leaf,
-            signingInputDigest: isToken ? self.inputDigest(number) : nil, status: status)
+            signingInputDigest: isToken ? self.inputDigest(number) : nil, ticket: ticket)
     }
 
     static func inputDigest(_ number: Int) -> [UInt8] {
@@ -68,10 +68,11 @@ final class AdmissionFeed {
     let admission: RevocationAdmission
     private var seq: UInt64 = 0
 
-    init(statusListURI: String? = nil) throws {
+    init(statusListURI: String? = nil, limits: LiveLimits = LiveLimits()) throws {
         self.directory = Directory(trustDomain: try TrustDomain("acme.test"), now: self.clock.now)
         self.admission = RevocationAdmission(
-            directory: self.directory, statusListURI: statusListURI, now: self.clock.now)
+            directory: self.directory, statusListURI: statusListURI, limits: limits,
+            now: self.clock.now)
     }
 
     func apply(_ changes: Change...) {
@@ -84,10 +85,10 @@ final class AdmissionFeed {
     func issue(
         _ number: Int, _ subject: IssuanceSubject, expiresAt: Int64 = 1_900_003_600
     ) throws -> StatusReference? {
-        let status = try self.admission.begin(subject)
+        let ticket = try self.admission.begin(subject)
         try self.admission.admit(
-            Sample.svid(number, subject, expiresAt: expiresAt, status: status))
-        return status
+            Sample.svid(number, subject, expiresAt: expiresAt, ticket: ticket))
+        return ticket.status
     }
 
     /// Serial numbers of what an authority has signed and is taken back.
