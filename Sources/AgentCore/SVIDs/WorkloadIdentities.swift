@@ -49,6 +49,11 @@ package final class WorkloadIdentities: Sendable {
         /// The number of revocations that the server waits to hear confirmed; 0 when none.
         var owedRevocations: UInt64 = 0
         var custody = CustodyRequests()
+        /// Who has had what ends with its processes, and what the server is to hear of that.
+        var served = ServedProcesses()
+        var ends = WorkloadEndReports()
+        /// When processes are looked at whose end nobody tells; nil when there are none.
+        var nextLook: Date?
         var work: AsyncStream<Void>.Continuation?
         var timer: (at: Date, task: Task<Void, Never>)?
         var isStopped = false
@@ -117,13 +122,15 @@ package final class WorkloadIdentities: Sendable {
         }
     }
 
-    /// The same as ``jwtSVIDs(_:audience:spiffeID:)`` if it needs no waiting; nil if it does.
+    /// The same as ``jwtSVIDs(_:audience:spiffeID:for:)`` if it needs no waiting; nil if it does.
     ///
     /// - Throws: ``WorkloadRefusal``.
     package func heldJWTSVIDs(
-        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?
+        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?,
+        for process: (any ServedProcess)?
     ) throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]? {
         let entries = try self.entries(selectors, spiffeID: spiffeID)
+        try self.hand(tokensOf: entries, to: process)
         let now = self.now()
         return self.state.withLockedValue { state in
             var tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] = []
@@ -156,11 +163,14 @@ package final class WorkloadIdentities: Sendable {
 
     /// Tokens for the workload's identities, in order; only the one for `spiffeID` if given.
     ///
+    /// - Parameter process: Whom they are for; nil when they go nowhere.
     /// - Throws: ``WorkloadRefusal``.
     package func jwtSVIDs(
-        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?
+        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?,
+        for process: (any ServedProcess)?
     ) async throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] {
         let entries = try self.entries(selectors, spiffeID: spiffeID)
+        try self.hand(tokensOf: entries, to: process)
         if entries.count == 1 {
             return [(entries[0], try await self.jwtSVID(entries[0], audience).get())]
         }
@@ -278,6 +288,7 @@ package final class WorkloadIdentities: Sendable {
             state.work?.finish()
             state.work = nil
             state.custody.disconnected(.serverAway)
+            state.ends.disconnected()
             // Calls for tokens get a moment for a new connection, then what there is.
             state.jwtQueue = state.jwtWaiters.keys.sorted()
             for id in state.jwtQueue {
@@ -362,6 +373,7 @@ package final class WorkloadIdentities: Sendable {
         if state.isStopped { return }
         let candidates = [
             state.cache.nextDeadline, state.jwtDeadlines.next, state.custody.nextDeadline,
+            state.ends.nextDeadline, state.nextLook,
         ].compactMap { $0 }
         guard let next = candidates.min() else { return }
         if let timer = state.timer, timer.at <= next { return }
@@ -390,8 +402,11 @@ package final class WorkloadIdentities: Sendable {
                 }
             }
             state.custody.expire(now: now)
-            return ((), state.cache.tick(now))
+            var effects = state.cache.tick(now)
+            if state.ends.wake(now: now) { effects.wantsSigning = true }
+            return ((), effects)
         }
+        self.lookAtUnwatched()
     }
 }
 
