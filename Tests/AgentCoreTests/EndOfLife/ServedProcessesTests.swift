@@ -89,7 +89,9 @@ struct WorkloadEndReportsTests {
         #expect(reports.answered(sent[0].request, refusal: nil, now: self.start, jitter: 1) == nil)
     }
 
-    @Test("what may pass is told again, later each time, up to a minute", arguments: [2, 4, 8, 13, 14])
+    @Test(
+        "what may pass is told again, later each time, up to a minute",
+        arguments: [2, 4, 8, 13, 14])
     func again(code: Int) {
         var reports = WorkloadEndReports()
         _ = reports.begin(isPush: true)
@@ -100,7 +102,8 @@ struct WorkloadEndReportsTests {
             #expect(sent.map(\.entry) == ["a"])
             guard let first = sent.first else { return }
             let answered = reports.answered(
-                first.request, refusal: IssuanceRefusal(code: code, message: "x"), now: now, jitter: 1)
+                first.request, refusal: IssuanceRefusal(code: code, message: "x"), now: now,
+                jitter: 1)
             #expect(answered?.isClosed == false)
             #expect(reports.nextDeadline == now.addingTimeInterval(wait))
             #expect(!reports.wake(now: now.addingTimeInterval(wait - 0.5)))

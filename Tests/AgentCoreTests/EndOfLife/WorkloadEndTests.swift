@@ -140,7 +140,9 @@ private final class Views: Sendable {
 
 @Suite("SVIDs that end with their processes, on the agent", .timeLimit(.minutes(1)))
 struct WorkloadEndTests {
-    private func entry(_ id: String, revokes: Bool = true, revision: Int64 = 0) throws -> AuthorizedEntry {
+    private func entry(_ id: String, revokes: Bool = true, revision: Int64 = 0) throws
+        -> AuthorizedEntry
+    {
         var entry = try AuthorizedEntry.make(id, ["unix:uid:1"], revision: revision)
         entry.revokesOnExit = revokes
         return entry
@@ -209,7 +211,9 @@ struct WorkloadEndTests {
         #expect(session.requests().ends.map(\.entry) == ["a"])
     }
 
-    @Test("what waits in a stream's mailbox when the last process ends is not handed over; another comes")
+    @Test(
+        "what waits in a stream's mailbox when the last process ends is not handed over; another comes"
+    )
     func stale() throws {
         let session = try Session([try self.entry("a")])
         let first = Process(1)
@@ -359,7 +363,8 @@ struct WorkloadEndTests {
         #expect(session.requests().ends.map(\.entry) == ["a"])
     }
 
-    @Test("an entry that has left the agent's set may be suspended: the server is told all the same")
+    @Test(
+        "an entry that has left the agent's set may be suspended: the server is told all the same")
     func removed() throws {
         let session = try Session([try self.entry("a")])
         let process = Process(1)
