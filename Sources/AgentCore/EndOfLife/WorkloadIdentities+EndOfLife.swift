@@ -12,6 +12,8 @@ import PluginAPI
 extension WorkloadIdentities {
     /// How often processes are looked at where the system does not tell of their end.
     static let lookInterval: TimeInterval = 5
+    /// How long the log is silent about refusals after one.
+    private static let quietTime: TimeInterval = 60
 
     /// A process is about to be handed what the view has.
     ///
@@ -54,14 +56,24 @@ extension WorkloadIdentities {
     ) throws(WorkloadRefusal) {
         let key = ServedProcesses.Key(pid: process.pid, startTime: process.startTime)
         let uid = process.uid
-        switch self.state.withLockedValue({
-            $0.served.admit(key, uid: uid, entryIDs: entryIDs)
-        }) {
+        let (admission, isNews) = self.state.withLockedValue { state in
+            let admission = state.served.admit(key, uid: uid, entryIDs: entryIDs)
+            let now = self.now()
+            // Who starts processes without end is not to fill the log as well.
+            let isNews = admission == .full && (state.quietAboutFull.map { $0 <= now } ?? true)
+            if isNews {
+                state.quietAboutFull = now.addingTimeInterval(Self.quietTime)
+            }
+            return (admission, isNews)
+        }
+        switch admission {
         case .known: return
         case .full:
-            self.logger.error(
-                "too many processes with SVIDs that end with them; one more is refused",
-                metadata: [LogKeys.pid: "\(process.pid)", LogKeys.uid: "\(uid)"])
+            if isNews {
+                self.logger.error(
+                    "too many processes with SVIDs that end with them; more are refused",
+                    metadata: [LogKeys.pid: "\(process.pid)", LogKeys.uid: "\(uid)"])
+            }
             throw .tooManyProcesses
         case .new: break
         }

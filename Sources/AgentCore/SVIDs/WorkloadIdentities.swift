@@ -54,6 +54,8 @@ package final class WorkloadIdentities: Sendable {
         var ends = WorkloadEndReports()
         /// When processes are looked at whose end nobody tells; nil when there are none.
         var nextLook: Date?
+        /// Until when the log says no more of processes that were one too many.
+        var quietAboutFull: Date?
         var work: AsyncStream<Void>.Continuation?
         var timer: (at: Date, task: Task<Void, Never>)?
         var isStopped = false
