@@ -78,8 +78,8 @@ struct WorkloadEndReportsTests {
     func once() {
         var reports = WorkloadEndReports()
         #expect(reports.begin(isPush: true) == [])
-        #expect(reports.add("a"))
-        #expect(!reports.add("a"))
+        #expect(reports.add("a") == true)
+        #expect(reports.add("a") == false)
         let sent = Self.ids(reports.takeQueue())
         #expect(sent.map(\.entry) == ["a"])
         #expect(reports.takeQueue().isEmpty && reports.isOpen("a"))
@@ -106,10 +106,10 @@ struct WorkloadEndReportsTests {
                 jitter: 1)
             #expect(answered?.isClosed == false)
             #expect(reports.nextDeadline == now.addingTimeInterval(wait))
-            #expect(!reports.wake(now: now.addingTimeInterval(wait - 0.5)))
+            #expect(reports.wake(now: now.addingTimeInterval(wait - 0.5)) == false)
             #expect(reports.takeQueue().isEmpty)
             now = now.addingTimeInterval(wait)
-            #expect(reports.wake(now: now))
+            #expect(reports.wake(now: now) == true)
         }
     }
 
@@ -130,7 +130,7 @@ struct WorkloadEndReportsTests {
     @Test("a lost connection: everything that is open is told anew, under new numbers")
     func reconnected() {
         var reports = WorkloadEndReports()
-        #expect(reports.add("early"), "before the first session")
+        #expect(reports.add("early") == true, "before the first session")
         #expect(reports.takeQueue().isEmpty)
         _ = reports.begin(isPush: true)
         _ = reports.add("b")

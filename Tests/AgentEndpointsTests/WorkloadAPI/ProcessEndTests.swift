@@ -13,21 +13,20 @@ private let security: Metadata = ["workload.spiffe.io": "true"]
 
 @Suite("Processes that are handed SVIDs which end with them", .timeLimit(.minutes(1)))
 struct ProcessEndTests {
-    private static let kinds = ["x509", "jwt", "wit"]
-
     /// Fetches one SVID of the kind.
     private func fetch(_ kind: String, _ client: TestAgent.Client) async throws -> Int {
         switch kind {
         case "x509":
-            try await client.fetchX509SVID(.init(), metadata: security) {
+            return try await client.fetchX509SVID(.init(), metadata: security) {
                 for try await message in $0.messages { return message.svids.count }
                 return 0
             }
         case "jwt":
-            try await client.fetchJWTSVID(.with { $0.audience = ["x"] }, metadata: security)
-                .svids.count
+            let response = try await client.fetchJWTSVID(
+                .with { $0.audience = ["x"] }, metadata: security)
+            return response.svids.count
         default:
-            try await client.fetchWITSVID(.init(), metadata: security) {
+            return try await client.fetchWITSVID(.init(), metadata: security) {
                 for try await message in $0.messages { return message.svids.count }
                 return 0
             }
@@ -36,7 +35,7 @@ struct ProcessEndTests {
 
     @Test(
         "whoever fetches over the socket is watched, whatever it fetches, if the entry asks for it",
-        arguments: Self.kinds, [true, false])
+        arguments: ["x509", "jwt", "wit"], [true, false])
     func socket(kind: String, revokes: Bool) async throws {
         let agent = try TestAgent(offersWITSVIDs: true)
         var entry = try TestAgent.entry("a")
