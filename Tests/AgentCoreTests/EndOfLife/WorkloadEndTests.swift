@@ -187,7 +187,7 @@ struct WorkloadEndTests {
         try session.sign()
         let fresh = try #require(third.last?.identities.first?.svid)
         #expect(fresh.serialNumber != old.serialNumber)
-        #expect(fresh.key.publicKeyDER != old.key.publicKeyDER)
+        #expect(fresh.privateKeyDER != old.privateKeyDER)
         #expect(session.requests().ends.isEmpty)
     }
 
