@@ -114,7 +114,7 @@ struct WorkloadEndReportsTests {
     }
 
     @Test("what will not pass closes the report", arguments: [3, 5, 7, 9, 12, 16])
-    func final(code: Int) {
+    func closed(code: Int) {
         var reports = WorkloadEndReports()
         _ = reports.begin(isPush: true)
         _ = reports.add("a")
