@@ -101,6 +101,15 @@ public nonisolated struct Cygnet_Revocation_V1_Target: Sendable {
     set {target = .authorityID(newValue)}
   }
 
+  /// Only in answers: the server makes these when a workload's process has ended.
+  public var workload: Cygnet_Revocation_V1_Workload {
+    get {
+      if case .workload(let v)? = target {return v}
+      return Cygnet_Revocation_V1_Workload()
+    }
+    set {target = .workload(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Target: Equatable, Sendable {
@@ -119,8 +128,26 @@ public nonisolated struct Cygnet_Revocation_V1_Target: Sendable {
     case selector(Spire_Api_Types_Selector)
     /// Everything that an authority of this ID signed.
     case authorityID(String)
+    /// Only in answers: the server makes these when a workload's process has ended.
+    case workload(Cygnet_Revocation_V1_Workload)
 
   }
+
+  public init() {}
+}
+
+/// What one agent has obtained for one entry.
+public nonisolated struct Cygnet_Revocation_V1_Workload: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var entryID: String = String()
+
+  /// SPIFFE ID.
+  public var agentID: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
@@ -379,7 +406,7 @@ fileprivate nonisolated let _protobuf_package = "cygnet.revocation.v1"
 
 nonisolated extension Cygnet_Revocation_V1_Target: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Target"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}spiffe_id\0\u{3}path_prefix\0\u{3}entry_id\0\u{1}serial\0\u{1}jti\0\u{3}agent_id\0\u{1}selector\0\u{3}authority_id\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}spiffe_id\0\u{3}path_prefix\0\u{3}entry_id\0\u{1}serial\0\u{1}jti\0\u{3}agent_id\0\u{1}selector\0\u{3}authority_id\0\u{1}workload\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -456,6 +483,19 @@ nonisolated extension Cygnet_Revocation_V1_Target: SwiftProtobuf.Message, SwiftP
           self.target = .authorityID(v)
         }
       }()
+      case 9: try {
+        var v: Cygnet_Revocation_V1_Workload?
+        var hadOneofValue = false
+        if let current = self.target {
+          hadOneofValue = true
+          if case .workload(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.target = .workload(v)
+        }
+      }()
       default: break
       }
     }
@@ -499,6 +539,10 @@ nonisolated extension Cygnet_Revocation_V1_Target: SwiftProtobuf.Message, SwiftP
       guard case .authorityID(let v)? = self.target else { preconditionFailure() }
       try visitor.visitSingularStringField(value: v, fieldNumber: 8)
     }()
+    case .workload?: try {
+      guard case .workload(let v)? = self.target else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -506,6 +550,41 @@ nonisolated extension Cygnet_Revocation_V1_Target: SwiftProtobuf.Message, SwiftP
 
   public static func ==(lhs: Cygnet_Revocation_V1_Target, rhs: Cygnet_Revocation_V1_Target) -> Bool {
     if lhs.target != rhs.target {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Revocation_V1_Workload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Workload"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}entry_id\0\u{3}agent_id\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.entryID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.agentID) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.entryID.isEmpty {
+      try visitor.visitSingularStringField(value: self.entryID, fieldNumber: 1)
+    }
+    if !self.agentID.isEmpty {
+      try visitor.visitSingularStringField(value: self.agentID, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Revocation_V1_Workload, rhs: Cygnet_Revocation_V1_Workload) -> Bool {
+    if lhs.entryID != rhs.entryID {return false}
+    if lhs.agentID != rhs.agentID {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -106,6 +106,15 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     set {message = .recordCustody(newValue)}
   }
 
+  /// Only of entries with `revoke_on_exit`. Answered with a WorkloadEndResult.
+  public var workloadEnd: Cygnet_Sync_V1_WorkloadEnd {
+    get {
+      if case .workloadEnd(let v)? = message {return v}
+      return Cygnet_Sync_V1_WorkloadEnd()
+    }
+    set {message = .workloadEnd(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -122,6 +131,8 @@ public nonisolated struct Cygnet_Sync_V1_AgentMessage: Sendable {
     case revocationConfirmation(Cygnet_Sync_V1_RevocationConfirmation)
     /// Answered with a CustodyResult.
     case recordCustody(Cygnet_Sync_V1_RecordCustody)
+    /// Only of entries with `revoke_on_exit`. Answered with a WorkloadEndResult.
+    case workloadEnd(Cygnet_Sync_V1_WorkloadEnd)
 
   }
 
@@ -289,6 +300,23 @@ public nonisolated struct Cygnet_Sync_V1_RecordCustody: Sendable {
   public init() {}
 }
 
+/// The last process on this node that the agent had served SVIDs of the entry to has ended. The agent has forgotten those
+/// SVIDs, and asks for no others of the entry until it has the answer.
+public nonisolated struct Cygnet_Sync_V1_WorkloadEnd: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Chosen by the agent, returned with the result.
+  public var requestID: UInt64 = 0
+
+  public var entryID: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -360,6 +388,14 @@ public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
     set {message = .custodyResult(newValue)}
   }
 
+  public var workloadEndResult: Cygnet_Sync_V1_WorkloadEndResult {
+    get {
+      if case .workloadEndResult(let v)? = message {return v}
+      return Cygnet_Sync_V1_WorkloadEndResult()
+    }
+    set {message = .workloadEndResult(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -371,6 +407,7 @@ public nonisolated struct Cygnet_Sync_V1_ServerMessage: Sendable {
     case witResults(Cygnet_Sync_V1_SignWITResults)
     case revocations(Cygnet_Sync_V1_RevocationUpdate)
     case custodyResult(Cygnet_Sync_V1_CustodyResult)
+    case workloadEndResult(Cygnet_Sync_V1_WorkloadEndResult)
 
   }
 
@@ -664,6 +701,31 @@ public nonisolated struct Cygnet_Sync_V1_CustodyResult: Sendable {
   fileprivate var _status: Spire_Api_Types_Status? = nil
 }
 
+public nonisolated struct Cygnet_Sync_V1_WorkloadEndResult: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var requestID: UInt64 = 0
+
+  /// OK: what the agent had obtained for the entry is revoked, or had expired. UNAVAILABLE, RESOURCE_EXHAUSTED, INTERNAL: to
+  /// be told again later. Anything else: the report has no effect, and would not have any later.
+  public var status: Spire_Api_Types_Status {
+    get {_status ?? Spire_Api_Types_Status()}
+    set {_status = newValue}
+  }
+  /// Returns true if `status` has been explicitly set.
+  public var hasStatus: Bool {self._status != nil}
+  /// Clears the value of `status`. Subsequent reads from it will return its default value.
+  public mutating func clearStatus() {self._status = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _status: Spire_Api_Types_Status? = nil
+}
+
 public nonisolated struct Cygnet_Sync_V1_Heartbeat: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -689,7 +751,7 @@ fileprivate nonisolated let _protobuf_package = "cygnet.sync.v1"
 
 nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".AgentMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0\u{3}bundle_confirmation\0\u{3}revocation_confirmation\0\u{3}record_custody\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}sign_x509\0\u{3}sign_jwt\0\u{1}resync\0\u{3}sign_wit\0\u{3}bundle_confirmation\0\u{3}revocation_confirmation\0\u{3}record_custody\0\u{3}workload_end\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -801,6 +863,19 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
           self.message = .recordCustody(v)
         }
       }()
+      case 9: try {
+        var v: Cygnet_Sync_V1_WorkloadEnd?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .workloadEnd(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .workloadEnd(v)
+        }
+      }()
       default: break
       }
     }
@@ -843,6 +918,10 @@ nonisolated extension Cygnet_Sync_V1_AgentMessage: SwiftProtobuf.Message, SwiftP
     case .recordCustody?: try {
       guard case .recordCustody(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    }()
+    case .workloadEnd?: try {
+      guard case .workloadEnd(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
     }()
     case nil: break
     }
@@ -1200,9 +1279,44 @@ nonisolated extension Cygnet_Sync_V1_RecordCustody: SwiftProtobuf.Message, Swift
   }
 }
 
+nonisolated extension Cygnet_Sync_V1_WorkloadEnd: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".WorkloadEnd"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{3}entry_id\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.requestID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.entryID) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.requestID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.requestID, fieldNumber: 1)
+    }
+    if !self.entryID.isEmpty {
+      try visitor.visitSingularStringField(value: self.entryID, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_WorkloadEnd, rhs: Cygnet_Sync_V1_WorkloadEnd) -> Bool {
+    if lhs.requestID != rhs.requestID {return false}
+    if lhs.entryID != rhs.entryID {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ServerMessage"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0\u{1}bundles\0\u{3}x509_results\0\u{3}jwt_result\0\u{1}heartbeat\0\u{3}wit_results\0\u{1}revocations\0\u{3}custody_result\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0\u{1}bundles\0\u{3}x509_results\0\u{3}jwt_result\0\u{1}heartbeat\0\u{3}wit_results\0\u{1}revocations\0\u{3}custody_result\0\u{3}workload_end_result\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1314,6 +1428,19 @@ nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, Swift
           self.message = .custodyResult(v)
         }
       }()
+      case 9: try {
+        var v: Cygnet_Sync_V1_WorkloadEndResult?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .workloadEndResult(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .workloadEndResult(v)
+        }
+      }()
       default: break
       }
     }
@@ -1356,6 +1483,10 @@ nonisolated extension Cygnet_Sync_V1_ServerMessage: SwiftProtobuf.Message, Swift
     case .custodyResult?: try {
       guard case .custodyResult(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    }()
+    case .workloadEndResult?: try {
+      guard case .workloadEndResult(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
     }()
     case nil: break
     }
@@ -1868,6 +1999,45 @@ nonisolated extension Cygnet_Sync_V1_CustodyResult: SwiftProtobuf.Message, Swift
   }
 
   public static func ==(lhs: Cygnet_Sync_V1_CustodyResult, rhs: Cygnet_Sync_V1_CustodyResult) -> Bool {
+    if lhs.requestID != rhs.requestID {return false}
+    if lhs._status != rhs._status {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Sync_V1_WorkloadEndResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".WorkloadEndResult"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}status\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.requestID) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._status) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.requestID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.requestID, fieldNumber: 1)
+    }
+    try { if let v = self._status {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Sync_V1_WorkloadEndResult, rhs: Cygnet_Sync_V1_WorkloadEndResult) -> Bool {
     if lhs.requestID != rhs.requestID {return false}
     if lhs._status != rhs._status {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}

@@ -144,9 +144,22 @@ public nonisolated struct Spire_Api_Types_Entry: @unchecked Sendable {
     /// Give the entry's JWT-SVIDs a `jti` claim.
     public var jwtSvidIncludeJti: Bool = false
 
+    /// Ours, unknown to stock clients: when the last process that an agent has served the entry's SVIDs to has ended,
+    /// those SVIDs are revoked. Left out, creating an entry means false, and an update leaves the option as it is.
+    public var revokeOnExit: Bool {
+      get {_revokeOnExit ?? false}
+      set {_revokeOnExit = newValue}
+    }
+    /// Returns true if `revokeOnExit` has been explicitly set.
+    public var hasRevokeOnExit: Bool {self._revokeOnExit != nil}
+    /// Clears the value of `revokeOnExit`. Subsequent reads from it will return its default value.
+    public mutating func clearRevokeOnExit() {self._revokeOnExit = nil}
+
     public var unknownFields = SwiftProtobuf.UnknownStorage()
 
     public init() {}
+
+    fileprivate var _revokeOnExit: Bool? = nil
   }
 
   public init() {}
@@ -377,7 +390,7 @@ nonisolated extension Spire_Api_Types_Entry: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Spire_Api_Types_Entry.AdditionalAttributes: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = Spire_Api_Types_Entry.protoMessageName + ".AdditionalAttributes"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}disable_x509_svid_prefetch\0\u{3}jwt_svid_include_jti\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}disable_x509_svid_prefetch\0\u{3}jwt_svid_include_jti\0\u{4}g\u{f}revoke_on_exit\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -387,24 +400,33 @@ nonisolated extension Spire_Api_Types_Entry.AdditionalAttributes: SwiftProtobuf.
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBoolField(value: &self.disableX509SvidPrefetch) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.jwtSvidIncludeJti) }()
+      case 1001: try { try decoder.decodeSingularBoolField(value: &self._revokeOnExit) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.disableX509SvidPrefetch != false {
       try visitor.visitSingularBoolField(value: self.disableX509SvidPrefetch, fieldNumber: 1)
     }
     if self.jwtSvidIncludeJti != false {
       try visitor.visitSingularBoolField(value: self.jwtSvidIncludeJti, fieldNumber: 2)
     }
+    try { if let v = self._revokeOnExit {
+      try visitor.visitSingularBoolField(value: v, fieldNumber: 1001)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Spire_Api_Types_Entry.AdditionalAttributes, rhs: Spire_Api_Types_Entry.AdditionalAttributes) -> Bool {
     if lhs.disableX509SvidPrefetch != rhs.disableX509SvidPrefetch {return false}
     if lhs.jwtSvidIncludeJti != rhs.jwtSvidIncludeJti {return false}
+    if lhs._revokeOnExit != rhs._revokeOnExit {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -83,6 +83,11 @@ import Testing
             $0.storeSVID = true
             $0.disableX509SVIDPrefetch = true
         },
+        .bad("stored and revoked with its process") {
+            $0.storeSVID = true
+            $0.revokesOnExit = true
+        },
+        .good("revoked with its process") { $0.revokesOnExit = true },
         .good("not prefetched") { $0.disableX509SVIDPrefetch = true },
     ]
 

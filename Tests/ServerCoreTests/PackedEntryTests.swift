@@ -35,17 +35,19 @@ import Testing
         entry.createdAt = 1_900_000_000
         entry.disableX509SVIDPrefetch = true
         entry.jwtSVIDIncludeJTI = true
+        entry.revokesOnExit = true
         #expect(try self.roundTrip(entry) == entry)
     }
 
-    @Test(arguments: 0..<5) func `each flag is kept apart from the others`(flag: Int) throws {
+    @Test(arguments: 0..<6) func `each flag is kept apart from the others`(flag: Int) throws {
         var entry = try Entry.test("id", "/a", parent: "/b")
         switch flag {
         case 0: entry.admin = true
         case 1: entry.downstream = true
         case 2: entry.storeSVID = true
         case 3: entry.disableX509SVIDPrefetch = true
-        default: entry.jwtSVIDIncludeJTI = true
+        case 4: entry.jwtSVIDIncludeJTI = true
+        default: entry.revokesOnExit = true
         }
         #expect(try self.roundTrip(entry) == entry)
     }

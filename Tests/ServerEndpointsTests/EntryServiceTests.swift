@@ -84,6 +84,57 @@ private typealias Entries = Spire_Api_Server_Entry_V1_Entry
         }
     }
 
+    @Test
+    func `revoke_on_exit: set, kept by who does not know it, under the mask, and switched off`()
+        async throws
+    {
+        try await Self.withClient { client, server in
+            var message = Self.message("a", "/a")
+            message.additionalAttributes = .with { $0.revokeOnExit = true }
+            let wanted = message
+            let made = try await client.batchCreateEntry(.with { $0.entries = [wanted] })
+            #expect(made.results.map(\.status.code) == [0])
+            #expect(made.results[0].entry.additionalAttributes.revokeOnExit)
+            func update(
+                _ mask: Spire_Api_Types_EntryMask?,
+                _ attributes: Spire_Api_Types_Entry.AdditionalAttributes?
+            ) async throws -> Bool? {
+                var message = Self.message("a", "/a")
+                if let attributes { message.additionalAttributes = attributes }
+                let wanted = message
+                let response = try await client.batchUpdateEntry(
+                    .with {
+                        $0.entries = [wanted]
+                        if let mask { $0.inputMask = mask }
+                    })
+                #expect(response.results.map(\.status.code) == [0])
+                return server.plane.entries.entry(id: "a")?.revokesOnExit
+            }
+            // A stock client's update, whole and under masks.
+            #expect(try await update(nil, nil) == true)
+            #expect(try await update(nil, .with { $0.jwtSvidIncludeJti = true }) == true)
+            #expect(try await update(.with { $0.additionalAttributes = true }, nil) == true)
+            #expect(
+                try await update(.with { $0.hint = true }, .with { $0.revokeOnExit = false })
+                    == true)
+            #expect(
+                try await update(
+                    .with { $0.additionalAttributes = true }, .with { $0.revokeOnExit = false })
+                    == false)
+            #expect(try await update(nil, nil) == false)
+            let shown = try await client.getEntry(.with { $0.id = "a" })
+            #expect(!shown.hasAdditionalAttributes)
+            #expect(try await update(nil, .with { $0.revokeOnExit = true }) == true)
+            let masked = try await client.getEntry(
+                .with {
+                    $0.id = "a"
+                    $0.outputMask = .with { $0.additionalAttributes = true }
+                })
+            #expect(masked.additionalAttributes.revokeOnExit)
+            #expect(!masked.additionalAttributes.jwtSvidIncludeJti)
+        }
+    }
+
     @Test func `an output mask leaves out what it does not name`() async throws {
         try await Self.withClient { client, _ in
             var entry = Self.message("a", "/a")

@@ -91,6 +91,14 @@ private final class SyncStream {
         }
     }
 
+    func workloadEndResult() async throws -> Cygnet_Sync_V1_WorkloadEndResult {
+        try await self.next {
+            $0.message.flatMap {
+                if case .workloadEndResult(let result) = $0 { result } else { nil }
+            }
+        }
+    }
+
     /// Reads until the stream ends.
     func end() async throws {
         do { _ = try await self.next { _ in nil as Int? } } catch is StreamEnded {}
@@ -202,6 +210,78 @@ private final class SyncStream {
                     leaves == [
                         .custodyRecorded(CustodyLeaf(signed, receipt: receipt, node: agent.id))
                     ])
+                stream.close()
+                try await stream.end()
+            }
+        }
+    }
+
+    @Test
+    func
+        `the end of a workload revokes what this agent obtained for the entry, and nonsense does nothing`()
+        async throws
+    {
+        try await TestServer.with { server in
+            let agent = try await server.attest("t1")
+            let other = try await server.attest("t2")
+            var own = try Entry.test("e", "/e", parent: agent.id.path)
+            own.revokesOnExit = true
+            var foreign = try Entry.test("f", "/f", parent: other.id.path)
+            foreign.revokesOnExit = true
+            let plain = try Entry.test("p", "/p", parent: agent.id.path)
+            _ = try await server.plane.store.createEntries([own, foreign, plain])
+            try await Self.connect(server, agent) { stream in
+                let snapshot = try await stream.entries()
+                let options = Dictionary(
+                    snapshot.upserted.map { ($0.id, $0.additionalAttributes.revokeOnExit) }
+                ) { first, _ in first }
+                #expect(options == ["e": true, "p": false])
+                let key = try Self.publicKey(P256.Signing.PrivateKey())
+                stream.send { message in
+                    message.signX509 = .with {
+                        $0.requests = ["e", "p"].enumerated().map { index, id in
+                            .with {
+                                $0.requestID = UInt64(index)
+                                $0.entryID = id
+                                $0.publicKey = key
+                            }
+                        }
+                    }
+                }
+                #expect(try await stream.x509Results().map(\.status.code) == [0, 0])
+                // NOT_FOUND, FAILED_PRECONDITION, OK, OK again.
+                let rows: [(id: String, code: Int32)] = [
+                    ("", 5), ("none", 5), ("f", 5), (String(repeating: "x", count: 100_000), 5),
+                    ("e\u{0}", 5), ("p", 9), ("e", 0), ("e", 0),
+                ]
+                for (number, row) in rows.enumerated() {
+                    stream.send {
+                        $0.workloadEnd = .with {
+                            $0.requestID = UInt64(number)
+                            $0.entryID = row.id
+                        }
+                    }
+                    let result = try await stream.workloadEndResult()
+                    #expect(result.requestID == UInt64(number))
+                    #expect(result.status.code == row.code, "\(row.id.prefix(20))")
+                }
+                let made = server.plane.revocations.list()
+                #expect(made.map(\.target) == [.workload(entryID: "e", agent: agent.id)])
+                #expect(made.map(\.caller) == [agent.id.string])
+                #expect(made.map(\.reason) == ["process ended"] && made.allSatisfy(\.isReplacement))
+                // The stream goes on, and fresh ones are issued.
+                stream.send { message in
+                    message.signX509 = .with {
+                        $0.requests = [
+                            .with {
+                                $0.requestID = 9
+                                $0.entryID = "e"
+                                $0.publicKey = key
+                            }
+                        ]
+                    }
+                }
+                #expect(try await stream.x509Results().map(\.status.code) == [0])
                 stream.close()
                 try await stream.end()
             }

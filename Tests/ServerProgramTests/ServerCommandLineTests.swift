@@ -210,16 +210,35 @@ struct Outcome: Sendable {
         #expect(entry.dnsNames == ["-odd"] && !entry.hasAdditionalAttributes)
     }
 
+    @Test func revokeOnExitIsSetLeftOpenAndSwitchedOff() throws {
+        func input(_ more: String...) throws -> EntryInput {
+            let flags = try EntryFlags.parse(
+                ["-spiffeID", "spiffe://a/b", "-parentID", "spiffe://a/c", "-selector", "a:b"]
+                    + more)
+            return try #require(try flags.inputs(isNode: false, needsID: false).first)
+        }
+        var current = Spire_Api_Types_Entry.AdditionalAttributes()
+        current.revokeOnExit = true
+        let on = try input("-revokeOnExit").entryForCreation
+        #expect(on.additionalAttributes.revokeOnExit)
+        #expect(!(try input().entryForCreation.hasAdditionalAttributes))
+        #expect(try input().entryForUpdate(current).additionalAttributes.revokeOnExit)
+        let off = try input("-noRevokeOnExit").entryForUpdate(current).additionalAttributes
+        #expect(off.hasRevokeOnExit && !off.revokeOnExit)
+        #expect(throws: CommandError.self) { try input("-revokeOnExit", "-noRevokeOnExit") }
+    }
+
     @Test func readsEntriesFromJSON() throws {
         let json = """
             {"entries": [{"spiffe_id": "spiffe://a/b", "parent_id": "spiffe://a/c", "entry_id": "e1",
               "selectors": [{"type": "unix", "value": "uid:1"}], "x509_svid_ttl": 60, "entryExpiry": 5,
               "federates_with": ["spiffe://d"], "dns_names": ["x"], "hint": "h", "admin": true,
-              "additional_attributes": {"jwt_svid_include_jti": true}}]}
+              "additional_attributes": {"jwt_svid_include_jti": true, "revoke_on_exit": true}}]}
             """
         let document = try ConfigurationDocument(parsing: Array(json.utf8), file: "e.json")
         let input = try #require(try EntryInput.read(document).first)
         #expect(input.entry.id == "e1" && input.entry.expiresAt == 5 && input.entry.admin)
+        #expect(input.revokeOnExit == true)
         #expect(input.disableX509SVIDPrefetch == nil && input.jwtSVIDIncludeJTI == true)
         var current = Spire_Api_Types_Entry.AdditionalAttributes()
         current.disableX509SvidPrefetch = true
@@ -279,6 +298,9 @@ struct Outcome: Sendable {
             EntryBlock.text(entry).contains(
                 "Expiration time         : 2023-11-14 22:13:20 +0000 UTC\n"))
         #expect(EntryBlock.text(entry).contains("DisableX509SvidPrefetch : true\n"))
+        #expect(!EntryBlock.text(entry).contains("RevokeOnExit"))
+        entry.additionalAttributes.revokeOnExit = true
+        #expect(EntryBlock.text(entry).contains("RevokeOnExit            : true\n"))
     }
 
     @Test func printsAgentBlocks() {

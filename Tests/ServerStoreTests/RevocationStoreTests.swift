@@ -26,6 +26,7 @@ import Testing
             (.spiffeID, "spiffe://acme.test/a"), (.pathPrefix, "/a/b"), (.entryID, "e-1"),
             (.serial, "ab"), (.jti, "J_1"), (.agentID, "spiffe://acme.test/spire/agent/x/1"),
             (.selector, "docker:image:a:b'c"), (.authorityID, "0a"),
+            (.workload, "e-1@spiffe://acme.test/spire/agent/x/1"),
         ]
         return try rows.enumerated().map {
             try self.revocation("r\($0.offset)", $0.element.0, $0.element.1)
@@ -53,7 +54,8 @@ import Testing
             #expect(try await store.revocationHits()["r0"] == [1, 2, 3])
             try await store.forgetRevocation("r0")
             #expect(
-                try await Contents.of(store).contents.revocations.count == 8, "it has not ended")
+                try await Contents.of(store).contents.revocations.count == all.count,
+                "it has not ended")
 
             let before = log.seq
             #expect(try await store.endRevocation("r0", reason: "found", caller: "uid:1") == all[0])
@@ -73,6 +75,34 @@ import Testing
             #expect(try await store.unfinishedRevocations().isEmpty)
             #expect(Contents(applying: log.changes) == now.contents)
             #expect(log.seq == now.seq && log.gaps == 0)
+        }
+    }
+
+    @Test(arguments: StoreKind.allCases)
+    func `those that hit nothing any more are removed in one step, if they are recorded`(
+        kind: StoreKind
+    ) async throws {
+        let log = FeedLog()
+        try await kind.run(log) { store in
+            for id in ["a", "b", "c", "d"] {
+                let made = try Self.revocation(id, .workload, "e@spiffe://acme.test/spire/agent/x")
+                #expect(try await store.createRevocation(made))
+            }
+            for id in ["a", "b", "d"] { try await store.completeRevocation(id, hits: [1]) }
+            _ = try await store.endRevocation("d", reason: "", caller: "self")
+            let before = log.seq
+            let asked = ["b", "none", "c", "d", "a", "b"]
+            #expect(try await store.removeRevocations(asked) == ["b", "a"])
+            #expect(log.seq == before + 2 && log.gaps == 0)
+            #expect(try await store.removeRevocations(asked).isEmpty)
+            #expect(try await store.removeRevocations([]).isEmpty)
+            #expect(log.seq == before + 2, "nothing to tell of")
+            let now = try await Contents.of(store)
+            #expect(now.contents.revocations.map(\.id) == ["c"])
+            #expect(Contents(applying: log.changes) == now.contents)
+            // What is not recorded stays, and what has ended until that is.
+            #expect(try await store.unfinishedRevocations().map(\.revocation.id) == ["c", "d"])
+            #expect(try await store.revocationHits().isEmpty)
         }
     }
 

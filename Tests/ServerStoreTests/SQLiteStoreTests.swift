@@ -30,6 +30,7 @@ import Testing
         entry.createdAt = 1_900_000_000
         entry.disableX509SVIDPrefetch = true
         entry.jwtSVIDIncludeJTI = true
+        entry.revokesOnExit = true
         let plain = try Entry.test(
             "plain", "/" + String(repeating: "p", count: 2_000), parent: "/p")
         #expect(try await store.createEntries([entry, plain]) == [true, true])

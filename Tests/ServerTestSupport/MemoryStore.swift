@@ -346,6 +346,19 @@ package final class MemoryStore: EntryStore, NodeStore, BundleStore, FederationS
         }
     }
 
+    package func removeRevocations(_ ids: [String]) async throws -> [String] {
+        try self.write { state, changes in
+            ids.filter { id in
+                guard let row = state.revocations[id], row.hits != nil, row.end == nil else {
+                    return false
+                }
+                state.revocations[id] = nil
+                changes.append(.revocationRemoved(id: id))
+                return true
+            }
+        }
+    }
+
     package func unfinishedRevocations() async throws -> [UnfinishedRevocation] {
         self.state.withLockedValue { $0.revocations }.values
             .filter { $0.hits == nil || $0.end != nil }

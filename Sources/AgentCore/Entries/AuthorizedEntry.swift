@@ -26,13 +26,15 @@ package struct AuthorizedEntry: Hashable, Sendable {
     package var isSignedOnDemand: Bool
     /// Every JWT-SVID is to be new, with its own `jti`.
     package var includesJTI: Bool
+    /// Its SVIDs are revoked when the last process that has had them here ends.
+    package var revokesOnExit: Bool
 
     package init(
         id: String, spiffeID: SPIFFEID, selectors: [Selector], federatesWith: [TrustDomain] = [],
         isAdmin: Bool = false, isDownstream: Bool = false, isStored: Bool = false,
         hint: String = "",
         revision: Int64 = 0, createdAt: Int64 = 0, isSignedOnDemand: Bool = false,
-        includesJTI: Bool = false
+        includesJTI: Bool = false, revokesOnExit: Bool = false
     ) {
         self.id = id
         self.spiffeID = spiffeID
@@ -46,6 +48,7 @@ package struct AuthorizedEntry: Hashable, Sendable {
         self.createdAt = createdAt
         self.isSignedOnDemand = isSignedOnDemand
         self.includesJTI = includesJTI
+        self.revokesOnExit = revokesOnExit
     }
 
     /// The order in which a workload receives its identities: oldest entry first, then by ID. It

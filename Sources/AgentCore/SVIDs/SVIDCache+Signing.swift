@@ -26,7 +26,7 @@ extension SVIDCache {
     /// Takes requests for X509-SVIDs to send to the server, those that workloads wait for first.
     package mutating func takeSigningBatch(limit: Int, now: Date) -> [SigningQueue.Job] {
         let entries = self.entries
-        let batch = self.signing.takeBatch(limit: limit) { entries[id: $0] }
+        let batch = self.signing.takeBatch(limit: limit, except: self.withheld) { entries[id: $0] }
         for job in batch {
             self.deadlines.add(
                 .signing(requestID: job.requestID),

@@ -62,7 +62,9 @@ extension SVIDCache {
     /// Takes requests for WIT-SVIDs to send to the server, those that workloads wait for first.
     package mutating func takeWITSigningBatch(limit: Int, now: Date) -> [SigningQueue.Job] {
         let entries = self.entries
-        let batch = self.wit.signing.takeBatch(limit: limit) { entries[id: $0] }
+        let batch = self.wit.signing.takeBatch(limit: limit, except: self.withheld) {
+            entries[id: $0]
+        }
         for job in batch {
             self.deadlines.add(
                 .signingWIT(requestID: job.requestID),

@@ -122,6 +122,8 @@ package struct SVIDCache: Sendable {
     var revocations = AgentRevocations()
     /// Entries for which the server would not sign because of a revocation.
     var blocked: [String: BlockedEntry] = [:]
+    /// Entries that the server is not asked to sign for until it has heard of the end of processes.
+    var withheld: Set<String> = []
     /// What WIT-SVIDs add; empty where nobody asks for them.
     var wit = WITState()
     var groups: [Int: Group] = [:]
@@ -301,6 +303,7 @@ package struct SVIDCache: Sendable {
         self.bundles = old.bundles
         self.revocations = old.revocations
         self.isConnected = old.isConnected
+        self.withheld = old.withheld
         self.suspension = refusal
         return effects
     }

@@ -84,10 +84,13 @@ package struct SigningQueue: Sendable {
     }
 
     /// Takes up to `limit` requests to send, those that workloads wait for first.
+    ///
+    /// - Parameter withheld: Entries whose requests stay in the queue.
     mutating func takeBatch(
-        limit: Int, entry: (String) -> AuthorizedEntry?
+        limit: Int, except withheld: Set<String> = [], entry: (String) -> AuthorizedEntry?
     ) -> [Job] {
         var batch: [Job] = []
+        var kept: [String] = []
         func isDue(_ id: String, urgent wanted: Bool) -> Bool {
             if case .queued(let urgent) = self.states[id] { return urgent == wanted }
             return false
@@ -96,16 +99,27 @@ package struct SigningQueue: Sendable {
         while taken < self.urgent.count, batch.count < limit {
             let id = self.urgent[taken]
             taken += 1
-            if isDue(id, urgent: true) { self.start(id, entry(id), &batch) }
+            guard isDue(id, urgent: true) else { continue }
+            if withheld.contains(id) {
+                if !kept.contains(id) { kept.append(id) }
+            } else {
+                self.start(id, entry(id), &batch)
+            }
         }
-        self.urgent.removeFirst(taken)
+        self.urgent.replaceSubrange(..<taken, with: kept)
+        kept = []
         taken = 0
         while taken < self.background.count, batch.count < limit {
             let id = self.background[taken]
             taken += 1
-            if isDue(id, urgent: false) { self.start(id, entry(id), &batch) }
+            guard isDue(id, urgent: false) else { continue }
+            if withheld.contains(id) {
+                if !kept.contains(id) { kept.append(id) }
+            } else {
+                self.start(id, entry(id), &batch)
+            }
         }
-        self.background.removeFirst(taken)
+        self.background.replaceSubrange(..<taken, with: kept)
         return batch
     }
 

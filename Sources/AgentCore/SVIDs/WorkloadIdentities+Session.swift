@@ -35,7 +35,10 @@ extension WorkloadIdentities: SyncSession {
             state.confirmation = BundleConfirmation()
             state.owedRevocations = 0
             continuation.yield()
-            return ((), state.cache.connected())
+            let untold = state.ends.begin(isPush: isPush)
+            var effects = state.cache.connected()
+            if !untold.isEmpty { effects.join(state.cache.release(untold)) }
+            return ((), effects)
         }
         self.events?.record(.connected(isPush: isPush))
         return stream
@@ -57,11 +60,18 @@ extension WorkloadIdentities: SyncSession {
                 requests.append(.confirmRevocations(number: state.owedRevocations))
                 state.owedRevocations = 0
             }
+            // First of what is asked for: nothing more is signed for an entry before the server has heard.
+            requests += state.ends.takeQueue()
+            var withheld: [UInt64] = []
             for id in state.jwtQueue {
                 guard let (entry, audience) = state.jwt.request(id) else { continue }
+                if state.cache.withheld.contains(entry.id) {
+                    withheld.append(id)
+                    continue
+                }
                 requests.append(.jwt(requestID: id, entryID: entry.id, audience: audience))
             }
-            state.jwtQueue = []
+            state.jwtQueue = withheld
             requests += state.custody.takeQueue()
             let now = self.now()
             return (
@@ -158,6 +168,8 @@ extension WorkloadIdentities: SyncSession {
             self.receiveWIT(requestID, result)
         case .custody(let requestID, let result):
             self.receiveCustody(requestID, result)
+        case .workloadEnd(let requestID, let result):
+            self.receiveWorkloadEnd(requestID, result)
         case .heartbeat(let digest, let serverTime):
             self.receiveHeartbeat(digest, serverTime)
         }

@@ -50,6 +50,13 @@ package final class WorkloadIdentities: Sendable {
         var owedRevocations: UInt64 = 0
         var custody = CustodyRequests()
         var custodyAttempts = CustodyAttempts()
+        /// Who has had what ends with its processes, and what the server is to hear of that.
+        var served = ServedProcesses()
+        var ends = WorkloadEndReports()
+        /// When processes are looked at whose end nobody tells; nil when there are none.
+        var nextLook: Date?
+        /// Until when the log says no more of processes that were one too many.
+        var quietAboutFull: Date?
         var work: AsyncStream<Void>.Continuation?
         var timer: (at: Date, task: Task<Void, Never>)?
         var isStopped = false
@@ -118,13 +125,15 @@ package final class WorkloadIdentities: Sendable {
         }
     }
 
-    /// The same as ``jwtSVIDs(_:audience:spiffeID:)`` if it needs no waiting; nil if it does.
+    /// The same as ``jwtSVIDs(_:audience:spiffeID:for:)`` if it needs no waiting; nil if it does.
     ///
     /// - Throws: ``WorkloadRefusal``.
     package func heldJWTSVIDs(
-        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?
+        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?,
+        for process: (any ServedProcess)?
     ) throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]? {
         let entries = try self.entries(selectors, spiffeID: spiffeID)
+        try self.hand(tokensOf: entries, to: process)
         let now = self.now()
         return self.state.withLockedValue { state in
             var tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] = []
@@ -157,11 +166,14 @@ package final class WorkloadIdentities: Sendable {
 
     /// Tokens for the workload's identities, in order; only the one for `spiffeID` if given.
     ///
+    /// - Parameter process: Whom they are for; nil when they go nowhere.
     /// - Throws: ``WorkloadRefusal``.
     package func jwtSVIDs(
-        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?
+        _ selectors: Set<Selector>, audience: [String], spiffeID: SPIFFEID?,
+        for process: (any ServedProcess)?
     ) async throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] {
         let entries = try self.entries(selectors, spiffeID: spiffeID)
+        try self.hand(tokensOf: entries, to: process)
         if entries.count == 1 {
             return [(entries[0], try await self.jwtSVID(entries[0], audience).get())]
         }
@@ -279,6 +291,7 @@ package final class WorkloadIdentities: Sendable {
             state.work?.finish()
             state.work = nil
             state.custody.disconnected(.serverAway)
+            state.ends.disconnected()
             // Calls for tokens get a moment for a new connection, then what there is.
             state.jwtQueue = state.jwtWaiters.keys.sorted()
             for id in state.jwtQueue {
@@ -363,6 +376,7 @@ package final class WorkloadIdentities: Sendable {
         if state.isStopped { return }
         let candidates = [
             state.cache.nextDeadline, state.jwtDeadlines.next, state.custody.nextDeadline,
+            state.ends.nextDeadline, state.nextLook,
         ].compactMap { $0 }
         guard let next = candidates.min() else { return }
         if let timer = state.timer, timer.at <= next { return }
@@ -391,8 +405,11 @@ package final class WorkloadIdentities: Sendable {
                 }
             }
             state.custody.expire(now: now)
-            return ((), state.cache.tick(now))
+            var effects = state.cache.tick(now)
+            if state.ends.wake(now: now) { effects.wantsSigning = true }
+            return ((), effects)
         }
+        self.lookAtUnwatched()
     }
 }
 

@@ -25,6 +25,8 @@ package final class X509View: Sendable {
     package let key: Key
     /// At least one; the first is the default identity.
     package let identities: [Identity]
+    /// Whether some of it ends with the processes that have it.
+    let revokesOnExit: Bool
     package let ownBundle: AgentBundle
     package let federatedBundles: [AgentBundle]
     /// CertificateLists of the bundles' authorities, DER.
@@ -39,6 +41,7 @@ package final class X509View: Sendable {
         self.crls = crls
         self.key = key
         self.identities = identities
+        self.revokesOnExit = identities.contains(where: \.entry.revokesOnExit)
         self.ownBundle = ownBundle
         self.federatedBundles = federatedBundles
     }
@@ -62,10 +65,13 @@ package final class WITView: Sendable {
     let key: Key
     /// At least one; the first is the default identity.
     package let identities: [Identity]
+    /// Whether some of it ends with the processes that have it.
+    let revokesOnExit: Bool
     package let encoded = EncodedForm()
 
     init(key: Key, identities: [Identity]) {
         self.key = key
+        self.revokesOnExit = identities.contains(where: \.entry.revokesOnExit)
         self.identities = identities
     }
 }

@@ -84,6 +84,8 @@ package enum ServerEvent: Sendable {
     case wit(requestID: UInt64, Result<String, IssuanceRefusal>)
     /// A statement is in the ledger, or is not.
     case custody(requestID: UInt64, Result<Void, IssuanceRefusal>)
+    /// What is to be revoked because processes have ended is revoked, or is not.
+    case workloadEnd(requestID: UInt64, Result<Void, IssuanceRefusal>)
     case heartbeat(digest: EntryDigest?, serverTime: Date?)
 }
 
@@ -141,6 +143,8 @@ package enum SessionRequest: Sendable {
     /// Have on record what a workload states, and what its peer says to that.
     case custody(
         requestID: UInt64, statement: SignedCustodyStatement, receipt: CustodyReceipt?)
+    /// The last process that had SVIDs of the entry has ended: revoke what was obtained for it.
+    case workloadEnd(requestID: UInt64, entryID: String)
 }
 
 /// The agent's side of a session, as the connection sees it.

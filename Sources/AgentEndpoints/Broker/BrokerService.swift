@@ -248,7 +248,9 @@ private final class BrokerCallHandler: GRPCCallHandler, Announced {
         case .stream(let kind): self.open(kind, workload, attested, policy, isFresh: isFresh)
         case .answer(let request):
             do throws(WorkloadRefusal) {
-                if isFresh, let answer = try self.shared.api.answerAtOnce(request, attested) {
+                if isFresh,
+                    let answer = try self.shared.api.answerAtOnce(request, workload, attested)
+                {
                     return self.finish(answer, policy.id)
                 }
             } catch {

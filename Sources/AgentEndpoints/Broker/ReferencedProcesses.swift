@@ -136,4 +136,11 @@ struct ReferencedWorkload: WorkloadProcess {
     func isConnector(_ now: ProcessFingerprint) -> Bool { true }
 
     func fingerprint() -> ProcessFingerprint? { self.process.handle.fingerprint() }
+
+    func watchEnd(_ action: @escaping @Sendable () -> Void) -> (any Sendable)? {
+        guard self.process.tellsEnd else { return nil }
+        // The action goes with the process, which is held from here.
+        if self.process.whenEnded(action) == nil { action() }
+        return self.process
+    }
 }

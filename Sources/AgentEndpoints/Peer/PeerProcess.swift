@@ -1,15 +1,13 @@
+import AgentCore
 package import PluginAPI
 package import SPIFFEGRPC
 
 /// A process that is given its identities, by itself or by a broker that acts for it.
-protocol WorkloadProcess: ProcessReference {
-    /// Effective user ID, for the log.
-    var uid: UInt32 { get }
-}
+protocol WorkloadProcess: ServedProcess {}
 
 /// The process behind a connection, in the form in which the rules and the attestors know
 /// processes.
-package struct PeerProcess: ProcessReference, WorkloadProcess {
+package struct PeerProcess: ServedProcess, WorkloadProcess {
     private let handle: PeerProcessHandle
     /// Effective user ID when the process connected.
     package let uid: UInt32
@@ -36,6 +34,10 @@ package struct PeerProcess: ProcessReference, WorkloadProcess {
     }
 
     package func fingerprint() -> ProcessFingerprint? { self.handle.fingerprint() }
+
+    package func watchEnd(_ action: @escaping @Sendable () -> Void) -> (any Sendable)? {
+        self.handle.whenEnded(action) ? self.handle : nil
+    }
 }
 
 extension PeerProcessHandle {

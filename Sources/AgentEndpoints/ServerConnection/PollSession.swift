@@ -172,6 +172,14 @@ struct PollSession {
                                 .failure(
                                     IssuanceRefusal(
                                         code: 12, message: WorkloadRefusal.noLedger.message))))
+                    case .workloadEnd(let requestID, _):
+                        session.receive(
+                            .workloadEnd(
+                                requestID: requestID,
+                                .failure(
+                                    IssuanceRefusal(
+                                        code: 12, message: "a server that is polled is told nothing"
+                                    ))))
                     // Servers that are polled do not ask.
                     case .confirmBundle, .confirmRevocations: break
                     }

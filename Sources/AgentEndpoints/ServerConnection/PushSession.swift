@@ -121,6 +121,11 @@ struct PushSession {
                                 $0.statement = statement.token
                                 $0.receipt = receipt?.token ?? ""
                             }
+                        case .workloadEnd(let requestID, let entryID):
+                            message.workloadEnd = .with {
+                                $0.requestID = requestID
+                                $0.entryID = entryID
+                            }
                         }
                     })
             }
@@ -185,6 +190,9 @@ struct PushSession {
                 self.session.receive(
                     .custody(
                         requestID: result.requestID, WireParsing.recorded(result.status)))
+            case .workloadEndResult(let result):
+                self.session.receive(
+                    .workloadEnd(requestID: result.requestID, WireParsing.recorded(result.status)))
             case .heartbeat(let heartbeat):
                 // In the middle of a change the digests cannot agree.
                 self.session.receive(

@@ -97,7 +97,8 @@ extension AuthorizedEntry {
             isAdmin: message.admin, isDownstream: message.downstream, isStored: message.storeSvid,
             hint: message.hint, revision: message.revisionNumber, createdAt: message.createdAt,
             isSignedOnDemand: message.additionalAttributes.disableX509SvidPrefetch,
-            includesJTI: message.additionalAttributes.jwtSvidIncludeJti)
+            includesJTI: message.additionalAttributes.jwtSvidIncludeJti,
+            revokesOnExit: message.additionalAttributes.revokeOnExit)
     }
 
     /// The fields an agent needs, for servers that are polled.

@@ -180,14 +180,14 @@ package final class WorkloadAPI: Sendable {
     ///
     /// - Parameter attested: As of this moment.
     func answerAtOnce(
-        _ request: WorkloadRequest, _ attested: AttestedWorkload
+        _ request: WorkloadRequest, _ process: any WorkloadProcess, _ attested: AttestedWorkload
     ) throws(WorkloadRefusal) -> WorkloadAnswer? {
         switch request {
         case .fetchJWTSVID(let audience, let spiffeID):
             // A refusal is left to the other way, which puts it on record.
             guard
                 let tokens = try? self.identities.heldJWTSVIDs(
-                    attested.selectors, audience: audience, spiffeID: spiffeID)
+                    attested.selectors, audience: audience, spiffeID: spiffeID, for: process)
             else { return nil }
             return try self.answer(tokens)
         case .validateJWTSVID(let token, let audience):
@@ -214,7 +214,7 @@ package final class WorkloadAPI: Sendable {
             let tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]
             do throws(WorkloadRefusal) {
                 tokens = try await self.identities.jwtSVIDs(
-                    selectors, audience: audience, spiffeID: spiffeID)
+                    selectors, audience: audience, spiffeID: spiffeID, for: process)
             } catch {
                 self.refused(error, process, selectors)
                 throw error

@@ -168,7 +168,7 @@ final class WorkloadCallHandler: GRPCCallHandler, Announced {
         _ request: WorkloadRequest, _ process: PeerProcess
     ) throws(WorkloadRefusal) {
         if let known = try self.api.attestation.known(process),
-            let answer = try self.api.answerAtOnce(request, known)
+            let answer = try self.api.answerAtOnce(request, process, known)
         {
             return self.finish(answer)
         }

@@ -106,6 +106,13 @@ final class WorkloadStream {
             else { throw WorkloadRefusal.attestationFailed }
         }
         self.isFresh = false
+        switch delivery {
+        case .x509(let view):
+            if try !self.api.identities.hand(view, to: self.process) { return nil }
+        case .wit(let view):
+            if try !self.api.identities.hand(view, to: self.process) { return nil }
+        case .bundles, .revocations, .end: break
+        }
         // Not before the last look at the process: nothing is said to be served that is not.
         if let served {
             if self.last == nil { self.api.served(served, self.process) }

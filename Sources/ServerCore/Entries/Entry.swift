@@ -31,6 +31,8 @@ package struct Entry: Sendable, Hashable {
     package var createdAt: Int64 = 0
     package var disableX509SVIDPrefetch = false
     package var jwtSVIDIncludeJTI = false
+    /// What an agent obtained for the entry is revoked when the last process that it served with that has ended.
+    package var revokesOnExit = false
 
     package init(id: String, spiffeID: SPIFFEID, parentID: SPIFFEID, selectors: [Selector]) {
         self.id = id

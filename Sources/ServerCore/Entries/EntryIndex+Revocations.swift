@@ -24,7 +24,7 @@ extension EntryIndex {
         case .pathPrefix(let prefix): self.forEach(spiffePathAtOrBelow: prefix, add)
         case .entryID(let id): if let entry = self.entry(id: id) { add(entry) }
         case .selector(let selector): self.forEach(selector: selector, add)
-        case .agentID, .serial, .jti, .authorityID: break
+        case .agentID, .serial, .jti, .authorityID, .workload: break
         }
         guard revocation.coversEntriesBelow else { return Array(result.values) }
         for entry in self.entries(below: revocation, roots: Array(result.values)) { add(entry) }

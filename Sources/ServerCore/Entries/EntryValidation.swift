@@ -51,6 +51,11 @@ package enum EntryValidation {
                     .invalidArgument, "store_svid and disable_x509_svid_prefetch exclude each other"
                 )
             }
+            // What is in a store is not tied to a process.
+            guard !entry.revokesOnExit else {
+                throw ServerError(
+                    .invalidArgument, "store_svid and revoke_on_exit exclude each other")
+            }
         }
     }
 

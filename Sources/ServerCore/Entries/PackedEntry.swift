@@ -42,6 +42,7 @@ struct PackedEntry {
         if entry.storeSVID { flags |= 4 }
         if entry.disableX509SVIDPrefetch { flags |= 8 }
         if entry.jwtSVIDIncludeJTI { flags |= 16 }
+        if entry.revokesOnExit { flags |= 32 }
         writer.bytes.append(flags)
         writer.varint(UInt64(entry.x509SVIDTTL))
         writer.varint(UInt64(entry.jwtSVIDTTL))
@@ -147,6 +148,7 @@ struct PackedEntry {
         entry.storeSVID = flags & 4 != 0
         entry.disableX509SVIDPrefetch = flags & 8 != 0
         entry.jwtSVIDIncludeJTI = flags & 16 != 0
+        entry.revokesOnExit = flags & 32 != 0
         entry.x509SVIDTTL = Int32(truncatingIfNeeded: reader.varint())
         entry.jwtSVIDTTL = Int32(truncatingIfNeeded: reader.varint())
         entry.expiresAt = Int64(bitPattern: reader.varint())

@@ -39,6 +39,7 @@ package enum LeafDigests {
         members.add("jwt_svid_ttl", Int64(entry.jwtSVIDTTL))
         members.add("parent_id", entry.parentID.string)
         members.add("revision", entry.revision)
+        members.add("revoke_on_exit", entry.revokesOnExit)
         members.add("selectors", entry.selectors.map(\.description))
         members.add("spiffe_id", entry.spiffeID.string)
         members.add("store_svid", entry.storeSVID)

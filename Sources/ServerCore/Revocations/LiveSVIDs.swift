@@ -238,6 +238,10 @@ struct LiveSVIDs: Sendable {
                 result.insert(row)
                 row = self.rows[Int(row)]?.nextOfNode ?? Self.none
             }
+        case .workload(let entryID, let agent):
+            guard let node = self.nodes.known(agent) else { break }
+            add(self.subjects.numbers(entryID: entryID))
+            result = result.filter { self.rows[Int($0)]?.node == node }
         case .serial(let serial): result.formUnion(self.rows(serial: serial))
         case .jti(let jti):
             let digest = Self.digest(jti)

@@ -47,6 +47,9 @@ package struct Revocation: Sendable, Hashable {
     /// that suspended, for what they call revoked never comes back (RFC 5280 section 5.3.1).
     package var isReversible: Bool { self.isSuspension || self.expiresAt > 0 }
 
+    /// Whether it is forgotten once all that it hit has expired. Others are for operators to look at, and stay.
+    package var endsWithItsHits: Bool { self.isReplacement && self.target.kind == .workload }
+
     package func isInForce(at now: Int64) -> Bool { self.expiresAt == 0 || now < self.expiresAt }
 
     /// Whether it covers SVIDs of that ID by the ID alone.
@@ -58,7 +61,7 @@ package struct Revocation: Sendable, Hashable {
                     && Self.path(id.path, isAtOrBelow: own.path)
         case .pathPrefix(let prefix): Self.path(id.path, isAtOrBelow: prefix)
         case .agentID(let own): own == id
-        case .entryID, .serial, .jti, .selector, .authorityID: false
+        case .entryID, .serial, .jti, .selector, .authorityID, .workload: false
         }
     }
 
@@ -68,7 +71,7 @@ package struct Revocation: Sendable, Hashable {
         case .spiffeID, .pathPrefix: self.covers(entry.spiffeID)
         case .entryID(let id): entry.id == id
         case .selector(let selector): entry.selectors.contains(selector)
-        case .serial, .jti, .agentID, .authorityID: false
+        case .serial, .jti, .agentID, .authorityID, .workload: false
         }
     }
 
@@ -77,7 +80,7 @@ package struct Revocation: Sendable, Hashable {
         guard self.andChildren else { return false }
         return switch self.target {
         case .entryID, .agentID, .selector: true
-        case .spiffeID, .pathPrefix, .serial, .jti, .authorityID: false
+        case .spiffeID, .pathPrefix, .serial, .jti, .authorityID, .workload: false
         }
     }
 

@@ -254,6 +254,8 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         }
         hits.spiffeIDCount = ids.count
         hits.spiffeIDs = Array(ids.sorted().prefix(RevocationHits.maxNamed))
+        // Covers neither, and is asked about often.
+        if revocation.target.kind == .workload { return hits }
         let covered = self.directory.count(coveredBy: revocation)
         hits.entries = covered.entries
         hits.agents = covered.agents
@@ -266,6 +268,35 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         self.state.withLockedValue { state in
             state.revoked.rows(of: revocationID).flatMap { number in
                 state.live.rows[Int(number)]?.identity.bytes ?? []
+            }
+        }
+    }
+
+    /// Whether a revocation would hit an SVID that is live and not taken back for good already.
+    package func hitsAnythingNew(_ revocation: Revocation) -> Bool {
+        let now = self.unixNow
+        return self.state.withLockedValue { state in
+            state.live.rows(revocation).contains { number in
+                guard let row = state.live.rows[Int(number)], row.expiresAt > now else {
+                    return false
+                }
+                return !state.revoked.isRevokedForGood(number)
+            }
+        }
+    }
+
+    /// Those of the revocations of which everything that they hit has expired.
+    package func withoutHits(_ revocationIDs: [String]) -> [String] {
+        self.state.withLockedValue { state in
+            revocationIDs.filter { state.revoked.rows(of: $0).isEmpty }
+        }
+    }
+
+    /// How many live SVIDs an entry has, whoever holds them.
+    package func liveCount(ofEntry id: String) -> Int {
+        self.state.withLockedValue { state in
+            state.live.subjects.numbers(entryID: id).reduce(0) {
+                $0 + (state.live.subjects[$1]?.count ?? 0)
             }
         }
     }

@@ -51,6 +51,12 @@ package struct RevocationIndex: Sendable {
 
     // MARK: Asking
 
+    /// Those that are forgotten once all that they hit has expired, in no order.
+    package var endingWithHits: [Revocation] {
+        if self.counts[.workload] == nil { return [] }
+        return self.all.values.filter(\.endsWithItsHits)
+    }
+
     package func revocation(id: String) -> Revocation? { self.all[id] }
 
     /// All, the oldest first; those of one second by ID.
@@ -75,6 +81,9 @@ package struct RevocationIndex: Sendable {
         if let node = subject.node { ids += self.ids(.agentID) { .agentID(node) } }
         if self.counts[.selector] != nil {
             for selector in subject.selectors { ids += self.byTarget[.selector(selector)] ?? [] }
+        }
+        if let entryID = subject.entryID, let node = subject.node {
+            ids += self.ids(.workload) { .workload(entryID: entryID, agent: node) }
         }
         ids += self.ids(.authorityID) { .authorityID(subject.authorityID) }
         if let serial { ids += self.ids(.serial) { .serial(serial) } }

@@ -44,9 +44,9 @@ package final class RevocationRegistry: Sendable {
 
     private static let rememberedCommits = 1_000
 
-    private let directory: Directory
+    let directory: Directory
     private let store: any RevocationStore
-    private let admission: RevocationAdmission
+    let admission: RevocationAdmission
     private let recorder: any EventRecorder
     private let flush: @Sendable () async -> UInt64
     private let holders: any RevocationHolders
@@ -98,6 +98,20 @@ package final class RevocationRegistry: Sendable {
     package func create(
         _ draft: Draft, caller: String
     ) async throws -> (revocation: Revocation, hits: RevocationHits) {
+        let (revocation, hits, failure) = try await self.commit(draft, caller: caller)
+        if let failure {
+            throw ServerError(
+                .unavailable,
+                "revocation \(revocation.id) is in force, but not recorded yet: \(failure); it is tried again, do not "
+                    + "repeat the call")
+        }
+        return (revocation, hits)
+    }
+
+    /// As ``create(_:caller:)``; but `failure`, and no error, says that the revocation is in force and not recorded.
+    func commit(
+        _ draft: Draft, caller: String
+    ) async throws -> (revocation: Revocation, hits: RevocationHits, failure: (any Error)?) {
         let revocation = try self.checked(draft, caller: caller)
         self.state.withLockedValue { _ = $0.underWay.insert(revocation.id) }
         defer { self.state.withLockedValue { _ = $0.underWay.remove(revocation.id) } }
@@ -107,7 +121,8 @@ package final class RevocationRegistry: Sendable {
             throw ServerError(.alreadyExists, "revocation \(revocation.id) exists already")
         }
         self.noteCommit(revocation.id)
-        self.logger.notice(
+        self.logger.log(
+            level: revocation.endsWithItsHits ? .info : .notice,
             "revocation is in force",
             metadata: [
                 LogKeys.revocationID: "\(revocation.id)",
@@ -119,15 +134,12 @@ package final class RevocationRegistry: Sendable {
             try await self.record(revocation, affected: Int64(hits.svids))
         } catch {
             self.fallBehind(revocation.id, error)
-            throw ServerError(
-                .unavailable,
-                "revocation \(revocation.id) is in force, but not recorded yet: \(error); it is tried again, do not "
-                    + "repeat the call")
+            return (revocation, hits, error)
         }
-        return (revocation, hits)
+        return (revocation, hits, nil)
     }
 
-    private func checked(_ draft: Draft, caller: String) throws(ServerError) -> Revocation {
+    func checked(_ draft: Draft, caller: String) throws(ServerError) -> Revocation {
         let now = self.unixNow
         guard draft.reason.utf8.count <= Revocation.maxReasonBytes else {
             throw ServerError(
@@ -264,7 +276,20 @@ package final class RevocationRegistry: Sendable {
                 continue
             }
         }
-        return expired.count
+        return try await expired.count + self.forgetSpent()
+    }
+
+    /// Forgets the revocations that last as long as what they hit. The ledger hears nothing of it: nothing is valid
+    /// again, or any less.
+    private func forgetSpent() async throws -> Int {
+        let candidates = self.directory.revocationsEndingWithHits
+        if candidates.isEmpty { return 0 }
+        let underWay = self.state.withLockedValue { $0.underWay }
+        let spent = self.admission.withoutHits(candidates.filter { !underWay.contains($0) })
+        if spent.isEmpty { return 0 }
+        let removed = try await self.store.removeRevocations(spent)
+        for id in removed { self.directory.forgetSeq(ofRevocation: id) }
+        return removed.count
     }
 
     /// Records what was committed and not recorded: at start, and after the ledger failed.

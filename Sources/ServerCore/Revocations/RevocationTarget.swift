@@ -18,6 +18,8 @@ package enum RevocationTarget: Sendable, Hashable {
     case selector(Selector)
     /// What one authority signs.
     case authorityID(String)
+    /// What an agent obtained for one entry: the server itself makes these, when a workload's process has ended.
+    case workload(entryID: String, agent: SPIFFEID)
 
     /// The kinds, as ledgers and the store name them.
     package enum Kind: String, Sendable, CaseIterable {
@@ -28,6 +30,7 @@ package enum RevocationTarget: Sendable, Hashable {
         case agentID = "agent_id"
         case selector
         case authorityID = "authority_id"
+        case workload
     }
 
     package var kind: Kind {
@@ -40,6 +43,7 @@ package enum RevocationTarget: Sendable, Hashable {
         case .agentID: .agentID
         case .selector: .selector
         case .authorityID: .authorityID
+        case .workload: .workload
         }
     }
 
@@ -51,6 +55,8 @@ package enum RevocationTarget: Sendable, Hashable {
             .authorityID(let text):
             text
         case .selector(let selector): selector.description
+        // Neither has an @ in it.
+        case .workload(let entryID, let agent): "\(entryID)@\(agent)"
         }
     }
 
@@ -58,14 +64,14 @@ package enum RevocationTarget: Sendable, Hashable {
     package var hasDescendants: Bool {
         switch self {
         case .spiffeID, .pathPrefix, .entryID, .agentID, .selector: true
-        case .serial, .jti, .authorityID: false
+        case .serial, .jti, .authorityID, .workload: false
         }
     }
 
     /// Parses a target.
     ///
     /// - Parameter value: IDs whole; a prefix such as `/agents/pumps`; a serial number in lower-case hex without
-    ///   leading zeros; a selector as `type:value`.
+    ///   leading zeros; a selector as `type:value`; a workload as `entry@agent`.
     /// - Throws: ``ServerError`` `invalidArgument` with what would be accepted.
     package init(type kind: Kind, value: String, trustDomain: TrustDomain) throws(ServerError) {
         switch kind {
@@ -98,13 +104,7 @@ package enum RevocationTarget: Sendable, Hashable {
             try Self.checkText(value, "jti", limit: 255)
             self = .jti(value)
         case .agentID:
-            let id = try Self.id(value, "agent_id", trustDomain)
-            guard id.path.hasPrefix("/spire/agent/") else {
-                throw Self.refused(
-                    "agent_id", value,
-                    "expected an ID below /spire/agent/; \"agent list\" shows them")
-            }
-            self = .agentID(id)
+            self = .agentID(try Self.agent(value, trustDomain))
         case .selector:
             do { self = .selector(try Selector(value)) } catch {
                 throw ServerError(.invalidArgument, "selector refused: \(error)")
@@ -112,6 +112,14 @@ package enum RevocationTarget: Sendable, Hashable {
         case .authorityID:
             try Self.checkText(value, "authority_id", limit: 255)
             self = .authorityID(value)
+        case .workload:
+            let parts = value.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2 else {
+                throw Self.refused("workload", value, "expected an entry's ID, @ and an agent's ID")
+            }
+            try Self.checkText(String(parts[0]), "entry_id", limit: 255)
+            self = .workload(
+                entryID: String(parts[0]), agent: try Self.agent(String(parts[1]), trustDomain))
         }
         try self.checkServer()
     }
@@ -129,6 +137,18 @@ package enum RevocationTarget: Sendable, Hashable {
         throw Self.refused(
             self.kind.rawValue, self.value,
             "it would hit the server's own SVID; replace that with \"localauthority\"")
+    }
+
+    private static func agent(
+        _ text: String, _ trustDomain: TrustDomain
+    ) throws(ServerError) -> SPIFFEID {
+        let id = try Self.id(text, "agent_id", trustDomain)
+        guard id.path.hasPrefix("/spire/agent/") else {
+            throw Self.refused(
+                "agent_id", text,
+                "expected an ID below /spire/agent/; \"agent list\" shows them")
+        }
+        return id
     }
 
     private static func id(

@@ -26,6 +26,11 @@ struct RevokedRows: Sendable {
     /// Which revocations hit a row.
     func revocations(of row: UInt32) -> [String] { self.revoked[row]?.by ?? [] }
 
+    /// Whether a row is taken back by a revocation that no operator and no expiry ends.
+    func isRevokedForGood(_ row: UInt32) -> Bool {
+        self.revoked[row]?.by.contains { !self.reversible.contains($0) } ?? false
+    }
+
     func isRevoked(_ row: UInt32) -> Bool { self.revoked[row] != nil }
 
     /// The X509-SVIDs of an authority that are taken back.

@@ -394,6 +394,11 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
     /// All revocations that have not ended, the oldest first.
     package var revocations: [Revocation] { self.state.withLockedValue { $0.revocations.ordered } }
 
+    /// IDs of the revocations that are forgotten once all that they hit has expired, in no order.
+    package var revocationsEndingWithHits: [String] {
+        self.state.withLockedValue { $0.revocations.endingWithHits.map(\.id) }
+    }
+
     package func revocation(id: String) -> Revocation? {
         self.state.withLockedValue { $0.revocations.revocation(id: id) }
     }

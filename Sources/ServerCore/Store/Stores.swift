@@ -176,6 +176,12 @@ package protocol RevocationStore: Sendable {
     /// Removes a revocation that has ended.
     func forgetRevocation(_ id: String) async throws
 
+    /// Removes revocations that hit nothing any more, in one step; those of which something is not recorded stay. The
+    /// feed tells of those that are gone.
+    ///
+    /// - Returns: their IDs.
+    func removeRevocations(_ ids: [String]) async throws -> [String]
+
     /// The revocations of which something is not recorded, in the order of their making.
     func unfinishedRevocations() async throws -> [UnfinishedRevocation]
 

@@ -20,6 +20,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
     let limits: RateLimits
     let bundles: any X509BundleSource
     let custody: CustodyRegistry
+    let revocations: RevocationRegistry
     let logger: Logger
     var clock: any Clock<Duration> = ContinuousClock()
 
@@ -168,6 +169,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         case .signWit(let batch): try await self.signWIT(batch, agent: agent, outbox, call)
         case .recordCustody(let wanted):
             try await self.record(wanted, agent: agent, outbox, call)
+        case .workloadEnd(let end): try await self.end(end, agent: agent, outbox, call)
         case .resync:
             // A snapshot costs as much as many signatures.
             try await self.limits.waitInParts(100, address: call.remoteIPAddress)
@@ -299,6 +301,38 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         try await outbox.write(
             .with {
                 $0.custodyResult = .with {
+                    $0.requestID = request.requestID
+                    $0.status = status
+                }
+            })
+    }
+
+    /// Answers when what the agent had obtained for the entry is revoked.
+    private func end(
+        _ request: Cygnet_Sync_V1_WorkloadEnd, agent: SPIFFEID, _ outbox: SyncOutbox,
+        _ call: CallContext
+    ) async throws {
+        let cost = self.revocations.costOfEnd(entryID: request.entryID)
+        try await self.limits.waitForEnd(cost: cost, address: call.remoteIPAddress)
+        let status: Spire_Api_Types_Status
+        do {
+            try await self.revocations.workloadEnded(entryID: request.entryID, agent: agent)
+            status = itemOK
+        } catch let error as ServerError {
+            self.logger.debug(
+                "end of a workload has no effect",
+                metadata: [LogKeys.agentID: "\(agent)", LogKeys.error: "\(error.message)"])
+            status = error.itemStatus
+        } catch {
+            self.logger.error(
+                "end of a workload has no effect yet",
+                metadata: [LogKeys.agentID: "\(agent)", LogKeys.error: "\(error)"])
+            status =
+                ServerError(.unavailable, "the revocation cannot be stored now").itemStatus
+        }
+        try await outbox.write(
+            .with {
+                $0.workloadEndResult = .with {
                     $0.requestID = request.requestID
                     $0.status = status
                 }

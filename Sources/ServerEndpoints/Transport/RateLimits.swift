@@ -32,7 +32,8 @@ package final class RateLimits: Sendable {
     ///   - signing: whether signing is limited to 500 a second per address.
     package init(attestation: Bool, signing: Bool) {
         // Custody in KiB a second: what is recorded is never deleted.
-        var rates: [String: Double] = ["status": 10, "custody": 64]
+        // Ends of workloads: each may be a revocation, which is stored, recorded and told to everybody.
+        var rates: [String: Double] = ["status": 10, "custody": 64, "end": 100]
         if attestation { rates["attest"] = 1 }
         if signing {
             rates["sign"] = 500
@@ -70,6 +71,14 @@ package final class RateLimits: Sendable {
         guard let address else { return }
         try await self.wait(
             kind: "custody", count: max(1, min(bytes / 1_024, 32)), address: address)
+    }
+
+    /// Waits until the end of a workload may be looked into for the address.
+    ///
+    /// - Parameter cost: ``RevocationRegistry/costOfEnd(entryID:)``; what is above one second's worth counts as that.
+    func waitForEnd(cost: Int, address: String?) async throws {
+        guard let address else { return }
+        try await self.wait(kind: "end", count: max(1, min(cost, 100)), address: address)
     }
 
     /// Waits like ``waitToSign(_:address:)``, taking a large batch in parts instead of refusing it.

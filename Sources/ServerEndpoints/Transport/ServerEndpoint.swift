@@ -130,7 +130,7 @@ package final class ServerEndpoint: Sendable {
                 directory: plane.directory, bundles: bundles, recorder: plane.recorder,
                 revocation: { [revocations = plane.revocations] in
                     revocations.revocation(ofSerial: $0)
-                }), logger: logger)
+                }), revocations: plane.revocations, logger: logger)
         // Connections of operators end now and then, so that they are verified anew; an agent's stream ends with
         // the SVID that opened it, and its calls find GOAWAY and reconnect.
         self.tcp = GRPCServer(

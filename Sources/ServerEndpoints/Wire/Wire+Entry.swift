@@ -30,6 +30,7 @@ extension Wire {
         entry.hint = message.hint
         entry.disableX509SVIDPrefetch = message.additionalAttributes.disableX509SvidPrefetch
         entry.jwtSVIDIncludeJTI = message.additionalAttributes.jwtSvidIncludeJti
+        entry.revokesOnExit = message.additionalAttributes.revokeOnExit
     }
 
     /// The stored entry with what the message says under the mask; without a mask everything is replaced.
@@ -60,6 +61,10 @@ extension Wire {
         if mask?.additionalAttributes ?? true {
             entry.disableX509SVIDPrefetch = message.additionalAttributes.disableX509SvidPrefetch
             entry.jwtSVIDIncludeJTI = message.additionalAttributes.jwtSvidIncludeJti
+            // A client that does not know the option does not switch it off.
+            if message.additionalAttributes.hasRevokeOnExit {
+                entry.revokesOnExit = message.additionalAttributes.revokeOnExit
+            }
         }
         return entry
     }
@@ -92,11 +97,13 @@ extension Wire {
             if mask?.storeSvid ?? true { $0.storeSvid = entry.storeSVID }
             if mask?.hint ?? true { $0.hint = entry.hint }
             if mask?.createdAt ?? true { $0.createdAt = entry.createdAt }
-            let hasAttributes = entry.disableX509SVIDPrefetch || entry.jwtSVIDIncludeJTI
+            let hasAttributes =
+                entry.disableX509SVIDPrefetch || entry.jwtSVIDIncludeJTI || entry.revokesOnExit
             if mask?.additionalAttributes ?? true, hasAttributes {
                 $0.additionalAttributes = .with {
                     $0.disableX509SvidPrefetch = entry.disableX509SVIDPrefetch
                     $0.jwtSvidIncludeJti = entry.jwtSVIDIncludeJTI
+                    if entry.revokesOnExit { $0.revokeOnExit = true }
                 }
             }
         }

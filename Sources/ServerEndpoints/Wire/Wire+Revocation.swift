@@ -47,6 +47,11 @@ extension Wire {
             }
             return .selector(parsed)
         case .authorityID(let value): return try parse(.authorityID, value)
+        case .workload:
+            throw ServerError(
+                .invalidArgument,
+                "target workload refused: agents report the end of workloads; revoke the entry or the agent instead"
+            )
         case nil:
             throw ServerError(
                 .invalidArgument, "target is empty, or of a kind that this server does not know")
@@ -64,6 +69,11 @@ extension Wire {
             case .agentID(let id): $0.agentID = id.string
             case .selector(let selector): $0.selector = self.message(selector)
             case .authorityID(let id): $0.authorityID = id
+            case .workload(let entryID, let agent):
+                $0.workload = .with {
+                    $0.entryID = entryID
+                    $0.agentID = agent.string
+                }
             }
         }
     }

@@ -65,6 +65,14 @@ struct EntryFlags: ParsableArguments {
     @Flag(name: .go("jwtSVIDIncludeJTI"), help: "Give each JWT-SVID an ID of its own.")
     var jwtSVIDIncludeJTI = false
 
+    @Flag(
+        name: .go("revokeOnExit"),
+        help: "Revoke the SVIDs when the last process on a node that has them ends.")
+    var revokeOnExit = false
+
+    @Flag(name: .go("noRevokeOnExit"), help: "Do not, for an entry that did.")
+    var noRevokeOnExit = false
+
     @Option(
         name: .go("data"), parsing: .unconditional,
         help: "JSON file with entries, or - for standard input.")
@@ -101,6 +109,9 @@ struct EntryFlags: ParsableArguments {
                     : "a parent ID is required if the node flag is not set",
                 hints: ["list nodes that can be parents: cygnet-server agent list"])
         }
+        if self.revokeOnExit, self.noRevokeOnExit {
+            throw CommandError("-revokeOnExit and -noRevokeOnExit exclude each other")
+        }
         if isNode, !self.federatesWith.isEmpty {
             throw CommandError("-node and -federatesWith exclude each other")
         }
@@ -135,6 +146,7 @@ struct EntryFlags: ParsableArguments {
         entry.hint = self.hint
         return EntryInput(
             entry: entry, disableX509SVIDPrefetch: self.disableX509SVIDPrefetch ? true : nil,
-            jwtSVIDIncludeJTI: self.jwtSVIDIncludeJTI ? true : nil)
+            jwtSVIDIncludeJTI: self.jwtSVIDIncludeJTI ? true : nil,
+            revokeOnExit: self.revokeOnExit ? true : self.noRevokeOnExit ? false : nil)
     }
 }

@@ -10,6 +10,8 @@ struct EntryInput: Sendable, Hashable {
     let disableX509SVIDPrefetch: Bool?
     /// Nil when not said.
     let jwtSVIDIncludeJTI: Bool?
+    /// Nil when not said.
+    let revokeOnExit: Bool?
 
     /// The entry with the attributes that were named, if any.
     var entryForCreation: Spire_Api_Types_Entry { self.entryForUpdate(nil) }
@@ -18,15 +20,16 @@ struct EntryInput: Sendable, Hashable {
     func entryForUpdate(
         _ current: Spire_Api_Types_Entry.AdditionalAttributes?
     ) -> Spire_Api_Types_Entry {
-        guard self.disableX509SVIDPrefetch != nil || self.jwtSVIDIncludeJTI != nil || current != nil
-        else {
-            return self.entry
-        }
+        let isSaid =
+            self.disableX509SVIDPrefetch != nil || self.jwtSVIDIncludeJTI != nil
+            || self.revokeOnExit != nil
+        guard isSaid || current != nil else { return self.entry }
         var entry = self.entry
         var attributes = current ?? Spire_Api_Types_Entry.AdditionalAttributes()
         attributes.disableX509SvidPrefetch =
             self.disableX509SVIDPrefetch ?? attributes.disableX509SvidPrefetch
         attributes.jwtSvidIncludeJti = self.jwtSVIDIncludeJTI ?? attributes.jwtSvidIncludeJti
+        if let revokeOnExit { attributes.revokeOnExit = revokeOnExit }
         entry.additionalAttributes = attributes
         return entry
     }
@@ -80,16 +83,24 @@ struct EntryInput: Sendable, Hashable {
         section.withoutEffect("revision_number", "created_at", because: "the server sets it")
         var prefetch: Bool?
         var tokenID: Bool?
+        var revoke: Bool?
         if var attributes = try section.section("additional_attributes") {
             prefetch = try attributes.boolean("disable_x509_svid_prefetch")
             tokenID = try attributes.boolean("jwt_svid_include_jti")
+            revoke = try attributes.boolean("revoke_on_exit")
             try attributes.finish()
         }
         try section.finish()
-        self.init(entry: entry, disableX509SVIDPrefetch: prefetch, jwtSVIDIncludeJTI: tokenID)
+        self.init(
+            entry: entry, disableX509SVIDPrefetch: prefetch, jwtSVIDIncludeJTI: tokenID,
+            revokeOnExit: revoke)
     }
 
-    init(entry: Spire_Api_Types_Entry, disableX509SVIDPrefetch: Bool?, jwtSVIDIncludeJTI: Bool?) {
+    init(
+        entry: Spire_Api_Types_Entry, disableX509SVIDPrefetch: Bool?, jwtSVIDIncludeJTI: Bool?,
+        revokeOnExit: Bool?
+    ) {
+        self.revokeOnExit = revokeOnExit
         self.entry = entry
         self.disableX509SVIDPrefetch = disableX509SVIDPrefetch
         self.jwtSVIDIncludeJTI = jwtSVIDIncludeJTI

@@ -36,7 +36,8 @@ package enum ServerCommandLine {
             switches: [
                 "expandEnv", "logSourceLocation", "shallow", "verbose", "node", "admin",
                 "downstream",
-                "storeSVID", "disableX509SVIDPrefetch", "jwtSVIDIncludeJTI", "dryRun",
+                "storeSVID", "disableX509SVIDPrefetch", "jwtSVIDIncludeJTI",
+                "revokeOnExit", "noRevokeOnExit", "dryRun",
                 "andChildren",
                 "suspend", "replace", "revoke", "printKey",
             ])

@@ -28,6 +28,7 @@ enum EntryBlock {
             add("DisableX509SvidPrefetch", "true")
         }
         if entry.additionalAttributes.jwtSvidIncludeJti { add("JwtSvidIncludeJti", "true") }
+        if entry.additionalAttributes.revokeOnExit { add("RevokeOnExit", "true") }
         return lines.joined(separator: "\n") + "\n\n"
     }
 

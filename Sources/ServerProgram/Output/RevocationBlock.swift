@@ -55,6 +55,7 @@ enum RevocationBlock {
         case .agentID(let value): ("Agent ID", value)
         case .selector(let value): ("Selector", value.text)
         case .authorityID(let value): ("Authority ID", value)
+        case .workload(let value): ("Workload", value.entryID + " on " + value.agentID)
         case nil: ("Target", "(unknown)")
         }
     }

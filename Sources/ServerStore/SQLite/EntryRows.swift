@@ -77,6 +77,7 @@ enum EntryRows {
             entry.storeSVID = flags & 4 != 0
             entry.disableX509SVIDPrefetch = flags & 8 != 0
             entry.jwtSVIDIncludeJTI = flags & 16 != 0
+            entry.revokesOnExit = flags & 32 != 0
             entry.expiresAt = row[8]
             entry.dnsNames = try self.list(row, 9)
             entry.revision = row[10]
@@ -95,6 +96,7 @@ enum EntryRows {
         if entry.storeSVID { flags |= 4 }
         if entry.disableX509SVIDPrefetch { flags |= 8 }
         if entry.jwtSVIDIncludeJTI { flags |= 16 }
+        if entry.revokesOnExit { flags |= 32 }
         return [
             entry.id, entry.spiffeID.path, entry.parentID.path,
             self.join(entry.selectors.map(\.description)), entry.x509SVIDTTL, entry.jwtSVIDTTL,

@@ -130,6 +130,21 @@ extension SQLiteStore: RevocationStore {
         }
     }
 
+    package func removeRevocations(_ ids: [String]) async throws -> [String] {
+        try await self.writes.write { db, changes in
+            let statement = try db.cachedStatement(
+                sql:
+                    "DELETE FROM revocations WHERE id = ? AND hits IS NOT NULL AND end_caller IS NULL"
+            )
+            return try ids.filter { id in
+                try statement.execute(arguments: [id])
+                guard db.changesCount == 1 else { return false }
+                changes.append(.revocationRemoved(id: id))
+                return true
+            }
+        }
+    }
+
     package func unfinishedRevocations() async throws -> [UnfinishedRevocation] {
         let trustDomain = self.trustDomain
         return try await self.read { db in try RevocationRows.unfinished(trustDomain, db) }

@@ -327,7 +327,7 @@ struct RevocationTests {
             let call = Task { () -> String in
                 do throws(WorkloadRefusal) {
                     let tokens = try await identities.jwtSVIDs(
-                        held, audience: ["x"], spiffeID: nil)
+                        held, audience: ["x"], spiffeID: nil, for: nil)
                     return tokens.map(\.svid.token).joined()
                 } catch { return "\(error.code)" }
             }

@@ -178,7 +178,8 @@ struct TaintedAuthorityTests {
         }
         session.identities.receive(.bundles(BundleChange(upserted: [bundle(false)])))
         let wanted = try selectors("unix:uid:1")
-        async let tokens = session.identities.jwtSVIDs(wanted, audience: ["x"], spiffeID: nil)
+        async let tokens = session.identities.jwtSVIDs(
+            wanted, audience: ["x"], spiffeID: nil, for: nil)
         var id: UInt64?
         while id == nil {
             for request in session.identities.takeRequests(limit: 10) {

@@ -253,6 +253,9 @@ private final class RecordingSession: SyncSession {
             case .wit(let id, .failure(let refusal)):
                 state.events.append("wit \(id) \(refusal.code)")
             case .heartbeat, .revocations: break
+            case .workloadEnd(let id, .success): state.events.append("end \(id)")
+            case .workloadEnd(let id, .failure(let refusal)):
+                state.events.append("end \(id) \(refusal.code)")
             case .custody(let id, .success): state.events.append("custody \(id)")
             case .custody(let id, .failure(let refusal)):
                 state.events.append("custody \(id) \(refusal.code)")

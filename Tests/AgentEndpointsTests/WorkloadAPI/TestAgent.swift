@@ -163,6 +163,8 @@ final class TestAgent: Sendable {
                             isRefused
                                 ? .failure(IssuanceRefusal(code: 9, message: "revoked"))
                                 : .success(())))
+                case .workloadEnd(let id, _):
+                    self.identities.receive(.workloadEnd(requestID: id, .success(())))
                 case .resync, .confirmBundle, .confirmRevocations:
                     break
                 }

@@ -15,6 +15,7 @@ private final class Changing: WorkloadProcess {
     let program = NIOLockedValueBox<UInt64>(1)
 
     func isConnector(_ now: ProcessFingerprint) -> Bool { true }
+    func watchEnd(_ action: @escaping @Sendable () -> Void) -> (any Sendable)? { nil }
 
     func fingerprint() -> ProcessFingerprint? {
         ProcessFingerprint(

@@ -49,6 +49,10 @@ import Testing
         #expect(
             hex(LeafDigests.content(entry))
                 == "af7a8770a0db6bd904461a533957182591cfa372caea13354f74accbcd219dba")
+        entry.revokesOnExit = true
+        #expect(
+            hex(LeafDigests.content(entry))
+                == "c5bf97d880ecc79ca1804c1a3454eaf09338bdd245a12485a83e282b9aa75a91")
     }
 
     @Test func `a bundle and a relationship`() throws {
