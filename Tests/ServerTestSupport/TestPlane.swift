@@ -39,6 +39,7 @@ package struct TestPlane: Sendable {
 
     /// - Parameters:
     ///   - confirmation: how long connected agents may take to confirm a bundle.
+    ///   - relationships: those of the configuration.
     ///   - limits: what partners are trusted with, as the configuration says.
     package init(
         clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
@@ -48,12 +49,14 @@ package struct TestPlane: Sendable {
         admission other: (any IssuanceAdmission)? = nil,
         confirmation: Duration = .seconds(600), events: MemoryEvents = MemoryEvents(),
         statusListURI: String? = nil, trustDomain name: String = "acme.test",
-        limits: [PartnerLimits] = [], groups: TrustDomainGroups = .none
+        relationships: [FederationRelationship] = [], limits: [PartnerLimits] = [],
+        groups: TrustDomainGroups = .none
     ) async throws {
         let trustDomain = try TrustDomain(name)
         let keys = keys ?? MemoryKeyManager()
         let directory = Directory(
-            trustDomain: trustDomain, limits: limits, groups: groups, now: clock.now)
+            trustDomain: trustDomain, relationships: relationships, limits: limits, groups: groups,
+            now: clock.now)
         try await directory.load(from: store)
         store.setConsumer(directory)
         let changes = ChangeRecorder(recorder: recorder, store: store, logger: Self.logger)
