@@ -310,8 +310,10 @@ let package = Package(
             dependencies: [
                 "ServerProgram", "ServerCore", "ServiceRuntime", "SPIFFE", "SPIFFEWorkloadAPI",
                 "ControlPlaneProto", "Transparency",
+                // A control plane for commands to talk to, and partners' endpoints.
+                "ServerTestSupport", "ServerEndpoints", "SPIFFETLS", "SPIFFEHTTP",
                 protobuf, logging,
-                argumentParser, nioConcurrency,
+                argumentParser, nioConcurrency, nioCore, nioPosix, nioSSL, x509, asn1, crypto,
             ],
             swiftSettings: settings),
         .testTarget(

@@ -287,10 +287,16 @@ public nonisolated struct Cygnet_Federation_V1_PartnerStatus: @unchecked Sendabl
     set {_uniqueStorage()._failures = newValue}
   }
 
-  /// 0 while an attempt is under way.
+  /// 0 while an attempt is under way or a request waits.
   public var nextAttempt: Int64 {
     get {_storage._nextAttempt}
     set {_uniqueStorage()._nextAttempt = newValue}
+  }
+
+  /// Whether the endpoint has a request that it answers as soon as its bundle is another one.
+  public var waiting: Bool {
+    get {_storage._waiting}
+    set {_uniqueStorage()._waiting = newValue}
   }
 
   /// What the partner is trusted with; not set when there are no limits.
@@ -681,7 +687,7 @@ nonisolated extension Cygnet_Federation_V1_OwnBundleEndpoint: SwiftProtobuf.Mess
 
 nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".PartnerStatus"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{3}bundle_endpoint_url\0\u{3}bundle_endpoint_profile\0\u{3}endpoint_spiffe_id\0\u{1}configured\0\u{3}has_bundle\0\u{3}sequence_number\0\u{3}refresh_hint\0\u{3}x509_authorities\0\u{3}jwt_authorities\0\u{3}last_attempt\0\u{3}last_success\0\u{3}last_error\0\u{1}failures\0\u{3}next_attempt\0\u{2}\u{f}limits\0\u{1}groups\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{3}bundle_endpoint_url\0\u{3}bundle_endpoint_profile\0\u{3}endpoint_spiffe_id\0\u{1}configured\0\u{3}has_bundle\0\u{3}sequence_number\0\u{3}refresh_hint\0\u{3}x509_authorities\0\u{3}jwt_authorities\0\u{3}last_attempt\0\u{3}last_success\0\u{3}last_error\0\u{1}failures\0\u{3}next_attempt\0\u{1}waiting\0\u{2}\u{e}limits\0\u{1}groups\0")
 
   fileprivate class _StorageClass {
     var _trustDomain: String = String()
@@ -699,6 +705,7 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
     var _lastError: String = String()
     var _failures: Int32 = 0
     var _nextAttempt: Int64 = 0
+    var _waiting: Bool = false
     var _limits: Cygnet_Federation_V1_PartnerLimits? = nil
     var _groups: [String] = []
 
@@ -726,6 +733,7 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
       _lastError = source._lastError
       _failures = source._failures
       _nextAttempt = source._nextAttempt
+      _waiting = source._waiting
       _limits = source._limits
       _groups = source._groups
     }
@@ -761,6 +769,7 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
         case 13: try { try decoder.decodeSingularStringField(value: &_storage._lastError) }()
         case 14: try { try decoder.decodeSingularInt32Field(value: &_storage._failures) }()
         case 15: try { try decoder.decodeSingularInt64Field(value: &_storage._nextAttempt) }()
+        case 16: try { try decoder.decodeSingularBoolField(value: &_storage._waiting) }()
         case 30: try { try decoder.decodeSingularMessageField(value: &_storage._limits) }()
         case 31: try { try decoder.decodeRepeatedStringField(value: &_storage._groups) }()
         default: break
@@ -820,6 +829,9 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
       if _storage._nextAttempt != 0 {
         try visitor.visitSingularInt64Field(value: _storage._nextAttempt, fieldNumber: 15)
       }
+      if _storage._waiting != false {
+        try visitor.visitSingularBoolField(value: _storage._waiting, fieldNumber: 16)
+      }
       try { if let v = _storage._limits {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 30)
       } }()
@@ -850,6 +862,7 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
         if _storage._lastError != rhs_storage._lastError {return false}
         if _storage._failures != rhs_storage._failures {return false}
         if _storage._nextAttempt != rhs_storage._nextAttempt {return false}
+        if _storage._waiting != rhs_storage._waiting {return false}
         if _storage._limits != rhs_storage._limits {return false}
         if _storage._groups != rhs_storage._groups {return false}
         return true

@@ -31,6 +31,8 @@ struct TestServer: Sendable {
     static func with(
         adminIDs: Set<SPIFFEID> = [], bundles: [TrustBundle] = [],
         authority: AuthorityManager.Settings = AuthorityManager.Settings(),
+        limits: [PartnerLimits] = [], groups: TrustDomainGroups = .none,
+        bundleEndpoint: OwnBundleEndpoint? = nil,
         _ body: @escaping @Sendable (TestServer) async throws -> Void
     ) async throws {
         let folder = NSTemporaryDirectory() + "cygnet-" + UUID().uuidString.prefix(8)
@@ -39,7 +41,8 @@ struct TestServer: Sendable {
         let socketPath = folder + "/api.sock"
         // The verifiers on both sides look at the machine's clock.
         let plane = try await TestPlane(
-            clock: TestClock(Int64(Date().timeIntervalSince1970)), authority: authority)
+            clock: TestClock(Int64(Date().timeIntervalSince1970)), authority: authority,
+            limits: limits, groups: groups)
         for bundle in bundles {
             _ = try await plane.store.updateBundle(bundle.trustDomain) {
                 $0.x509Authorities = bundle.x509Authorities
@@ -53,21 +56,23 @@ struct TestServer: Sendable {
             authorizer: .anyOf([.member(of: plane.trustDomain), .oneOf(adminIDs)]),
             applicationProtocols: ["h2"], clientCertificate: .optional)
         let endpoints = ScriptedEndpoints()
+        var controlPlane = ControlPlane(
+            directory: plane.directory, entries: plane.entries, nodes: plane.nodes,
+            issuer: plane.issuer,
+            bundles: BundleRegistry(directory: plane.directory, store: plane.store),
+            federation: FederationRegistry(directory: plane.directory, store: plane.store),
+            updater: FederationUpdater(
+                directory: plane.directory, store: plane.store, fetcher: endpoints,
+                logger: TestPlane.logger, now: plane.clock.now),
+            authorities: plane.authorities, revocations: plane.revocations,
+            policy: CallerPolicy(
+                methods: MethodPolicy.methods, adminIDs: adminIDs, directory: plane.directory,
+                nodes: plane.nodes,
+                revocation: { plane.admission.revocation(ofSerial: $0) }),
+            recorder: plane.recorder, changes: plane.changes)
+        controlPlane.bundleEndpoint = bundleEndpoint
         let endpoint = ServerEndpoint(
-            ControlPlane(
-                directory: plane.directory, entries: plane.entries, nodes: plane.nodes,
-                issuer: plane.issuer,
-                bundles: BundleRegistry(directory: plane.directory, store: plane.store),
-                federation: FederationRegistry(directory: plane.directory, store: plane.store),
-                updater: FederationUpdater(
-                    directory: plane.directory, store: plane.store, fetcher: endpoints,
-                    logger: TestPlane.logger, now: plane.clock.now),
-                authorities: plane.authorities, revocations: plane.revocations,
-                policy: CallerPolicy(
-                    methods: MethodPolicy.methods, adminIDs: adminIDs, directory: plane.directory,
-                    nodes: plane.nodes,
-                    revocation: { plane.admission.revocation(ofSerial: $0) }),
-                recorder: plane.recorder, changes: plane.changes),
+            controlPlane,
             settings: .init(
                 host: "127.0.0.1", port: 0, socketPath: socketPath, limitsAttestation: false,
                 limitsSigning: false),

@@ -194,6 +194,24 @@ struct Outcome: Sendable {
         #expect(status.contains("Last error                : away\\u{a}\n"))
     }
 
+    @Test func saysThatARequestWaits() throws {
+        let partner = Cygnet_Federation_V1_PartnerStatus.with {
+            $0.trustDomain = "b.test"
+            $0.waiting = true
+        }
+        #expect(
+            PartnerStatusBlock.text(partner, now: 100).contains(
+                "Next attempt              : waiting: the partner answers when its bundle changes\n"
+            ))
+        var status = Cygnet_Federation_V1_GetStatusResponse.with { $0.partners = [partner] }
+        #expect(try CommandContext.json(status).contains(#","waiting":true,"#))
+        status.partners[0].waiting = false
+        #expect(try CommandContext.json(status).contains(#","waiting":false,"#))
+        #expect(
+            PartnerStatusBlock.text(status.partners[0], now: 100).contains(
+                "Next attempt              : under way\n"))
+    }
+
     @Test func takesGoSpellings() throws {
         let arguments = try GoArguments.normalised(
             [

@@ -19,7 +19,7 @@ package final class TestClock: Sendable {
     }
 }
 
-/// The control plane of `acme.test` without network and disk.
+/// The control plane of `acme.test`, or another trust domain, without network and disk.
 package struct TestPlane: Sendable {
     package let trustDomain: TrustDomain
     package let clock: TestClock
@@ -37,7 +37,10 @@ package struct TestPlane: Sendable {
     package let revocations: RevocationRegistry
     package let holders: ScriptedHolders
 
-    /// - Parameter confirmation: how long connected agents may take to confirm a bundle.
+    /// - Parameters:
+    ///   - confirmation: how long connected agents may take to confirm a bundle.
+    ///   - relationships: those of the configuration.
+    ///   - limits: what partners are trusted with, as the configuration says.
     package init(
         clock: TestClock = TestClock(), settings: Issuer.Settings = Issuer.Settings(),
         authority: AuthorityManager.Settings = AuthorityManager.Settings(),
@@ -45,11 +48,15 @@ package struct TestPlane: Sendable {
         recorder: MemoryRecorder = MemoryRecorder(),
         admission other: (any IssuanceAdmission)? = nil,
         confirmation: Duration = .seconds(600), events: MemoryEvents = MemoryEvents(),
-        statusListURI: String? = nil
+        statusListURI: String? = nil, trustDomain name: String = "acme.test",
+        relationships: [FederationRelationship] = [], limits: [PartnerLimits] = [],
+        groups: TrustDomainGroups = .none
     ) async throws {
-        let trustDomain = try TrustDomain("acme.test")
+        let trustDomain = try TrustDomain(name)
         let keys = keys ?? MemoryKeyManager()
-        let directory = Directory(trustDomain: trustDomain, now: clock.now)
+        let directory = Directory(
+            trustDomain: trustDomain, relationships: relationships, limits: limits, groups: groups,
+            now: clock.now)
         try await directory.load(from: store)
         store.setConsumer(directory)
         let changes = ChangeRecorder(recorder: recorder, store: store, logger: Self.logger)
@@ -90,7 +97,7 @@ package struct TestPlane: Sendable {
     /// A logger that says nothing.
     package static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
-    /// The ID with that path in `acme.test`.
+    /// The ID with that path in the trust domain.
     package func id(_ path: String) throws -> SPIFFEID {
         try SPIFFEID(trustDomain: self.trustDomain, path: path)
     }

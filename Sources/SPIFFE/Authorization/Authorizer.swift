@@ -121,7 +121,16 @@ private struct PathPattern: Sendable, CustomStringConvertible {
     private let matchesRest: Bool
     let description: String
 
+    /// In bytes; a longer one could match no SPIFFE ID.
+    private static let maximumLength = 2_048
+
     init(_ pattern: String) throws(AuthorizationError) {
+        guard pattern.utf8.count <= Self.maximumLength else {
+            throw AuthorizationError(
+                .pattern,
+                "path pattern \(SPIFFEIDError.quoted(pattern)) has \(pattern.utf8.count) bytes; at most "
+                    + "\(Self.maximumLength) are accepted")
+        }
         var segments = pattern.split(separator: "/", omittingEmptySubsequences: false).map(
             String.init)
         guard segments.first == "", segments.count > 1 else {

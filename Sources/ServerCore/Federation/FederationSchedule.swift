@@ -43,7 +43,7 @@ package struct FederationStatus: Sendable, Hashable {
     package var lastError: String?
     /// How many attempts have failed in a row.
     package var failures = 0
-    /// Unix seconds; nil while an attempt is under way.
+    /// Unix seconds; nil while an attempt is under way or a request waits.
     package var nextAttempt: Int64?
     /// Whether the endpoint has a request that it answers as soon as its bundle is another one.
     package var isWaiting = false

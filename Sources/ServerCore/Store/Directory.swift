@@ -15,7 +15,7 @@ package enum RevocationChange: Sendable {
 /// Fed by the change feed and by nothing else. Reads take a short lock; what concerns connected agents goes to
 /// the ``SyncHub`` in the same step, so the hub sees each change exactly once and in order.
 package final class Directory: ChangeFeedConsumer, RevocationAudience {
-    private struct State {
+    struct State {
         var entries: EntryIndex
         var nodes: [SPIFFEID: AttestedNode] = [:]
         var bundles: [TrustDomain: TrustBundle] = [:]
@@ -29,7 +29,7 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
     }
 
     package let trustDomain: TrustDomain
-    private let state: NIOLockedValueBox<State>
+    let state: NIOLockedValueBox<State>
     private let onBundle = NIOLockedValueBox<[@Sendable (TrustBundle) -> Void]>([])
     private let onRelationship = NIOLockedValueBox<[@Sendable () -> Void]>([])
     private let onRevocation = NIOLockedValueBox<[@Sendable (RevocationChange) -> Void]>([])
@@ -80,7 +80,7 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
         self.onRevocation.withLockedValue { $0.append(body) }
     }
 
-    private var unixNow: Int64 { Int64(self.now().timeIntervalSince1970) }
+    var unixNow: Int64 { Int64(self.now().timeIntervalSince1970) }
 
     // MARK: Feed
 
@@ -281,114 +281,6 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
         self.state.withLockedValue { $0.hub.revocations[trustDomain] }
     }
 
-    // MARK: Asking
-
-    /// Runs `body` with the entries under the lock; it must be short.
-    package func withEntries<Result>(_ body: (EntryIndex) throws -> Result) rethrows -> Result {
-        try self.state.withLockedValue { try body($0.entries) }
-    }
-
-    /// The digest of all entries and the position in the feed it belongs to.
-    package var entryDigest: (digest: EntryDigest, seq: UInt64) {
-        self.state.withLockedValue { ($0.entries.digest, $0.seq) }
-    }
-
-    package var seq: UInt64 { self.state.withLockedValue { $0.seq } }
-
-    package func node(_ id: SPIFFEID) -> AttestedNode? {
-        self.state.withLockedValue { $0.nodes[id] }
-    }
-
-    /// All nodes, ordered by ID.
-    package var nodes: [AttestedNode] {
-        self.state.withLockedValue { Array($0.nodes.values) }.sorted { $0.id < $1.id }
-    }
-
-    package func bundle(_ trustDomain: TrustDomain) -> TrustBundle? {
-        self.state.withLockedValue { $0.bundles[trustDomain] }
-    }
-
-    /// The bundle of the server's own trust domain.
-    package var ownBundle: TrustBundle? { self.bundle(self.trustDomain) }
-
-    package var bundleCount: Int { self.state.withLockedValue { $0.bundles.count } }
-
-    /// The bundles of other trust domains, ordered by name.
-    package var foreignBundles: [TrustBundle] {
-        self.state.withLockedValue { Array($0.bundles.values) }
-            .filter { $0.trustDomain != self.trustDomain }
-            .sorted { $0.trustDomain < $1.trustDomain }
-    }
-
-    /// The relationship with a partner that counts: the configuration's before a stored one.
-    package func relationship(_ trustDomain: TrustDomain) -> FederationRelationship? {
-        self.configuredRelationships[trustDomain] ?? self.storedRelationship(trustDomain)
-    }
-
-    package func storedRelationship(_ trustDomain: TrustDomain) -> FederationRelationship? {
-        self.state.withLockedValue { $0.relationships[trustDomain] }
-    }
-
-    /// The relationships that operators made through the API, ordered by name.
-    package var storedRelationships: [FederationRelationship] {
-        self.state.withLockedValue { Array($0.relationships.values) }
-            .sorted { $0.trustDomain < $1.trustDomain }
-    }
-
-    /// The relationships that count, ordered by name.
-    package var relationships: [FederationRelationship] {
-        self.state.withLockedValue { $0.relationships }
-            .merging(self.configuredRelationships) { _, configured in configured }
-            .values.sorted { $0.trustDomain < $1.trustDomain }
-    }
-
-    /// What a partner is trusted with, the configuration before what is stored; nil when there are no limits.
-    package func limits(_ trustDomain: TrustDomain) -> PartnerLimits? {
-        self.configuredLimits[trustDomain]
-            ?? self.state.withLockedValue { $0.limits[trustDomain] }
-    }
-
-    /// The limits that count, ordered by name.
-    package var limits: [PartnerLimits] {
-        self.state.withLockedValue { $0.limits }
-            .merging(self.configuredLimits) { _, configured in configured }
-            .values.sorted { $0.trustDomain < $1.trustDomain }
-    }
-
-    /// A partner's bundle with what it may be used for alone; any other as it is.
-    package func limited(_ bundle: TrustBundle) -> TrustBundle {
-        self.limits(bundle.trustDomain)?.limited(bundle) ?? bundle
-    }
-
-    /// The entry, if it exists and the agent may have SVIDs of it. A revoked one is given too: issuance refuses it, and says
-    /// why.
-    package func authorizedEntry(id: String, agent: SPIFFEID) -> Entry? {
-        self.state.withLockedValue { state in
-            guard let entry = state.entries.entry(id: id) else { return nil }
-            let path = agent.path
-            if entry.parentID.path == path { return entry }
-            let aliases = Self.aliasPaths(of: agent, in: state)
-            return state.entries.isAuthorized(entry, agentPath: path, aliasPaths: aliases)
-                ? entry : nil
-        }
-    }
-
-    /// The agent's authorised entries, ordered by ID, with groups of trust domains expanded.
-    package func authorizedEntries(agent: SPIFFEID) -> [Entry] {
-        let entries = self.state.withLockedValue { state in
-            state.entries.authorizedEntries(
-                agentPath: agent.path, aliasPaths: Self.aliasPaths(of: agent, in: state))
-        }
-        return entries.map { self.groups.expanding($0, own: self.trustDomain) }
-            .sorted { $0.id < $1.id }
-    }
-
-    private static func aliasPaths(of agent: SPIFFEID, in state: State) -> Set<String> {
-        if let known = state.hub.aliasPaths(of: agent) { return known }
-        guard let node = state.nodes[agent] else { return [] }
-        return state.entries.aliasPaths(nodeSelectors: Set(node.selectors))
-    }
-
     // MARK: Revocations
 
     /// All revocations that have not ended, the oldest first.
@@ -456,48 +348,4 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
             )
         }
     }
-
-    // MARK: Sessions
-
-    /// Opens the sync session of an agent: from now on it gets every change that concerns it.
-    ///
-    /// - Parameters:
-    ///   - knownDigest: digest of the set the agent holds; the snapshot is left out when it is equal.
-    ///   - x509AuthorityID: of the authority that signed the agent's SVID.
-    ///   - serial: of the agent's SVID, lower-case hex.
-    package func openSession(
-        agent: SPIFFEID, knownDigest: [UInt8], x509AuthorityID: String? = nil, serial: String? = nil
-    ) -> SyncSession {
-        let now = self.unixNow
-        return self.state.withLockedValue { state in
-            let session = SyncSession(
-                agent: agent, x509AuthorityID: x509AuthorityID, serial: serial)
-            let selectors = Set(state.nodes[agent]?.selectors ?? [])
-            state.hub.add(
-                session, nodeSelectors: selectors, knownDigest: knownDigest, entries: state.entries,
-                bundles: state.bundles, seq: state.seq)
-            let revocation = state.revocations.blocking(agent: agent, serial: serial, now: now)
-            if let revocation { session.finish(revocation.refusal(ofAgent: agent)) }
-            return session
-        }
-    }
-
-    package func closeSession(_ session: SyncSession) {
-        self.state.withLockedValue { $0.hub.remove(session) }
-        session.finish(nil)
-    }
-
-    /// Gives the agent a fresh snapshot.
-    package func resync(_ session: SyncSession) {
-        self.state.withLockedValue { state in
-            state.hub.reset(session, entries: state.entries)
-            state.hub.flush(seq: state.seq, entries: state.entries)
-        }
-    }
-
-    /// The sessions that have not ended.
-    var sessions: [SyncSession] { self.state.withLockedValue { $0.hub.sessions } }
-
-    /// How many agents hold a session.
-    package var sessionCount: Int { self.state.withLockedValue { $0.hub.count } }
 }

@@ -103,6 +103,7 @@ extension Wire {
             $0.lastError = status.lastError ?? ""
             $0.failures = Int32(clamping: status.failures)
             $0.nextAttempt = status.nextAttempt ?? 0
+            $0.waiting = status.isWaiting
         }
     }
 }

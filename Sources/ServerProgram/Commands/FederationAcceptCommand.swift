@@ -26,14 +26,17 @@ struct FederationAcceptCommand: AsyncParsableCommand {
     @Flag(name: .go("replace"), help: "Take the place of a relationship that exists.")
     var replace = false
 
-    func run() async throws {
+    func run() async throws { try await self.run(endpoint: InvitingEndpoint()) }
+
+    /// - Parameter endpoint: How the partner's endpoint is asked.
+    func run(endpoint: InvitingEndpoint) async throws {
         let line = try self.parsed()
         let trustDomain = line.invite.trustDomain.name
         let limits = self.limits.isGiven ? try self.limits.limits(of: trustDomain) : nil
         let exists = try await ServerConnection.with(self.socket) { server in
             try await self.check(line.invite, server)
         }
-        let (bundle, evidence) = try await InvitingEndpoint.fetch(line.invite)
+        let (bundle, evidence) = try await endpoint.fetch(line.invite)
         let verified: VerifiedInvite
         do throws(InviteError) {
             verified = try await line.verify(bundle, from: evidence, now: Date())

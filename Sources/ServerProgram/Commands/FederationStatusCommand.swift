@@ -58,7 +58,9 @@ enum PartnerStatusBlock {
             add("Sequence number", "none: there is no bundle yet")
         }
         add("Age", self.age(partner.lastSuccess, now))
-        if partner.nextAttempt > 0 {
+        if partner.waiting {
+            add("Next attempt", "waiting: the partner answers when its bundle changes")
+        } else if partner.nextAttempt > 0 {
             add("Next attempt", "in \(self.duration(max(0, partner.nextAttempt - now)))")
         } else {
             add("Next attempt", "under way")

@@ -4,15 +4,18 @@ import ServerCore
 import ServiceRuntime
 
 /// Fetches the bundle of a partner of whom nothing is known but an invite.
-enum InvitingEndpoint {
+struct InvitingEndpoint: Sendable {
     /// The most bytes of a bundle.
-    private static let maximumSize = 4 * 1024 * 1024
+    static let maximumSize = 4 * 1024 * 1024
+
+    /// What the certificate of an endpoint with the profile `https_web` must lead to.
+    var webAuthorities = WebHTTPSClient.ServerAuthentication.machineAuthorities
 
     /// The bundle, and how the endpoint has proven itself. With `https_spiffe` nothing is verified yet: there is nothing to
     /// verify with; see ``InviteLine/verify(_:from:now:)``.
     ///
     /// - Throws: ``CommandError`` that names the URL.
-    static func fetch(
+    func fetch(
         _ invite: Invite
     ) async throws -> (bundle: SPIFFEBundle, evidence: InviteEndpointEvidence) {
         let url = invite.bundleEndpointURL
@@ -25,7 +28,7 @@ enum InvitingEndpoint {
         }
         let isWeb = invite.profile == .httpsWeb
         let client = WebHTTPSClient(
-            isWeb ? .machineAuthorities : .unverified, maximumResponseBytes: Self.maximumSize)
+            isWeb ? self.webAuthorities : .unverified, maximumResponseBytes: Self.maximumSize)
         let response: WebHTTPSClient.Response
         do {
             response = try await client.send(

@@ -196,7 +196,8 @@ extension Cygnet_Federation_V1_GetStatusResponse: ShapedMessage {
                 "refresh_hint": .bigNumber, "x509_authorities": .number,
                 "jwt_authorities": .number, "last_attempt": .bigNumber,
                 "last_success": .bigNumber, "last_error": .text, "failures": .number,
-                "next_attempt": .bigNumber, "limits": .message(Shapes.limits), "groups": .list,
+                "next_attempt": .bigNumber, "waiting": .boolean,
+                "limits": .message(Shapes.limits), "groups": .list,
             ])),
         "groups": .messages(MessageShape(["name": .text, "trust_domains": .list])),
     ])

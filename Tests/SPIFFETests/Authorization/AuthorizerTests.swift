@@ -74,6 +74,15 @@ struct AuthorizerTests {
         }
     }
 
+    @Test("a pattern that is longer than any SPIFFE ID is refused in few words")
+    func longPatterns() throws {
+        _ = try Authorizer.path(String(repeating: "/*", count: 1_024), in: self.acme)
+        let error = #expect(throws: AuthorizationError.self) {
+            try Authorizer.path(String(repeating: "/*", count: 1_025), in: self.acme)
+        }
+        #expect(error?.code == .pattern && error.map { $0.message.utf8.count < 400 } == true)
+    }
+
     @Test("the message says who was refused and who is allowed")
     func message() {
         do throws(AuthorizationError) {

@@ -104,6 +104,8 @@ def body(s):
         assert transport.ok("federation", "refresh", "-id", "energy.test") == "Bundle refreshed\n"
         wait_until("the light has the partner's bundle",
                    lambda: bundles(light) == ["energy.test", "transport.test"])
+        wait_until("a request waits at the partner", lambda: status(transport, "energy.test")["waiting"])
+        assert "waiting: " in transport.ok("federation", "status")
         assert bundles(clerk) == ["transport.test"], "only those that federate"
         published = json.loads(energy.ok("bundle", "show", "-format", "spiffe"))
         state = status(transport, "energy.test")
