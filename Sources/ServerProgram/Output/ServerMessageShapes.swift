@@ -197,6 +197,12 @@ extension Cygnet_Federation_V1_GetStatusResponse: ShapedMessage {
                 "jwt_authorities": .number, "last_attempt": .bigNumber,
                 "last_success": .bigNumber, "last_error": .text, "failures": .number,
                 "next_attempt": .bigNumber, "limits": .message(Shapes.limits), "groups": .list,
+                "revocations": .message(
+                    MessageShape([
+                        "published": .boolean, "crls": .number, "status_list": .boolean,
+                        "next_update": .bigNumber, "last_success": .bigNumber,
+                        "last_error": .text, "waiting": .boolean,
+                    ])),
             ])),
         "groups": .messages(MessageShape(["name": .text, "trust_domains": .list])),
     ])
