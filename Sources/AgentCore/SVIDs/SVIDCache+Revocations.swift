@@ -115,6 +115,27 @@ extension SVIDCache {
         return trustDomains.flatMap { self.revocations[$0]?.lists.map(\.der) ?? [] }
     }
 
+    /// The most bytes of CertificateLists in one message of the Workload API. Stock clients take messages of 4 MiB, and
+    /// one that is larger costs a workload its identity.
+    static let mostCRLBytes = 2 * 1024 * 1024
+
+    /// The CertificateLists that go into one message: all of them as long as they fit. Otherwise our own trust domain's
+    /// come first, then the small ones, so that who makes a list grow loses their own.
+    func boundedCRLs(_ trustDomains: [TrustDomain]) -> [[UInt8]] {
+        let all = trustDomains.map { trustDomain in (trustDomain, self.crls([trustDomain])) }
+        var room = Self.mostCRLBytes
+        let bySize = all.flatMap { trustDomain, lists in
+            lists.map { (isOwn: trustDomain == self.trustDomain, der: $0) }
+        }.sorted { ($0.isOwn ? 0 : 1, $0.der.count) < ($1.isOwn ? 0 : 1, $1.der.count) }
+        if bySize.reduce(0, { $0 + $1.der.count }) <= room { return all.flatMap(\.1) }
+        var fitting: Set<[UInt8]> = []
+        for list in bySize where list.der.count <= room {
+            room -= list.der.count
+            fitting.insert(list.der)
+        }
+        return all.flatMap(\.1).filter(fitting.contains)
+    }
+
     /// Tells a stream what was taken back, unless it knows.
     mutating func tellRevocations(
         _ subscriber: SubscriberID, _ state: Group.Subscriber, _ id: Int, _ effects: inout Effects

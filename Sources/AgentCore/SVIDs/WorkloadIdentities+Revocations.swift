@@ -59,6 +59,12 @@ extension WorkloadIdentities {
                         LogKeys.trustDomain: "\(one.trustDomain)", LogKeys.reason: "\(problem)",
                     ])
             }
+            let bytes = one.held.lists.reduce(0) { $0 + $1.der.count }
+            if bytes > SVIDCache.mostCRLBytes {
+                self.logger.warning(
+                    "lists of revoked certificates are too large for the crl field; workloads get them from WorkloadRevocations only",
+                    metadata: [LogKeys.trustDomain: "\(one.trustDomain)", "bytes": "\(bytes)"])
+            }
         }
         let dropped = self.mutate { state in
             let before = state.cache.x509SVIDCount
