@@ -87,6 +87,11 @@ public struct CertificateRevocationList: Sendable {
         return wanted.elementsEqual(own)
     }
 
+    /// The key identifier of the authority that the list names; nil when it names none.
+    package var authorityKeyIdentifier: [UInt8]? {
+        self.content.authorityKeyIdentifier.map(Array.init)
+    }
+
     /// Whether this list says more recent things than another one of the same issuer.
     package func isNewer(than other: CertificateRevocationList) -> Bool {
         if self.content.thisUpdate != other.content.thisUpdate {
@@ -95,11 +100,6 @@ public struct CertificateRevocationList: Sendable {
         guard let number = self.content.number else { return false }
         guard let otherNumber = other.content.number else { return true }
         return number > otherNumber
-    }
-
-    /// The key identifier of the authority that the list names; nil when it names none.
-    package var authorityKeyIdentifier: [UInt8]? {
-        self.content.authorityKeyIdentifier.map { Array($0) }
     }
 
     /// The list's number, which grows with each list of an issuer (RFC 5280 §5.2.3); nil without one.

@@ -47,7 +47,10 @@ package enum PartnerRevocationSchedule {
             .milliseconds(Int64(Double(seconds) * 1_000 * (1 - 0.1 * share)))
         }
         let hinted = FederationSchedule.wait(hint: hint, failures: 0, jitter: share)
-        if let remaining { return min(hinted, shortened(max(remaining / 2, self.shortest))) }
+        if let remaining {
+            let half = min(max(remaining / 2, self.shortest), FederationSchedule.bounds.upperBound)
+            return min(hinted, shortened(half))
+        }
         if isAbsent { return shortened(self.absent) }
         // As for a first bundle: the partner may only just be starting.
         if (1...self.fastAttempts).contains(failures) {
