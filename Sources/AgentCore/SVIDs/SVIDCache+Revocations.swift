@@ -115,25 +115,27 @@ extension SVIDCache {
         return trustDomains.flatMap { self.revocations[$0]?.lists.map(\.der) ?? [] }
     }
 
-    /// The most bytes of CertificateLists in one message of the Workload API. Stock clients take messages of 4 MiB, and
-    /// one that is larger costs a workload its identity.
-    static let mostCRLBytes = 2 * 1024 * 1024
+    /// The most bytes of partners' CertificateLists in one message of the Workload API. Stock clients take messages of
+    /// 4 MiB, and one that is larger costs a workload its identity.
+    static let mostPartnerCRLBytes = 1024 * 1024
 
-    /// The CertificateLists that go into one message: all of them as long as they fit. Otherwise our own trust domain's
-    /// come first, then the small ones, so that who makes a list grow loses their own.
-    func boundedCRLs(_ trustDomains: [TrustDomain]) -> [[UInt8]] {
-        let all = trustDomains.map { trustDomain in (trustDomain, self.crls([trustDomain])) }
-        var room = Self.mostCRLBytes
-        let bySize = all.flatMap { trustDomain, lists in
-            lists.map { (isOwn: trustDomain == self.trustDomain, der: $0) }
-        }.sorted { ($0.isOwn ? 0 : 1, $0.der.count) < ($1.isOwn ? 0 : 1, $1.der.count) }
-        if bySize.reduce(0, { $0 + $1.der.count }) <= room { return all.flatMap(\.1) }
+    /// The CertificateLists that go into one message: our own trust domain's, and partners' as far as they fit. Small ones
+    /// come first, so that a partner whose list grows loses its own and no other's.
+    func messageCRLs(_ trustDomains: [TrustDomain]) -> [[UInt8]] {
+        if self.revocations.isEmpty { return [] }
+        let partners = self.crls(trustDomains.filter { $0 != self.trustDomain })
+        var room = Self.mostPartnerCRLBytes
+        if partners.reduce(0, { $0 + $1.count }) <= room { return self.crls(trustDomains) }
         var fitting: Set<[UInt8]> = []
-        for list in bySize where list.der.count <= room {
-            room -= list.der.count
-            fitting.insert(list.der)
+        for list in partners.sorted(by: { $0.count < $1.count }) where list.count <= room {
+            room -= list.count
+            fitting.insert(list)
         }
-        return all.flatMap(\.1).filter(fitting.contains)
+        return trustDomains.flatMap { trustDomain in
+            self.crls([trustDomain]).filter {
+                trustDomain == self.trustDomain || fitting.contains($0)
+            }
+        }
     }
 
     /// Tells a stream what was taken back, unless it knows.

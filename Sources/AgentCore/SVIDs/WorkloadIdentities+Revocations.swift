@@ -51,6 +51,7 @@ extension WorkloadIdentities {
     private func apply(
         _ checked: [AgentRevocations.Checked], removed: [TrustDomain], confirmation: UInt64
     ) {
+        let own = self.state.withLockedValue { $0.cache.trustDomain }
         for one in checked {
             for problem in one.problems {
                 self.logger.error(
@@ -60,9 +61,9 @@ extension WorkloadIdentities {
                     ])
             }
             let bytes = one.held.lists.reduce(0) { $0 + $1.der.count }
-            if bytes > SVIDCache.mostCRLBytes {
+            if bytes > SVIDCache.mostPartnerCRLBytes, one.trustDomain != own {
                 self.logger.warning(
-                    "lists of revoked certificates are too large for the crl field; workloads get them from WorkloadRevocations only",
+                    "a partner's lists of revoked certificates are too large for the crl field; workloads get them from WorkloadRevocations only",
                     metadata: [LogKeys.trustDomain: "\(one.trustDomain)", "bytes": "\(bytes)"])
             }
         }

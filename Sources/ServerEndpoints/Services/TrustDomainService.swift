@@ -92,8 +92,9 @@ struct TrustDomainService: Spire_Api_Server_Trustdomain_V1_TrustDomain.SimpleSer
         request: Spire_Api_Server_Trustdomain_V1_RefreshBundleRequest, context: ServerContext
     ) async throws -> Google_Protobuf_Empty {
         let trustDomain = try Wire.trustDomain(request.trustDomain)
-        try await self.updater.refresh(trustDomain)
+        // A bundle that cannot be had says nothing of the lists.
         await self.partnerRevocations?.ask(trustDomain)
+        try await self.updater.refresh(trustDomain)
         return Google_Protobuf_Empty()
     }
 
