@@ -315,11 +315,53 @@ public nonisolated struct Cygnet_Federation_V1_PartnerStatus: @unchecked Sendabl
     set {_uniqueStorage()._groups = newValue}
   }
 
+  /// What is known of its revocations; not set before the first attempt to learn of them.
+  public var revocations: Cygnet_Federation_V1_PartnerRevocations {
+    get {_storage._revocations ?? Cygnet_Federation_V1_PartnerRevocations()}
+    set {_uniqueStorage()._revocations = newValue}
+  }
+  /// Returns true if `revocations` has been explicitly set.
+  public var hasRevocations: Bool {_storage._revocations != nil}
+  /// Clears the value of `revocations`. Subsequent reads from it will return its default value.
+  public mutating func clearRevocations() {_uniqueStorage()._revocations = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// The lists of what a partner has taken back. Times are Unix seconds; 0 means never since the server's start.
+public nonisolated struct Cygnet_Federation_V1_PartnerRevocations: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Whether the partner publishes lists beside its bundle, as far as it was asked.
+  public var published: Bool = false
+
+  /// CRLs at hand.
+  public var crls: Int32 = 0
+
+  /// Whether a status list is at hand.
+  public var statusList: Bool = false
+
+  /// When the first list at hand ends; 0 without lists.
+  public var nextUpdate: Int64 = 0
+
+  /// When the endpoint last said what there is, and all of it was good.
+  public var lastSuccess: Int64 = 0
+
+  /// Why the last attempt failed; empty after success.
+  public var lastError: String = String()
+
+  /// Whether the endpoint has a request that it answers as soon as there is another list.
+  public var waiting: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -687,7 +729,7 @@ nonisolated extension Cygnet_Federation_V1_OwnBundleEndpoint: SwiftProtobuf.Mess
 
 nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".PartnerStatus"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{3}bundle_endpoint_url\0\u{3}bundle_endpoint_profile\0\u{3}endpoint_spiffe_id\0\u{1}configured\0\u{3}has_bundle\0\u{3}sequence_number\0\u{3}refresh_hint\0\u{3}x509_authorities\0\u{3}jwt_authorities\0\u{3}last_attempt\0\u{3}last_success\0\u{3}last_error\0\u{1}failures\0\u{3}next_attempt\0\u{1}waiting\0\u{2}\u{e}limits\0\u{1}groups\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{3}bundle_endpoint_url\0\u{3}bundle_endpoint_profile\0\u{3}endpoint_spiffe_id\0\u{1}configured\0\u{3}has_bundle\0\u{3}sequence_number\0\u{3}refresh_hint\0\u{3}x509_authorities\0\u{3}jwt_authorities\0\u{3}last_attempt\0\u{3}last_success\0\u{3}last_error\0\u{1}failures\0\u{3}next_attempt\0\u{1}waiting\0\u{2}\u{e}limits\0\u{1}groups\0\u{1}revocations\0")
 
   fileprivate class _StorageClass {
     var _trustDomain: String = String()
@@ -708,6 +750,7 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
     var _waiting: Bool = false
     var _limits: Cygnet_Federation_V1_PartnerLimits? = nil
     var _groups: [String] = []
+    var _revocations: Cygnet_Federation_V1_PartnerRevocations? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -736,6 +779,7 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
       _waiting = source._waiting
       _limits = source._limits
       _groups = source._groups
+      _revocations = source._revocations
     }
   }
 
@@ -772,6 +816,7 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
         case 16: try { try decoder.decodeSingularBoolField(value: &_storage._waiting) }()
         case 30: try { try decoder.decodeSingularMessageField(value: &_storage._limits) }()
         case 31: try { try decoder.decodeRepeatedStringField(value: &_storage._groups) }()
+        case 32: try { try decoder.decodeSingularMessageField(value: &_storage._revocations) }()
         default: break
         }
       }
@@ -838,6 +883,9 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
       if !_storage._groups.isEmpty {
         try visitor.visitRepeatedStringField(value: _storage._groups, fieldNumber: 31)
       }
+      try { if let v = _storage._revocations {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 32)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -865,10 +913,71 @@ nonisolated extension Cygnet_Federation_V1_PartnerStatus: SwiftProtobuf.Message,
         if _storage._waiting != rhs_storage._waiting {return false}
         if _storage._limits != rhs_storage._limits {return false}
         if _storage._groups != rhs_storage._groups {return false}
+        if _storage._revocations != rhs_storage._revocations {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Cygnet_Federation_V1_PartnerRevocations: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PartnerRevocations"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}published\0\u{1}crls\0\u{3}status_list\0\u{3}next_update\0\u{3}last_success\0\u{3}last_error\0\u{1}waiting\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.published) }()
+      case 2: try { try decoder.decodeSingularInt32Field(value: &self.crls) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.statusList) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self.nextUpdate) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self.lastSuccess) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.lastError) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.waiting) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.published != false {
+      try visitor.visitSingularBoolField(value: self.published, fieldNumber: 1)
+    }
+    if self.crls != 0 {
+      try visitor.visitSingularInt32Field(value: self.crls, fieldNumber: 2)
+    }
+    if self.statusList != false {
+      try visitor.visitSingularBoolField(value: self.statusList, fieldNumber: 3)
+    }
+    if self.nextUpdate != 0 {
+      try visitor.visitSingularInt64Field(value: self.nextUpdate, fieldNumber: 4)
+    }
+    if self.lastSuccess != 0 {
+      try visitor.visitSingularInt64Field(value: self.lastSuccess, fieldNumber: 5)
+    }
+    if !self.lastError.isEmpty {
+      try visitor.visitSingularStringField(value: self.lastError, fieldNumber: 6)
+    }
+    if self.waiting != false {
+      try visitor.visitSingularBoolField(value: self.waiting, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Cygnet_Federation_V1_PartnerRevocations, rhs: Cygnet_Federation_V1_PartnerRevocations) -> Bool {
+    if lhs.published != rhs.published {return false}
+    if lhs.crls != rhs.crls {return false}
+    if lhs.statusList != rhs.statusList {return false}
+    if lhs.nextUpdate != rhs.nextUpdate {return false}
+    if lhs.lastSuccess != rhs.lastSuccess {return false}
+    if lhs.lastError != rhs.lastError {return false}
+    if lhs.waiting != rhs.waiting {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -167,6 +167,55 @@ extension RevocationNews {
         #expect(session.holds(revocations: 49))
     }
 
+    @Test func `a partner's number confirms nothing of ours, and nobody waits for it`() async throws
+    {
+        let plane = try Plane()
+        var entry = try Entry.test("e", "/e", parent: "/spire/agent/join_token/1")
+        entry.federatesWith = [plane.partner]
+        plane.publish(100)
+        let (session, first) = try await plane.connect(1)
+        #expect(first.revocationNumber == 100)
+        session.confirm(revocations: 100)
+        plane.directory.apply([.entryUpserted(entry)], seq: 100)
+        _ = try await session.next()
+        // Larger than ours, which comes later and is not applied yet.
+        plane.publish(500, crl: "partner", of: plane.partner)
+        let news = try #require(try await session.pending())
+        #expect(news.revocations.map(\.text) == ["partner.test partner ="])
+        #expect(news.revocationNumber == 100, "says nothing new when it is confirmed")
+        plane.publish(101)
+        #expect(!session.holds(revocations: 101))
+        _ = try await session.next()
+        session.confirm(revocations: 100)
+        #expect(!session.holds(revocations: 101))
+        session.confirm(revocations: 101)
+        #expect(session.holds(revocations: 101), "the partner's 500 is not waited for")
+    }
+
+    @Test func `what is withdrawn is forgotten, by those who come later too`() async throws {
+        let plane = try Plane()
+        plane.publish(1)
+        var entry = try Entry.test("e", "/e", parent: "/spire/agent/join_token/1")
+        entry.federatesWith = [plane.partner]
+        let (session, _) = try await plane.connect(1)
+        plane.directory.apply([.entryUpserted(entry)], seq: 100)
+        _ = try await session.next()
+        plane.publish(7, crl: "partner", of: plane.partner)
+        _ = try await session.next()
+        plane.directory.withdrawRevocations(of: plane.partner)
+        let update = try #require(try await session.pending())
+        #expect(update.removedRevocations == [plane.partner] && update.revocations.isEmpty)
+        plane.directory.withdrawRevocations(of: plane.partner)
+        plane.directory.withdrawRevocations(of: plane.own)
+        #expect(session.settled != nil)
+        #expect(plane.directory.publishedRevocations(plane.partner) == nil)
+        #expect(plane.directory.publishedRevocations(plane.own) != nil)
+        // Numbers may begin anew.
+        plane.publish(1, crl: "again", of: plane.partner)
+        #expect(
+            try await session.pending()?.revocations.map(\.text) == ["partner.test again ="])
+    }
+
     @Test func `the wait ends with the last confirmation, and with who goes away`() async throws {
         let plane = try Plane()
         plane.publish(1)

@@ -115,6 +115,29 @@ extension SVIDCache {
         return trustDomains.flatMap { self.revocations[$0]?.lists.map(\.der) ?? [] }
     }
 
+    /// The most bytes of partners' CertificateLists in one message of the Workload API. Stock clients take messages of
+    /// 4 MiB, and one that is larger costs a workload its identity.
+    static let mostPartnerCRLBytes = 1024 * 1024
+
+    /// The CertificateLists that go into one message: our own trust domain's, and partners' as far as they fit. Small ones
+    /// come first, so that a partner whose list grows loses its own and no other's.
+    func messageCRLs(_ trustDomains: [TrustDomain]) -> [[UInt8]] {
+        if self.revocations.isEmpty { return [] }
+        let partners = self.crls(trustDomains.filter { $0 != self.trustDomain })
+        var room = Self.mostPartnerCRLBytes
+        if partners.reduce(0, { $0 + $1.count }) <= room { return self.crls(trustDomains) }
+        var fitting: Set<[UInt8]> = []
+        for list in partners.sorted(by: { $0.count < $1.count }) where list.count <= room {
+            room -= list.count
+            fitting.insert(list)
+        }
+        return trustDomains.flatMap { trustDomain in
+            self.crls([trustDomain]).filter {
+                trustDomain == self.trustDomain || fitting.contains($0)
+            }
+        }
+    }
+
     /// Tells a stream what was taken back, unless it knows.
     mutating func tellRevocations(
         _ subscriber: SubscriberID, _ state: Group.Subscriber, _ id: Int, _ effects: inout Effects

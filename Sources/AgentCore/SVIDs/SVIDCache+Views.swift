@@ -22,7 +22,7 @@ extension SVIDCache {
             key: key,
             identities: ready.map { X509View.Identity(svid: $0.record.svid, entry: $0.entry) },
             ownBundle: own.bundle, federatedBundles: held.map(\.bundle),
-            crls: self.crls([self.trustDomain] + held.map(\.bundle.trustDomain)))
+            crls: self.messageCRLs([self.trustDomain] + held.map(\.bundle.trustDomain)))
     }
 
     mutating func share(_ view: X509View) -> X509View {
@@ -59,7 +59,7 @@ extension SVIDCache {
         let told = kind == .x509Bundles ? held.map(\.bundle.trustDomain) : []
         let view = BundleView(
             bundles: held.map(\.bundle), versions: versions + self.listVersions(told),
-            crls: self.crls(told))
+            crls: self.messageCRLs(told))
         switch kind {
         case .x509Bundles: self.groups[id]?.x509Bundles = view
         case .witBundles: self.groups[id]?.witBundles = view

@@ -51,6 +51,7 @@ extension WorkloadIdentities {
     private func apply(
         _ checked: [AgentRevocations.Checked], removed: [TrustDomain], confirmation: UInt64
     ) {
+        let own = self.state.withLockedValue { $0.cache.trustDomain }
         for one in checked {
             for problem in one.problems {
                 self.logger.error(
@@ -58,6 +59,12 @@ extension WorkloadIdentities {
                     metadata: [
                         LogKeys.trustDomain: "\(one.trustDomain)", LogKeys.reason: "\(problem)",
                     ])
+            }
+            let bytes = one.held.lists.reduce(0) { $0 + $1.der.count }
+            if bytes > SVIDCache.mostPartnerCRLBytes, one.trustDomain != own {
+                self.logger.warning(
+                    "a partner's lists of revoked certificates are too large for the crl field; workloads get them from WorkloadRevocations only",
+                    metadata: [LogKeys.trustDomain: "\(one.trustDomain)", "bytes": "\(bytes)"])
             }
         }
         let dropped = self.mutate { state in

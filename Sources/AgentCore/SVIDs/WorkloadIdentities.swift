@@ -261,6 +261,10 @@ package final class WorkloadIdentities: Sendable {
     package func statusList(_ uri: String, of trustDomain: TrustDomain) -> String? {
         self.state.withLockedValue { $0.cache.revocations[trustDomain]?.statusLists[uri] }
     }
+    /// The status lists of a trust domain by their names, as the server sent them: signed tokens that nobody has checked.
+    package func statusLists(of trustDomain: TrustDomain) -> [String: String] {
+        self.state.withLockedValue { $0.cache.revocations[trustDomain]?.statusLists ?? [:] }
+    }
     /// Whether the agent's own SVID was taken back.
     func isRevoked(_ identity: AgentIdentity) -> Bool {
         self.state.withLockedValue { state in

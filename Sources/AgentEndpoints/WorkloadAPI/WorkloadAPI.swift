@@ -127,6 +127,7 @@ package final class WorkloadAPI: Sendable {
     let refusals: RefusalLog
     private let events: (any AgentEvents)?
     private let jwtBundles = JWTBundleCache()
+    private let statusLists = StatusListCache()
 
     package init(
         settings: Settings, identities: WorkloadIdentities, attestation: WorkloadAttestation,
@@ -245,7 +246,12 @@ package final class WorkloadAPI: Sendable {
         let bundles = JWTBundleSet(held.map { self.jwtBundles.bundle($0) })
         let svid: SPIFFE.JWTSVID
         do {
-            svid = try SPIFFE.JWTSVID.validate(token, audience: audience, bundles: bundles)
+            // What status lists say is believed as the SDK believes it: for an hour after their end.
+            svid = try SPIFFE.JWTSVID.validate(
+                token, audience: audience, bundles: bundles,
+                revocation: .standard.asking(
+                    HeldStatusLists(
+                        identities: self.identities, bundles: bundles, lists: self.statusLists)))
         } catch {
             throw WorkloadRefusal(.invalidArgument, error.message)
         }

@@ -107,6 +107,9 @@ public struct CertificateRevocationList: Sendable {
         return number > otherNumber
     }
 
+    /// The list's number, which grows with each list of an issuer (RFC 5280 §5.2.3); nil without one.
+    package var number: CRLNumber? { self.content.number.map(CRLNumber.init) }
+
     /// Whether both are lists of one issuer, by name and key identifier.
     package func hasIssuer(of other: CertificateRevocationList) -> Bool {
         guard self.issuer == other.issuer else { return false }
@@ -115,6 +118,15 @@ public struct CertificateRevocationList: Sendable {
         else { return true }
         return own.elementsEqual(others)
     }
+}
+
+/// The number of a CRL: not negative, of at most 20 octets.
+package struct CRLNumber: Comparable, Hashable, Sendable {
+    private let value: SerialNumber
+
+    init(_ value: SerialNumber) { self.value = value }
+
+    package static func < (left: CRLNumber, right: CRLNumber) -> Bool { left.value < right.value }
 }
 
 /// What was found out about a list's signature, for each authority that it was held against.

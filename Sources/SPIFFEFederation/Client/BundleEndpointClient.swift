@@ -57,36 +57,47 @@ public final class BundleEndpointClient: Sendable {
     ) async throws(BundleEndpointError) -> BundleEndpointResponse {
         let server = try self.server(endpoint, bundles)
         let tag = entityTag.flatMap { ResponseHeaders.isEntityTag($0) ? $0 : nil }
-        let limits = self.limits(patience)
-        let headers = self.headers(tag, patience)
+        let (response, url) = try await self.exchange(
+            endpoint, self.headers(tag, patience), server, self.limits(patience))
+        let read = ResponseHeaders(response.headers)
+        switch response.status.code {
+        case 200:
+            return try Self.bundle(endpoint, url, response, isPatient: patience != nil)
+        case 304 where tag != nil:
+            return BundleEndpointResponse(
+                content: .notModified, entityTag: read.entityTag ?? tag, maxAge: read.maxAge,
+                appliedWait: patience == nil ? nil : read.appliedWait, url: url)
+        default:
+            throw BundleEndpointError(
+                .status, endpoint, at: url,
+                "status \(response.status.code) came; expected 200 with a bundle",
+                status: Int(response.status.code), retryAfter: read.retryAfter)
+        }
+    }
+
+    /// One request, and those that redirections lead to.
+    ///
+    /// - Returns: the first answer that is no redirection, and where it came from.
+    func exchange(
+        _ endpoint: BundleEndpoint, _ headers: HTTPHeaders, _ server: SingleHTTPSRequest.Server,
+        _ limits: SPIFFEHTTPClient.Limits
+    ) async throws(BundleEndpointError) -> (SingleHTTPSRequest.Response, BundleEndpointURL) {
         var url = endpoint.url
         var redirections = 0
         while true {
             let response = try await self.get(endpoint, url, headers, server, limits)
-            let read = ResponseHeaders(response.headers)
-            switch response.status.code {
-            case 200:
-                return try Self.bundle(endpoint, url, response, isPatient: patience != nil)
-            case 304 where tag != nil:
-                return BundleEndpointResponse(
-                    content: .notModified, entityTag: read.entityTag ?? tag, maxAge: read.maxAge,
-                    appliedWait: patience == nil ? nil : read.appliedWait, url: url)
-            case 301, 302, 303, 307, 308:
-                redirections += 1
-                url = try self.next(endpoint, url, response, redirections)
-            default:
-                throw BundleEndpointError(
-                    .status, endpoint, at: url,
-                    "status \(response.status.code) came; expected 200 with a bundle",
-                    status: Int(response.status.code), retryAfter: read.retryAfter)
+            guard [301, 302, 303, 307, 308].contains(response.status.code) else {
+                return (response, url)
             }
+            redirections += 1
+            url = try self.next(endpoint, url, response, redirections)
         }
     }
 
     // MARK: Request
 
     /// How the server is to be recognised, for the first one and for those it redirects to.
-    private func server(
+    func server(
         _ endpoint: BundleEndpoint, _ bundles: any X509BundleSource
     ) throws(BundleEndpointError) -> SingleHTTPSRequest.Server {
         guard let id = endpoint.endpointSPIFFEID else {
@@ -112,7 +123,7 @@ public final class BundleEndpointClient: Sendable {
         return .spiffe(MTLSClientConfiguration(bundleEndpoint: id, bundles: bundles))
     }
 
-    private func limits(_ patience: Duration?) -> SPIFFEHTTPClient.Limits {
+    func limits(_ patience: Duration?) -> SPIFFEHTTPClient.Limits {
         var limits = SPIFFEHTTPClient.Limits()
         limits.connectTimeout = self.configuration.connectTimeout
         limits.responseTimeout = self.configuration.responseTimeout + Self.bounded(patience)
@@ -120,10 +131,12 @@ public final class BundleEndpointClient: Sendable {
         return limits
     }
 
-    private func headers(_ entityTag: String?, _ patience: Duration?) -> HTTPHeaders {
+    func headers(
+        _ entityTag: String?, _ patience: Duration?, mediaType: String = "application/json"
+    ) -> HTTPHeaders {
         // A bundle that would unpack to more than its limit must not come packed.
         var headers: HTTPHeaders = [
-            "accept": "application/json", "accept-encoding": "identity",
+            "accept": mediaType, "accept-encoding": "identity",
             "user-agent": self.configuration.userAgent,
         ]
         if let entityTag { headers.add(name: "if-none-match", value: entityTag) }

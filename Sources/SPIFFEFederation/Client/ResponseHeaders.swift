@@ -6,6 +6,9 @@ struct ResponseHeaders {
 
     init(_ headers: HTTPHeaders) { self.headers = headers }
 
+    /// All values of a field, as they came.
+    func values(_ name: String) -> [String] { self.headers[name] }
+
     /// The entity tag (RFC 9110 §8.8.3); nil when there is none, several, or one that breaks the rules.
     var entityTag: String? {
         let tags = self.headers["etag"]

@@ -276,6 +276,15 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
         }
     }
 
+    /// Has the connected agents forget what they were told of a partner; nothing for the own trust domain.
+    package func withdrawRevocations(of trustDomain: TrustDomain) {
+        guard trustDomain != self.trustDomain else { return }
+        self.state.withLockedValue { state in
+            state.hub.revocationsWithdrawn(of: trustDomain)
+            state.hub.flush(seq: state.seq, entries: state.entries)
+        }
+    }
+
     /// The newest state that was published of a trust domain.
     package func publishedRevocations(_ trustDomain: TrustDomain) -> PublishedRevocations? {
         self.state.withLockedValue { $0.hub.revocations[trustDomain] }

@@ -54,7 +54,8 @@ package struct RevocationNews: Sendable {
 
 /// What one session's agent has been told of revocations, what it is to be told, and what it has confirmed.
 ///
-/// States that were not taken yet are joined per trust domain, the newest winning.
+/// States that were not taken yet are joined per trust domain, the newest winning. Those of partners have numbers of their
+/// own, and nobody waits for their confirmation.
 struct SessionRevocations {
     /// Numbers of the states that one update carried.
     private struct Asked {
@@ -72,6 +73,8 @@ struct SessionRevocations {
     /// Updates whose confirmation is remembered one by one; beyond that they are taken together.
     private static let mostAsked = 16
 
+    /// The trust domain whose numbers agents confirm.
+    private let own: TrustDomain
     private var told: [TrustDomain: UInt64] = [:]
     private var pending: [TrustDomain: PublishedRevocations] = [:]
     private var removed: Set<TrustDomain> = []
@@ -84,6 +87,8 @@ struct SessionRevocations {
     private var waiters: [UInt64: Waiter] = [:]
     private var nextWaiter: UInt64 = 1
 
+    init(own: TrustDomain) { self.own = own }
+
     var hasNews: Bool { !self.pending.isEmpty || !self.removed.isEmpty }
 
     /// - Returns: whether there is something new to tell.
@@ -94,14 +99,16 @@ struct SessionRevocations {
             return false
         }
         self.pending[trustDomain] = published
-        self.lowestPending = min(self.lowestPending ?? .max, published.number)
+        if trustDomain == self.own {
+            self.lowestPending = min(self.lowestPending ?? .max, published.number)
+        }
         return true
     }
 
     /// - Returns: whether there is something new to tell.
     mutating func remove(_ trustDomain: TrustDomain) -> Bool {
         self.pending[trustDomain] = nil
-        if self.pending.isEmpty { self.lowestPending = nil }
+        if trustDomain == self.own { self.lowestPending = nil }
         guard self.told.removeValue(forKey: trustDomain) != nil else { return false }
         self.removed.insert(trustDomain)
         return true
@@ -117,8 +124,11 @@ struct SessionRevocations {
         }
         for (trustDomain, published) in self.pending { self.told[trustDomain] = published.number }
         let removed = self.removed.sorted()
-        let confirm = news.map(\.published.number).max() ?? 0
-        if confirm != 0 {
+        let isOwn = self.pending[self.own] != nil
+        // An update is complete for agents with the message that asks. One of partners only repeats what they were asked
+        // before: to confirm that again says nothing new.
+        let confirm = news.isEmpty ? 0 : max(self.told[self.own] ?? 0, 1)
+        if isOwn {
             if self.firstAsked == nil { self.firstAsked = .now }
             let asked = Asked(lowest: min(self.lowestPending ?? confirm, confirm), highest: confirm)
             if self.asked.count < Self.mostAsked {

@@ -230,6 +230,15 @@ struct SyncHub {
         }
     }
 
+    /// Nothing is known of a partner's revocations any more.
+    mutating func revocationsWithdrawn(of trustDomain: TrustDomain) {
+        guard self.revocations.removeValue(forKey: trustDomain) != nil else { return }
+        for (key, member) in self.members where member.federated[trustDomain] != nil {
+            member.session.removeRevocations(of: trustDomain)
+            self.touch(key)
+        }
+    }
+
     /// Wakes the sessions that have news.
     mutating func flush(seq: UInt64, entries: EntryIndex) {
         for key in self.touched {

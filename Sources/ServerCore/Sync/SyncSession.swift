@@ -36,7 +36,7 @@ package final class SyncSession: Sendable {
         var removed: Set<String> = []
         var bundles: [TrustDomain: TrustBundle] = [:]
         var removedBundles: Set<TrustDomain> = []
-        var revocations = SessionRevocations()
+        var revocations: SessionRevocations
         var seq: UInt64 = 0
         var digest = EntryDigest()
         var hasNews = false
@@ -53,12 +53,14 @@ package final class SyncSession: Sendable {
     package let x509AuthorityID: String?
     /// Serial number of that SVID, lower-case hex; nil when it is not known.
     package let serial: String?
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
 
     init(agent: SPIFFEID, x509AuthorityID: String? = nil, serial: String? = nil) {
         self.serial = serial
         self.agent = agent
         self.x509AuthorityID = x509AuthorityID
+        self.state = NIOLockedValueBox(
+            State(revocations: SessionRevocations(own: agent.trustDomain)))
     }
 
     /// The agent says that it has the own bundle with that sequence number and has handed it on.

@@ -19,16 +19,8 @@ package struct EndpointBundleFetcher: BundleFetching {
     package func fetch(
         _ relationship: FederationRelationship, entityTag: String?, waitingUpTo patience: Duration
     ) async throws -> FetchedBundle {
-        let profile: BundleEndpointProfile =
-            switch relationship.profile {
-            case .httpsWeb: .httpsWeb
-            case .httpsSPIFFE(let id): .httpsSPIFFE(endpointSPIFFEID: id)
-            }
         let response = try await self.client.fetch(
-            // Our own endpoint has the same name.
-            try SPIFFEFederation.BundleEndpoint(
-                trustDomain: relationship.trustDomain, url: relationship.bundleEndpointURL,
-                profile: profile),
+            try SPIFFEFederation.BundleEndpoint(relationship),
             authenticatingWith: self.bundles, entityTag: entityTag, waitingUpTo: patience)
         switch response.content {
         case .bundle(let bundle):

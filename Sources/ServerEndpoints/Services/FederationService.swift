@@ -10,11 +10,13 @@ struct FederationService: Cygnet_Federation_V1_Federation.SimpleServiceProtocol 
     let updater: FederationUpdater
     let directory: Directory
     let bundleEndpoint: OwnBundleEndpoint?
+    let partnerRevocations: PartnerRevocationsUpdater?
 
     func getStatus(
         request: Cygnet_Federation_V1_GetStatusRequest, context: ServerContext
     ) async throws -> Cygnet_Federation_V1_GetStatusResponse {
         let partners = await self.updater.status()
+        let revocations = await self.partnerRevocations?.status() ?? [:]
         let now = self.updater.unixNow
         let groups = self.directory.groups
         let members = try groups.names.map { name in
@@ -27,6 +29,9 @@ struct FederationService: Cygnet_Federation_V1_Federation.SimpleServiceProtocol 
                 var message = Wire.message(status, bundle: self.directory.bundle(trustDomain))
                 if let limits = self.directory.limits(trustDomain) {
                     message.limits = self.message(limits)
+                }
+                if let revocations = revocations[trustDomain], revocations.lastAttempt != nil {
+                    message.revocations = Wire.message(revocations)
                 }
                 message.groups = groups.names(containing: trustDomain)
                 return message

@@ -10,6 +10,7 @@ struct TrustDomainService: Spire_Api_Server_Trustdomain_V1_TrustDomain.SimpleSer
     let registry: FederationRegistry
     let updater: FederationUpdater
     let directory: Directory
+    let partnerRevocations: PartnerRevocationsUpdater?
 
     func listFederationRelationships(
         request: Spire_Api_Server_Trustdomain_V1_ListFederationRelationshipsRequest,
@@ -90,7 +91,10 @@ struct TrustDomainService: Spire_Api_Server_Trustdomain_V1_TrustDomain.SimpleSer
     func refreshBundle(
         request: Spire_Api_Server_Trustdomain_V1_RefreshBundleRequest, context: ServerContext
     ) async throws -> Google_Protobuf_Empty {
-        try await self.updater.refresh(Wire.trustDomain(request.trustDomain))
+        let trustDomain = try Wire.trustDomain(request.trustDomain)
+        // A bundle that cannot be had says nothing of the lists.
+        await self.partnerRevocations?.ask(trustDomain)
+        try await self.updater.refresh(trustDomain)
         return Google_Protobuf_Empty()
     }
 

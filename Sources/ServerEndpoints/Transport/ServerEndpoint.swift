@@ -23,6 +23,8 @@ package struct ControlPlane: Sendable {
     package let changes: ChangeRecorder
     /// Where partners find the server's own bundle; nil when it is served nowhere.
     package var bundleEndpoint: OwnBundleEndpoint?
+    /// Keeps partners' lists of what they have taken back; nil when nobody does.
+    package var partnerRevocations: PartnerRevocationsUpdater?
 
     package init(
         directory: Directory, entries: EntryRegistry, nodes: NodeRegistry, issuer: Issuer,
@@ -112,10 +114,11 @@ package final class ServerEndpoint: Sendable {
             BundleService(directory: plane.directory, registry: plane.bundles),
             EntryService(registry: plane.entries, directory: plane.directory),
             TrustDomainService(
-                registry: plane.federation, updater: plane.updater, directory: plane.directory),
+                registry: plane.federation, updater: plane.updater, directory: plane.directory,
+                partnerRevocations: plane.partnerRevocations),
             FederationService(
                 registry: plane.federation, updater: plane.updater, directory: plane.directory,
-                bundleEndpoint: plane.bundleEndpoint),
+                bundleEndpoint: plane.bundleEndpoint, partnerRevocations: plane.partnerRevocations),
             LocalAuthorityService(authorities: plane.authorities),
             RevocationService(registry: plane.revocations),
             svids,

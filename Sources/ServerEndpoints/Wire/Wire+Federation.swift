@@ -82,6 +82,20 @@ extension Wire {
     }
 
     static func message(
+        _ status: PartnerRevocationStatus
+    ) -> Cygnet_Federation_V1_PartnerRevocations {
+        .with {
+            $0.published = status.isPublished ?? false
+            $0.crls = Int32(clamping: status.crls)
+            $0.statusList = status.hasStatusList
+            $0.nextUpdate = status.nextUpdate ?? 0
+            $0.lastSuccess = status.lastSuccess ?? 0
+            $0.lastError = status.lastError ?? ""
+            $0.waiting = status.isWaiting
+        }
+    }
+
+    static func message(
         _ status: FederationStatus, bundle: TrustBundle?
     ) -> Cygnet_Federation_V1_PartnerStatus {
         .with {

@@ -65,6 +65,12 @@ enum PartnerStatusBlock {
         } else {
             add("Next attempt", "under way")
         }
+        if partner.hasRevocations {
+            add("Revocations", self.revocations(partner.revocations, now))
+            if !partner.revocations.lastError.isEmpty {
+                add("Revocations error", partner.revocations.lastError)
+            }
+        }
         if partner.hasLimits { text += PartnerLimitsBlock.lines(partner.limits) }
         if !partner.groups.isEmpty { add("Groups", partner.groups.joined(separator: ", ")) }
         add("Last error", partner.lastError.isEmpty ? "none" : partner.lastError)
@@ -75,6 +81,31 @@ enum PartnerStatusBlock {
     private static func age(_ lastSuccess: Int64, _ now: Int64) -> String {
         lastSuccess > 0
             ? self.duration(max(0, now - lastSuccess)) : "not confirmed since the server's start"
+    }
+
+    /// What lists are at hand, and until when they count.
+    private static func revocations(
+        _ revocations: Cygnet_Federation_V1_PartnerRevocations, _ now: Int64
+    ) -> String {
+        var held: [String] = []
+        if revocations.crls > 0 {
+            held.append(TerminalText.counted(Int(revocations.crls), "CRL", "CRLs"))
+        }
+        if revocations.statusList { held.append("status list") }
+        let lists = held.joined(separator: ", ")
+        guard !held.isEmpty else {
+            return revocations.published
+                ? "no list yet"
+                : revocations.lastSuccess > 0 ? "the partner publishes none" : "not known yet"
+        }
+        guard revocations.nextUpdate > 0 else { return lists }
+        guard revocations.nextUpdate > now else {
+            return
+                "\(lists); STALE for \(self.duration(now - revocations.nextUpdate)): verifiers refuse"
+                + " the partner's SVIDs when that is too long"
+        }
+        let state = "\(lists); good for \(self.duration(revocations.nextUpdate - now))"
+        return revocations.published ? state : state + ", the partner publishes none any more"
     }
 
     private static func duration(_ seconds: Int64) -> String {

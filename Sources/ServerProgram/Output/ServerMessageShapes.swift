@@ -198,6 +198,12 @@ extension Cygnet_Federation_V1_GetStatusResponse: ShapedMessage {
                 "last_success": .bigNumber, "last_error": .text, "failures": .number,
                 "next_attempt": .bigNumber, "waiting": .boolean,
                 "limits": .message(Shapes.limits), "groups": .list,
+                "revocations": .message(
+                    MessageShape([
+                        "published": .boolean, "crls": .number, "status_list": .boolean,
+                        "next_update": .bigNumber, "last_success": .bigNumber,
+                        "last_error": .text, "waiting": .boolean,
+                    ])),
             ])),
         "groups": .messages(MessageShape(["name": .text, "trust_domains": .list])),
     ])

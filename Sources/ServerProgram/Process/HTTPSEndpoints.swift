@@ -35,7 +35,9 @@ struct HTTPSEndpoints: Sendable {
                 certificate = loaded
             }
             bundles = BundleEndpoint(
-                directory, revocations: lists, refreshHint: endpoint.refreshHint,
+                directory, revocations: lists,
+                listing: RevocationListingRoute(publisher, of: directory.trustDomain),
+                refreshHint: endpoint.refreshHint,
                 place: endpoint.address.place, certificate: certificate, holders: holders,
                 logger: logger)
         }

@@ -50,6 +50,9 @@ package final class ServerProcess: Sendable {
             group.addTask { try await parts.upkeep.run() }
             group.addTask { try await parts.publishing.run() }
             group.addTask { try await parts.plane.updater.run() }
+            if let partners = parts.plane.partnerRevocations {
+                group.addTask { try await partners.run() }
+            }
             group.addTask { try await parts.revocations.run() }
             group.addTask { try await parts.https.run() }
             group.addTask { try await parts.lists.run() }
@@ -210,13 +213,14 @@ package final class ServerProcess: Sendable {
         let knownBundles = DirectoryBundleSource(directory: directory)
         var fetching = BundleEndpointClientConfiguration()
         fetching.announcedTrustDomain = trustDomain
+        let partnerClient = BundleEndpointClient(configuration: fetching)
         var plane = ControlPlane(
             directory: directory, entries: entries, nodes: nodes, issuer: issuer,
             bundles: bundles, federation: FederationRegistry(directory: directory, store: store),
             updater: FederationUpdater(
                 directory: directory, store: store,
                 fetcher: EndpointBundleFetcher(
-                    client: BundleEndpointClient(configuration: fetching), bundles: knownBundles),
+                    client: partnerClient, bundles: knownBundles),
                 logger: self.logger),
             authorities: authorities, revocations: revocations,
             policy: CallerPolicy(
@@ -225,6 +229,10 @@ package final class ServerProcess: Sendable {
                 directory: directory, nodes: nodes,
                 revocation: { admission.revocation(ofSerial: $0) }),
             recorder: ledger, changes: changes)
+        plane.partnerRevocations = PartnerRevocationsUpdater(
+            directory: directory,
+            fetcher: EndpointRevocationFetcher(client: partnerClient, bundles: knownBundles),
+            logger: self.logger)
         plane.bundleEndpoint = configuration.federation.bundleEndpoint?.published
         let socket = try UnixSocketPath(configuration.socketPath)
         try socket.prepare(directoryMode: 0o750)

@@ -57,6 +57,7 @@ package final class RevocationPublisher: Sendable {
     private let logger: Logger
     private let now: @Sendable () -> Date
     private let state: NIOLockedValueBox<State>
+    private let observers = NIOLockedValueBox<[@Sendable () -> Void]>([])
     /// One publication at a time.
     private let turn = Turn()
     private let changes: AsyncStream<Void>
@@ -88,6 +89,14 @@ package final class RevocationPublisher: Sendable {
         revoked.onChange { change.yield() }
         authorities.onAuthorityChange { change.yield() }
     }
+
+    /// Has `body` called after each publication, on any thread; it must be quick.
+    package func onPublication(_ body: @escaping @Sendable () -> Void) {
+        self.observers.withLockedValue { $0.append(body) }
+    }
+
+    /// The name of the status list, as tokens have it; nil when there is none.
+    package var statusListURI: String? { self.settings.statusListURI }
 
     /// The lists that are published now.
     package var lists: RevocationLists { self.state.withLockedValue { $0.lists } }
@@ -165,7 +174,10 @@ package final class RevocationPublisher: Sendable {
         }
         let result = state
         self.state.withLockedValue { $0 = result }
-        if isNew { self.audience.publish(self.told(result), number: number) }
+        if isNew {
+            self.audience.publish(self.told(result), number: number)
+            for observer in self.observers.withLockedValue({ $0 }) { observer() }
+        }
         return hasFailed ? result.lists.number &+ 1 : result.lists.number
     }
 

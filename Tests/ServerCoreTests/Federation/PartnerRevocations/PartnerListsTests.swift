@@ -1,0 +1,204 @@
+import SPIFFE
+import ServerTestSupport
+import Testing
+
+@testable import ServerCore
+
+@Suite("a partner's lists") struct PartnerListsTests {
+    private static let now: Int64 = 1_900_000_000
+
+    private static func crl(
+        _ der: [UInt8], _ partner: RevokingPartner, own: RevokingPartner? = nil
+    ) throws(ServerError) -> PartnerLists.CRL {
+        try PartnerLists.crl(
+            der, authorityID: partner.x509.id, partner.authorities, own: own?.authorities)
+    }
+
+    // MARK: CRLs
+
+    @Test("a CRL that its authority has signed is taken, told and named by its bytes")
+    func taken() async throws {
+        let partner = try await RevokingPartner()
+        let der = try await partner.crl(["ab"])
+        var lists = PartnerLists()
+        #expect(lists.isEmpty && lists.nextUpdate == nil)
+        #expect(try lists.take(try Self.crl(der, partner)))
+        #expect(try !lists.take(try Self.crl(der, partner)), "the same again")
+        #expect(lists.nextUpdate == Self.now + 300 && lists.bytes == der.count)
+        let told = lists.told(of: partner.trustDomain)
+        #expect(told.crls == [partner.x509.id: der] && told.trustDomain == partner.trustDomain)
+        #expect(told.statusLists.isEmpty && told.revokedTokens.isEmpty)
+    }
+
+    @Test("a CRL of a wrong key, of another authority, cut off, padded or of garbage is not")
+    func forged() async throws {
+        let (partner, stranger) = (try await RevokingPartner(), try await RevokingPartner())
+        let good = try await partner.crl(["ab"])
+        var flipped = good
+        flipped[flipped.count - 1] ^= 1
+        let bad: [(String, [UInt8])] = [
+            ("wrong key", try await partner.crl(["ab"], signedBy: stranger)),
+            ("another authority", try await stranger.crl(["ab"])),
+            ("signature", flipped), ("cut off", Array(good.dropLast())), ("padded", good + [0]),
+            ("empty", []), ("garbage", [UInt8](repeating: 0x30, count: 5_000)),
+            ("page", Array("<html></html>".utf8)),
+        ]
+        for (what, der) in bad {
+            let error = #expect(throws: ServerError.self, "\(what)") {
+                try Self.crl(der, partner)
+            }
+            #expect(error?.code == .invalidArgument)
+            #expect(error?.message.contains(partner.x509.id) == true, "\(what)")
+        }
+    }
+
+    @Test("a CRL in the name of an authority of ours is not taken, whoever has signed it")
+    func ours() async throws {
+        let own = try await RevokingPartner("acme.test")
+        let partner = try await RevokingPartner()
+        // The partner's bundle has our authority's name: worse than any bundle that is taken.
+        for der in [
+            try await own.crl(["ab"]), try await own.crl(["ab"], signedBy: partner),
+        ] {
+            let error = #expect(throws: ServerError.self) {
+                try PartnerLists.crl(
+                    der, authorityID: own.x509.id, own.authorities, own: own.authorities)
+            }
+            #expect(error?.message.contains("our own trust domain") == true)
+        }
+        _ = try Self.crl(try await partner.crl(), partner, own: own)
+    }
+
+    @Test("10 MB are too much, whatever they are")
+    func tooLarge() async throws {
+        let partner = try await RevokingPartner()
+        let error = #expect(throws: ServerError.self) {
+            try Self.crl([UInt8](repeating: 0x30, count: 10_000_000), partner)
+        }
+        #expect(error?.message.contains("10000000 bytes") == true)
+        let token = #expect(throws: ServerError.self) {
+            try PartnerLists.statusToken(
+                [UInt8](repeating: 0x61, count: 10_000_000), uri: "x", partner.authorities)
+        }
+        #expect(token?.message.contains("10000000 bytes") == true)
+    }
+
+    @Test("an older number is not taken, nor an older list of the same number; a newer one is")
+    func backwards() async throws {
+        let partner = try await RevokingPartner()
+        var lists = PartnerLists()
+        let held = try await partner.crl(["ab"], number: 7, from: Self.now)
+        _ = try lists.take(try Self.crl(held, partner))
+        for older in [
+            try await partner.crl(number: 6, from: Self.now + 60),
+            try await partner.crl(number: 7, from: Self.now - 60),
+        ] {
+            let error = #expect(throws: ServerError.self) {
+                _ = try lists.take(try Self.crl(older, partner))
+            }
+            #expect(error?.code == .failedPrecondition)
+            #expect(lists.crls[partner.x509.id]?.der == held)
+        }
+        let newer = try await partner.crl(["ab", "cd"], number: 8, from: Self.now + 60)
+        #expect(try lists.take(try Self.crl(newer, partner)))
+        #expect(lists.crls[partner.x509.id]?.der == newer)
+    }
+
+    // MARK: Status lists
+
+    @Test("a status list of another name, another trust domain or an earlier time is not taken")
+    func statusLists() async throws {
+        let (partner, other) = (try await RevokingPartner(), try await RevokingPartner("c.test"))
+        func read(_ bytes: [UInt8]) throws(ServerError) -> PartnerLists.StatusToken {
+            try PartnerLists.statusToken(bytes, uri: partner.statusListURI, partner.authorities)
+        }
+        var lists = PartnerLists()
+        let good = try await partner.statusList([3])
+        #expect(try lists.take(try read(good)))
+        #expect(try !lists.take(try read(good)))
+        #expect(
+            lists.told(of: partner.trustDomain).statusLists
+                == [partner.statusListURI: String(decoding: good, as: UTF8.self)])
+        for (what, bad) in [
+            ("another trust domain's", try await other.statusList(uri: partner.statusListURI)),
+            ("another name", try await partner.statusList(uri: "https://else.test/statuslist")),
+            ("garbage", Array("a.b.c".utf8)), ("no UTF-8", [0xFF, 0xFE]), ("empty", []),
+        ] {
+            let error = #expect(throws: ServerError.self, "\(what)") { try read(bad) }
+            #expect(error?.code == .invalidArgument, "\(what)")
+        }
+        let older = try read(try await partner.statusList(at: Self.now - 1))
+        let error = #expect(throws: ServerError.self) { _ = try lists.take(older) }
+        #expect(error?.code == .failedPrecondition)
+        #expect(lists.statusList?.token == String(decoding: good, as: UTF8.self))
+    }
+
+    @Test("a status list that unpacks to more than its bound is not taken", arguments: [4, 64])
+    func zipBomb(megabytes: Int) async throws {
+        let partner = try await RevokingPartner()
+        let packed = try Zlib.compress(
+            [UInt8](repeating: 0, count: megabytes * 1024 * 1024), level: 9)
+        let claims = JSONValue.object([
+            "sub": .string(partner.statusListURI), "iat": .int(Self.now),
+            "exp": .int(Self.now + 300),
+            "status_list": ["bits": 2, "lst": .string(Base64URL.encode(packed))],
+        ])
+        let token = try await partner.signed(claims.serialized())
+        #expect(token.count < 200_000, "small on the wire")
+        let error = #expect(throws: ServerError.self) {
+            try PartnerLists.statusToken(
+                token, uri: partner.statusListURI, partner.authorities)
+        }
+        #expect(error?.message.contains("unpacks to") == true)
+    }
+
+    // MARK: What is missing, and what goes
+
+    @Test("only what is another one is fetched, and only of authorities of the bundle")
+    func missing() async throws {
+        let (partner, stranger) = (try await RevokingPartner(), try await RevokingPartner())
+        let (crl, status) = (try await partner.crl(), try await partner.statusList())
+        let listing = try RevocationListing(
+            try partner.listing(crl: crl, statusList: status), of: partner.trustDomain)
+        var lists = PartnerLists()
+        #expect(
+            lists.missing(listing, partner.authorities)
+                == [.crl(authorityID: partner.x509.id), .statusList])
+        #expect(lists.missing(listing, stranger.authorities) == [.statusList])
+        let none = PartnerAuthorities(TrustBundle(trustDomain: partner.trustDomain))
+        #expect(lists.missing(listing, none).isEmpty)
+        _ = try lists.take(try Self.crl(crl, partner))
+        #expect(lists.missing(listing, partner.authorities) == [.statusList])
+        let newer = try RevocationListing(
+            try partner.listing(crl: try await partner.crl(number: 2), statusList: status),
+            of: partner.trustDomain)
+        #expect(lists.missing(newer, partner.authorities).count == 2)
+    }
+
+    @Test(
+        "what the partner names no more counts until its end; without its authority it goes at once"
+    )
+    func dropped() async throws {
+        let (partner, stranger) = (try await RevokingPartner(), try await RevokingPartner())
+        var lists = PartnerLists()
+        _ = try lists.take(try Self.crl(try await partner.crl(), partner))
+        _ = try lists.take(
+            try PartnerLists.statusToken(
+                try await partner.statusList(), uri: partner.statusListURI, partner.authorities))
+        var hasDropped = lists.drop(unlisted: nil, partner.authorities, now: Self.now + 299)
+        #expect(!hasDropped && lists.crls.count == 1 && lists.statusList != nil)
+        var later = lists
+        hasDropped = later.drop(unlisted: nil, partner.authorities, now: Self.now + 300)
+        #expect(hasDropped && later.isEmpty)
+        // What is still named stays, however old: verifiers judge that.
+        let listing = try RevocationListing(
+            try partner.listing(
+                crl: try await partner.crl(), statusList: try await partner.statusList()),
+            of: partner.trustDomain)
+        later = lists
+        hasDropped = later.drop(unlisted: listing, partner.authorities, now: Self.now + 9_999)
+        #expect(!hasDropped)
+        hasDropped = later.drop(unlisted: listing, stranger.authorities, now: Self.now)
+        #expect(hasDropped && later.crls.isEmpty && later.statusList != nil)
+    }
+}
