@@ -58,10 +58,16 @@ package struct IssuanceTicket: Sendable, Hashable {
     package var status: StatusReference?
     /// How many replacements had been made when it was given: what is signed on it is older than later ones.
     package var epoch: UInt64
+    /// Whether a token must differ from every earlier one. Two for the same audience within a second say the same, and a
+    /// verifier that is told of the first by its signing input would refuse the second with it.
+    package var isToBeUnique: Bool
 
-    package init(status: StatusReference? = nil, epoch: UInt64 = 0) {
+    package init(
+        status: StatusReference? = nil, epoch: UInt64 = 0, isToBeUnique: Bool = false
+    ) {
         self.status = status
         self.epoch = epoch
+        self.isToBeUnique = isToBeUnique
     }
 }
 

@@ -201,7 +201,9 @@ package struct Issuer: Sendable {
         let ticket = try self.admission.begin(subject)
         let ttl = issuance.ttl > 0 ? issuance.ttl : self.settings.defaultJWTTTL
         let expiresAt = min(now + Int64(ttl), authority.notAfter)
-        let jti = issuance.includesJTI ? Base64URL.encode(SerialNumbers.random()) : ""
+        let jti =
+            issuance.includesJTI || ticket.isToBeUnique
+            ? Base64URL.encode(SerialNumbers.random()) : ""
         let claims = JWTClaims(
             subject: issuance.spiffeID.string, audience: audience, issuedAt: now,
             expiresAt: expiresAt, issuer: self.settings.jwtIssuer, tokenID: jti,

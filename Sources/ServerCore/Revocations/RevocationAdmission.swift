@@ -68,6 +68,9 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
             if let uri = self.statusListURI, subject.svidType != .x509 {
                 ticket.status = StatusReference(uri: uri, index: state.statuses.take(now: now))
             }
+            // A place in the list is one of a kind already, and so is the key of a WIT-SVID.
+            ticket.isToBeUnique =
+                subject.svidType == .jwt && ticket.status == nil && !state.revoked.tokens.isEmpty
             return .success(ticket)
         }
         return try outcome.get()

@@ -117,6 +117,29 @@ import Transparency
         #expect(try await plane.store.unfinishedRevocations().isEmpty)
     }
 
+    @Test func `a token that replaces another of the same second is another one`() async throws {
+        let plane = try await TestPlane()
+        func issue() async throws -> String {
+            try await plane.issuer.issue(
+                JWTIssuance(
+                    spiffeID: plane.id("/a"), audience: ["x"], ttl: 300,
+                    origin: .mint),
+                requestedBy: "uid:0"
+            ).token
+        }
+        func signed(_ token: String) -> Substring {
+            token[..<(token.lastIndex(of: ".") ?? token.endIndex)]
+        }
+        let first = try await issue()
+        #expect(signed(try await issue()) == signed(first), "nothing is taken back yet")
+        var draft = try Self.draft()
+        draft.isReplacement = true
+        _ = try await plane.revocations.create(draft, caller: "uid:0")
+        let fresh = try await issue()
+        #expect(signed(fresh) != signed(first))
+        #expect(signed(try await issue()) != signed(fresh))
+    }
+
     @Test func `an expired one is swept and recorded as expired`() async throws {
         let plane = try await TestPlane()
         try Self.issue(1, "/a", plane)
