@@ -90,24 +90,31 @@ import Testing
         try await TestBundleServer.with(try self.fixture.webCertificate) { server in
             let type = ["content-type: \(Self.type)"]
             server.answer(.response("200 OK", type, body: [UInt8](repeating: 0x20, count: 1_001)))
-            #expect(try await self.code { try await self.fetch(server.url()) } == .tooLarge)
+            let found1 = try await self.code { try await self.fetch(server.url()) }
+            #expect(found1 == .tooLarge)
             server.answer(
                 .flood(
                     Array(
                         "HTTP/1.1 200 OK\r\ncontent-type: \(Self.type)\r\ncontent-length: 10000000\r\n\r\n"
                             .utf8), [UInt8](repeating: 0x20, count: 4_096)))
-            #expect(try await self.code { try await self.fetch(server.url()) } == .tooLarge)
+            let found2 = try await self.code { try await self.fetch(server.url()) }
+            #expect(found2 == .tooLarge)
             server.answer(
                 .response("200 OK", type + ["content-encoding: gzip"], body: [0x1F, 0x8B]))
-            #expect(try await self.code { try await self.fetch(server.url()) } == .encoding)
+            let found3 = try await self.code { try await self.fetch(server.url()) }
+            #expect(found3 == .encoding)
             server.answer(.redirect("http://localhost:\(server.port)/revocations"))
-            #expect(try await self.code { try await self.fetch(server.url()) } == .redirect)
+            let found4 = try await self.code { try await self.fetch(server.url()) }
+            #expect(found4 == .redirect)
             server.answer(.redirect("/revocations"))
-            #expect(try await self.code { try await self.fetch(server.url()) } == .redirect)
+            let found5 = try await self.code { try await self.fetch(server.url()) }
+            #expect(found5 == .redirect)
             server.answer(.response("503 Service Unavailable"))
-            #expect(try await self.code { try await self.fetch(server.url()) } == .status)
+            let found6 = try await self.code { try await self.fetch(server.url()) }
+            #expect(found6 == .status)
             server.answer(.response("304 Not Modified"))
-            #expect(try await self.code { try await self.fetch(server.url()) } == .status)
+            let found7 = try await self.code { try await self.fetch(server.url()) }
+            #expect(found7 == .status)
         }
     }
 
@@ -129,7 +136,8 @@ import Testing
             }
             let count = server.requests.count
             let other = try fixture.partner.id("/other")
-            #expect(try await self.code { try await fetch(other) } == .refusedServer)
+            let found8 = try await self.code { try await fetch(other) }
+            #expect(found8 == .refusedServer)
             #expect(server.requests.count == count)
         }
     }
