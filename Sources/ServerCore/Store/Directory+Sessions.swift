@@ -13,17 +13,19 @@ extension Directory {
         agent: SPIFFEID, knownDigest: [UInt8], x509AuthorityID: String? = nil, serial: String? = nil
     ) -> SyncSession {
         let now = self.unixNow
-        return self.state.withLockedValue { state in
-            let session = SyncSession(
-                agent: agent, x509AuthorityID: x509AuthorityID, serial: serial)
+        let session = SyncSession(
+            agent: agent, x509AuthorityID: x509AuthorityID, serial: serial,
+            events: self.sessionEvents)
+        self.state.withLockedValue { state in
             let selectors = Set(state.nodes[agent]?.selectors ?? [])
             state.hub.add(
                 session, nodeSelectors: selectors, knownDigest: knownDigest, entries: state.entries,
                 bundles: state.bundles, seq: state.seq)
             let revocation = state.revocations.blocking(agent: agent, serial: serial, now: now)
             if let revocation { session.finish(revocation.refusal(ofAgent: agent)) }
-            return session
         }
+        self.sessionEvents.tell(of: session)
+        return session
     }
 
     package func closeSession(_ session: SyncSession) {

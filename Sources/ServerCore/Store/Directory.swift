@@ -30,6 +30,8 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
 
     package let trustDomain: TrustDomain
     let state: NIOLockedValueBox<State>
+    /// What becomes of the sessions of connected agents.
+    let sessionEvents = SessionEvents()
     private let onBundle = NIOLockedValueBox<[@Sendable (TrustBundle) -> Void]>([])
     private let onRelationship = NIOLockedValueBox<[@Sendable () -> Void]>([])
     private let onRevocation = NIOLockedValueBox<[@Sendable (RevocationChange) -> Void]>([])

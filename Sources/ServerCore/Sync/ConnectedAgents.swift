@@ -1,4 +1,5 @@
 package import Logging
+import NIOConcurrencyHelpers
 import SPIFFE
 
 /// The connected agents as holders of the own bundle: what they have confirmed, and the end of those that do not.
@@ -17,9 +18,7 @@ package struct ConnectedAgents: BundleHolders {
     }
 
     package func awaitBundle(_ sequenceNumber: UInt64) async {
-        await self.wait {
-            self.directory.sessions.allSatisfy { $0.holds(bundle: sequenceNumber) }
-        }
+        await self.wait { $0.holds(bundle: sequenceNumber) }
         for session in self.directory.sessions where !session.holds(bundle: sequenceNumber) {
             self.logger.warning(
                 "agent has not confirmed the bundle in time; it is disconnected",
@@ -33,19 +32,13 @@ package struct ConnectedAgents: BundleHolders {
     }
 
     package func awaitReplacement(_ sequenceNumber: UInt64, x509AuthorityID: String?) async {
-        func isDone(_ session: SyncSession) -> Bool {
+        // An agent that renews its own SVID comes back in a new session, which must be done too.
+        let agents = Set(self.directory.sessions.map(\.agent))
+        let pending = await self.wait(for: agents) { session in
             session.hasReplaced(bundle: sequenceNumber)
                 && (x509AuthorityID == nil || session.x509AuthorityID != x509AuthorityID)
         }
-        // An agent that renews its own SVID comes back in a new session, which must be done too.
-        let agents = Set(self.directory.sessions.map(\.agent))
-        func pending() -> Set<SPIFFEID> {
-            let sessions = self.directory.sessions
-            return agents.subtracting(sessions.lazy.filter(isDone).map(\.agent)).union(
-                sessions.lazy.filter { !isDone($0) }.map(\.agent))
-        }
-        await self.wait { pending().isEmpty }
-        for agent in pending() {
+        for agent in pending {
             self.logger.warning(
                 "agent has not replaced what rests on the tainted authority in time",
                 metadata: [LogKeys.agentID: "\(agent)"])
@@ -62,12 +55,41 @@ package struct ConnectedAgents: BundleHolders {
         }
     }
 
-    /// Looks now and then until it is done or the time is over. Nobody waits here but an operator, or rotation once
-    /// in an authority's life, which is not worth a notification for each of thousands of sessions.
-    private func wait(until isDone: () -> Bool) async {
-        let deadline = ContinuousClock.now + self.bound
-        while !isDone(), ContinuousClock.now < deadline {
-            do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
+    /// Waits until all connected agents are done, also those that connect meanwhile, or the time is over.
+    ///
+    /// - Parameter required: agents that must come back when their sessions end.
+    /// - Returns: agents that are not done.
+    @discardableResult
+    private func wait(
+        for required: Set<SPIFFEID> = [], until isDone: @escaping @Sendable (SyncSession) -> Bool
+    ) async -> Set<SPIFFEID> {
+        let tally = NIOLockedValueBox((sessions: SessionTally(required: required), isWhole: false))
+        let (events, continuation) = AsyncStream.makeStream(of: Void.self)
+        @Sendable func note(_ session: SyncSession) {
+            let isOver = tally.withLockedValue { tally in
+                // Asked within the lock, so that of two who tell of one session the later one counts.
+                let standing: SessionTally.Standing =
+                    session.hasEnded ? .ended : isDone(session) ? .done : .pending
+                tally.sessions.note(ObjectIdentifier(session), of: session.agent, standing)
+                return tally.isWhole && tally.sessions.pending.isEmpty
+            }
+            if isOver { continuation.finish() }
         }
+        let id = self.directory.sessionEvents.add(note)
+        defer { self.directory.sessionEvents.remove(id) }
+        for session in self.directory.sessions { note(session) }
+        let isOver = tally.withLockedValue { tally in
+            tally.isWhole = true
+            return tally.sessions.pending.isEmpty
+        }
+        guard !isOver else { return [] }
+        // Ends with the wait.
+        let timer = Task {
+            try await Task.sleep(for: self.bound)
+            continuation.finish()
+        }
+        defer { timer.cancel() }
+        for await _ in events {}
+        return tally.withLockedValue { $0.sessions.pending }
     }
 }

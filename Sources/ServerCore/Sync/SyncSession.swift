@@ -54,8 +54,14 @@ package final class SyncSession: Sendable {
     /// Serial number of that SVID, lower-case hex; nil when it is not known.
     package let serial: String?
     private let state: NIOLockedValueBox<State>
+    private let events: SessionEvents
 
-    init(agent: SPIFFEID, x509AuthorityID: String? = nil, serial: String? = nil) {
+    /// - Parameter events: Learn of confirmed bundles, and of the end.
+    init(
+        agent: SPIFFEID, x509AuthorityID: String? = nil, serial: String? = nil,
+        events: SessionEvents = SessionEvents()
+    ) {
+        self.events = events
         self.serial = serial
         self.agent = agent
         self.x509AuthorityID = x509AuthorityID
@@ -71,6 +77,7 @@ package final class SyncSession: Sendable {
             state.heldBundle = max(state.heldBundle, sequenceNumber)
             if isReplaced { state.replacedBundle = max(state.replacedBundle, sequenceNumber) }
         }
+        self.events.tell(of: self)
     }
 
     /// Whether the agent has confirmed the own bundle with that sequence number or a later one.
@@ -177,6 +184,7 @@ package final class SyncSession: Sendable {
         }
         if let error { waiting?.resume(throwing: error) } else { waiting?.resume(returning: nil) }
         for waiter in waiters { waiter.body(false) }
+        self.events.tell(of: self)
     }
 
     // MARK: Filled by the hub
