@@ -4,6 +4,7 @@ import NIOConcurrencyHelpers
 import PluginAPI
 import SPIFFE
 import Testing
+import X509
 
 @testable import AgentCore
 
