@@ -55,7 +55,9 @@ package struct RevokingPartner: Sendable {
     ) async throws -> [UInt8] {
         var builder = try CRLBuilder(authority: self.x509)
         _ = builder.update(
-            serials.map { RevokedCertificate(serial: $0, revokedAt: start, isSuspended: false) })
+            serials.compactMap {
+                RevokedCertificate(serial: $0, revokedAt: start, isSuspended: false)
+            })
         guard let other else {
             return try await builder.sign(number: number, thisUpdate: start, nextUpdate: end)
         }
