@@ -15,9 +15,10 @@ import Transparency
 
     private static func issue(_ number: Int, _ path: String, _ plane: TestPlane) throws {
         let subject = try Sample.subject(path)
-        _ = try plane.admission.begin(subject)
+        let ticket = try plane.admission.begin(subject)
         try plane.admission.admit(
-            Sample.svid(number, subject, expiresAt: plane.clock.unixTime + 3_600))
+            Sample.svid(
+                number, subject, expiresAt: plane.clock.unixTime + 3_600, ticket: ticket))
     }
 
     @Test func `a revocation is in force and recorded when the call returns`() async throws {

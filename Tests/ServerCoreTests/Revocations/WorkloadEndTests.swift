@@ -22,9 +22,10 @@ import Transparency
         node: String = Self.node, lifetime: Int64 = 3_600
     ) throws {
         let subject = try Sample.subject("/e", type, entry: entry, node: node)
-        _ = try plane.admission.begin(subject)
+        let ticket = try plane.admission.begin(subject)
         try plane.admission.admit(
-            Sample.svid(number, subject, expiresAt: plane.clock.unixTime + lifetime))
+            Sample.svid(
+                number, subject, expiresAt: plane.clock.unixTime + lifetime, ticket: ticket))
     }
 
     private static func serials(_ plane: TestPlane) -> Set<String> {
