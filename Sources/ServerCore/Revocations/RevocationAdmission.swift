@@ -214,6 +214,10 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         var isChanged = false
         for number in state.live.rows(revocation, entryIDs: below) {
             guard let row = state.live.rows[Int(number)] else { continue }
+            // Of a workload that lives and ends every second hundreds are live and taken back; each is marked once.
+            if revocation.target.kind == .workload, state.revoked.isRevokedForGood(number) {
+                continue
+            }
             if state.revoked.mark(number, row, by: revocation) { isChanged = true }
         }
         return isChanged
