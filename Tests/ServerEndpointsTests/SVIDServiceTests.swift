@@ -224,4 +224,32 @@ private typealias SVIDs = Spire_Api_Server_Svid_V1_SVID
             }
         }
     }
+
+    @Test(
+        "with the ID that signs invites operators mint signatures of invites, and nothing else",
+        arguments: [
+            ("/cygnet/federation/invite", ["cygnet-federation-invite:ab"], true),
+            ("/cygnet/federation/invite", ["other"], false),
+            ("/cygnet/federation/invite", ["cygnet-federation-invite:ab", "other"], false),
+            ("/cygnet/federation", ["cygnet-federation-invite:ab"], false),
+            ("/spire/server", ["cygnet-federation-invite:ab"], false),
+            ("/spire/server", ["other"], false),
+        ] as [(String, [String], Bool)])
+    func invites(_ path: String, _ audience: [String], _ isMinted: Bool) async throws {
+        try await TestServer.with { server in
+            try await server.local { client in
+                let request = Spire_Api_Server_Svid_V1_MintJWTSVIDRequest.with {
+                    $0.id = Spire_Api_Types_SPIFFEID(path)
+                    $0.audience = audience
+                }
+                var code: RPCError.Code?
+                do {
+                    _ = try await SVIDs.Client(wrapping: client).mintJWTSVID(request)
+                } catch let error as RPCError {
+                    code = error.code
+                }
+                #expect(code == (isMinted ? nil : .invalidArgument))
+            }
+        }
+    }
 }

@@ -57,6 +57,12 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
 
     package func begin(_ subject: IssuanceSubject) throws(ServerError) -> IssuanceTicket {
         let now = self.unixNow
+        // Two agents may share the entry, and what one of them had ends without the other's.
+        let endsWithProcesses =
+            subject.svidType == .jwt
+            && subject.entryID.map { id in
+                self.directory.withEntries { $0.entry(id: id)?.revokesOnExit == true }
+            } == true
         let outcome = self.state.withLockedValue { state -> Result<IssuanceTicket, ServerError> in
             if let blocking = self.blocking(subject, in: state, now: now) {
                 return .failure(blocking.refusal(of: subject.name))
@@ -70,7 +76,8 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
             }
             // A place in the list is one of a kind already, and so is the key of a WIT-SVID.
             ticket.isToBeUnique =
-                subject.svidType == .jwt && ticket.status == nil && !state.revoked.tokens.isEmpty
+                subject.svidType == .jwt && ticket.status == nil
+                && (endsWithProcesses || !state.revoked.tokens.isEmpty)
             return .success(ticket)
         }
         return try outcome.get()
@@ -138,7 +145,7 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
         func isLater(_ revocation: Revocation) -> Bool {
             (state.epochs[revocation.id] ?? 0) > epoch && revocation.isInForce(at: now)
         }
-        let named = state.index.covering(subject, serial: serial, jti: jti)
+        let named = state.index.covering(subject, serial: serial, jti: jti, workloads: 1)
         if let found = named.first(where: isLater) { return found }
         guard let entryID = subject.entryID else { return nil }
         return state.index.coveringBelow.first {
@@ -363,8 +370,10 @@ package final class RevocationAdmission: IssuanceAdmission, RevokedSVIDs {
                 return
             }
             if let statusIndex, statusIndex >= 0 { state.restoredStatuses.insert(statusIndex) }
-            var covering = state.index.covering(subject, serial: leaf.serial, jti: leaf.jti).filter
-            {
+            var covering = state.index.covering(
+                subject, serial: leaf.serial, jti: leaf.jti,
+                workloads: state.incomplete.isEmpty ? 0 : .max
+            ).filter {
                 $0.blocks || state.incomplete.contains($0.id)
             }
             if let below { covering.append(below) }

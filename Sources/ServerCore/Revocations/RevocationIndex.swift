@@ -42,8 +42,11 @@ package struct RevocationIndex: Sendable {
         if let prefix = Self.prefix(of: old) {
             self.prefixes.remove(id, at: prefix)
         } else {
-            let rest = (self.byTarget[old.target] ?? []).filter { $0 != id }
-            self.byTarget[old.target] = rest.isEmpty ? nil : rest
+            // The oldest go first as a rule.
+            if let place = self.byTarget[old.target]?.firstIndex(of: id) {
+                self.byTarget[old.target]?.remove(at: place)
+            }
+            if self.byTarget[old.target]?.isEmpty == true { self.byTarget[old.target] = nil }
         }
         self.below.remove(id)
         return old
@@ -72,8 +75,10 @@ package struct RevocationIndex: Sendable {
     /// - Parameters:
     ///   - serial: Lower-case hex without leading zeros; nil when there is none yet.
     ///   - jti: Nil when there is none.
+    ///   - workloads: How many of the ends of the entry's workloads, the latest; there may be as many as live SVIDs.
     package func covering(
-        _ subject: IssuanceSubject, serial: String? = nil, jti: String? = nil
+        _ subject: IssuanceSubject, serial: String? = nil, jti: String? = nil,
+        workloads: Int = .max
     ) -> [Revocation] {
         if self.all.isEmpty { return [] }
         var ids = self.covering(subject.spiffeID)
@@ -82,8 +87,9 @@ package struct RevocationIndex: Sendable {
         if self.counts[.selector] != nil {
             for selector in subject.selectors { ids += self.byTarget[.selector(selector)] ?? [] }
         }
-        if let entryID = subject.entryID, let node = subject.node {
+        if workloads > 0, let entryID = subject.entryID, let node = subject.node {
             ids += self.ids(.workload) { .workload(entryID: entryID, agent: node) }
+                .suffix(workloads)
         }
         ids += self.ids(.authorityID) { .authorityID(subject.authorityID) }
         if let serial { ids += self.ids(.serial) { .serial(serial) } }
@@ -96,7 +102,9 @@ package struct RevocationIndex: Sendable {
         _ subject: IssuanceSubject, serial: String? = nil, jti: String? = nil, now: Int64
     ) -> Revocation? {
         if self.all.isEmpty { return nil }
-        return Self.oldest(self.covering(subject, serial: serial, jti: jti), now: now)
+        // The end of a workload blocks nothing.
+        return Self.oldest(
+            self.covering(subject, serial: serial, jti: jti, workloads: 0), now: now)
     }
 
     /// The oldest revocation in force that keeps SVIDs of the entry from being issued, by what the entry says alone.

@@ -31,14 +31,18 @@ extension RevocationRegistry {
         var draft = Draft(.workload(entryID: entry.id, agent: agent))
         draft.isReplacement = true
         draft.reason = Self.processEnded
-        guard self.admission.hitsAnythingNew(try self.checked(draft, caller: "")) else {
-            return nil
+        return try await self.alone(draft.target) {
+            guard self.admission.hitsAnythingNew(try self.checked(draft, caller: "")) else {
+                return nil
+            }
+            return try await self.commit(draft, caller: agent.string).revocation
         }
-        return try await self.commit(draft, caller: agent.string).revocation
     }
 
-    /// What handling a report about the entry costs, in units of a thousand live SVIDs that may have to be looked at.
-    package func costOfEnd(entryID: String) -> Int {
-        1 + self.admission.liveCount(ofEntry: entryID) / 1_000
+    /// What handling an agent's report about the entry costs, in units of a thousand live SVIDs that may have to be looked
+    /// at; little when it is none of the agent's.
+    package func costOfEnd(entryID: String, agent: SPIFFEID) -> Int {
+        guard self.directory.authorizedEntry(id: entryID, agent: agent) != nil else { return 1 }
+        return 1 + self.admission.liveCount(ofEntry: entryID) / 1_000
     }
 }

@@ -36,6 +36,8 @@ package final class RevocationRegistry: Sendable {
     private struct State {
         /// Revocations whose leaves are on their way.
         var underWay: Set<String> = []
+        /// Ends of workloads that are being revoked.
+        var ends: Set<RevocationTarget> = []
         var commits: [String: ContinuousClock.Instant] = [:]
         var commitOrder: [String] = []
         /// Something could not be recorded; it is tried again.
@@ -99,6 +101,8 @@ package final class RevocationRegistry: Sendable {
         _ draft: Draft, caller: String
     ) async throws -> (revocation: Revocation, hits: RevocationHits) {
         let (revocation, hits, failure) = try await self.commit(draft, caller: caller)
+        // Not behind what workloads cause by coming and going.
+        _ = await self.flush()
         if let failure {
             throw ServerError(
                 .unavailable,
@@ -137,6 +141,19 @@ package final class RevocationRegistry: Sendable {
             return (revocation, hits, error)
         }
         return (revocation, hits, nil)
+    }
+
+    /// Has `body` run, one at a time for each target.
+    ///
+    /// - Throws: ``ServerError`` `unavailable` when it runs already, and what `body` throws.
+    func alone<T: Sendable>(
+        _ target: RevocationTarget, _ body: () async throws -> T
+    ) async throws -> T {
+        guard self.state.withLockedValue({ $0.ends.insert(target).inserted }) else {
+            throw ServerError(.unavailable, "this end is being revoked already; ask again")
+        }
+        defer { self.state.withLockedValue { _ = $0.ends.remove(target) } }
+        return try await body()
     }
 
     func checked(_ draft: Draft, caller: String) throws(ServerError) -> Revocation {
@@ -207,7 +224,9 @@ package final class RevocationRegistry: Sendable {
                 "revocation \(id) is no suspension and cannot be lifted; make one with \"revocation create -suspend\""
             )
         }
-        return try await self.end(revocation, reason: reason, caller: caller)
+        let ended = try await self.end(revocation, reason: reason, caller: caller)
+        _ = await self.flush()
+        return ended
     }
 
     private func end(
@@ -268,7 +287,7 @@ package final class RevocationRegistry: Sendable {
     package func sweep() async throws -> Int {
         self.admission.prune()
         let now = self.unixNow
-        let expired = self.directory.revocations.filter { !$0.isInForce(at: now) }
+        let expired = self.directory.expiredRevocations(at: now)
         for revocation in expired {
             do {
                 _ = try await self.end(revocation, reason: "expired", caller: "self")

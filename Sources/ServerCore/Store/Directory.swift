@@ -297,6 +297,11 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
     /// All revocations that have not ended, the oldest first.
     package var revocations: [Revocation] { self.state.withLockedValue { $0.revocations.ordered } }
 
+    /// Those that ended at or before that Unix time, in no order.
+    package func expiredRevocations(at now: Int64) -> [Revocation] {
+        self.state.withLockedValue { $0.revocations.expired(at: now) }
+    }
+
     /// IDs of the revocations that are forgotten once all that they hit has expired, in no order.
     package var revocationsEndingWithHits: [String] {
         self.state.withLockedValue { $0.revocations.endingWithHits.map(\.id) }

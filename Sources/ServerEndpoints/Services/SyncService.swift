@@ -312,7 +312,7 @@ struct SyncService: Cygnet_Sync_V1_Sync.SimpleServiceProtocol {
         _ request: Cygnet_Sync_V1_WorkloadEnd, agent: SPIFFEID, _ outbox: SyncOutbox,
         _ call: CallContext
     ) async throws {
-        let cost = self.revocations.costOfEnd(entryID: request.entryID)
+        let cost = self.revocations.costOfEnd(entryID: request.entryID, agent: agent)
         try await self.limits.waitForEnd(cost: cost, address: call.remoteIPAddress)
         let status: Spire_Api_Types_Status
         do {

@@ -75,7 +75,7 @@ package final class RateLimits: Sendable {
 
     /// Waits until the end of a workload may be looked into for the address.
     ///
-    /// - Parameter cost: ``RevocationRegistry/costOfEnd(entryID:)``; what is above one second's worth counts as that.
+    /// - Parameter cost: ``RevocationRegistry/costOfEnd(entryID:agent:)``; what is above one second's worth counts as that.
     func waitForEnd(cost: Int, address: String?) async throws {
         guard let address else { return }
         try await self.wait(kind: "end", count: max(1, min(cost, 100)), address: address)

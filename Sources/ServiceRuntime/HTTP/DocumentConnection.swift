@@ -422,19 +422,22 @@ final class DocumentConnection: ChannelInboundHandler {
         guard !self.isSendingParts else { return }
         self.isSendingParts = true
         defer { self.isSendingParts = false }
-        while !self.isClosing, context.channel.isWritable, var rest = self.unsent {
-            let length = min(Self.partLength, rest.readableBytes)
-            guard let part = rest.readSlice(length: length) else { return self.end(context) }
-            self.unsent = rest.readableBytes > 0 ? rest : nil
-            if self.unsent == nil, self.closesBehindUnsent {
-                return self.sendLast(part, context)
+        repeat {
+            while !self.isClosing, context.channel.isWritable, var rest = self.unsent {
+                let length = min(Self.partLength, rest.readableBytes)
+                guard let part = rest.readSlice(length: length) else { return self.end(context) }
+                self.unsent = rest.readableBytes > 0 ? rest : nil
+                if self.unsent == nil, self.closesBehindUnsent {
+                    return self.sendLast(part, context)
+                }
+                self.unflushedBytes = 0
+                context.writeAndFlush(self.wrapOutboundOut(part), promise: nil)
             }
-            self.unflushedBytes = 0
-            context.writeAndFlush(self.wrapOutboundOut(part), promise: nil)
-        }
-        guard self.unsent == nil, !self.queued.isEmpty else { return }
-        self.takeQueued(context)
-        self.flush(context)
+            guard self.unsent == nil, !self.queued.isEmpty else { return }
+            self.takeQueued(context)
+            self.flush(context)
+            // Another long answer may have come, and nobody calls again while the client takes everything.
+        } while self.unsent != nil && !self.isClosing && context.channel.isWritable
     }
 }
 

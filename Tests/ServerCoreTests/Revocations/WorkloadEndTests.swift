@@ -243,9 +243,11 @@ import Transparency
 
     @Test func `what a report costs grows with what the entry has live`() async throws {
         let plane = try await Self.plane()
-        #expect(plane.revocations.costOfEnd(entryID: "e") == 1)
+        let (agent, other) = (try Sample.id(Self.node), try Sample.id("/spire/agent/x/9"))
+        #expect(plane.revocations.costOfEnd(entryID: "e", agent: agent) == 1)
         for number in 1...2_500 { try Self.issue(number, plane) }
-        #expect(plane.revocations.costOfEnd(entryID: "e") == 3)
-        #expect(plane.revocations.costOfEnd(entryID: "none") == 1)
+        #expect(plane.revocations.costOfEnd(entryID: "e", agent: agent) == 3)
+        #expect(plane.revocations.costOfEnd(entryID: "none", agent: agent) == 1)
+        #expect(plane.revocations.costOfEnd(entryID: "e", agent: other) == 1, "none of its own")
     }
 }

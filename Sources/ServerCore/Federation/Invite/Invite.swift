@@ -102,8 +102,16 @@ package struct Invite: Sendable, Hashable {
     /// The audience that binds the signature to exactly this invite. No service answers to it.
     package var signatureAudience: String { Self.signatureAudience(self.payload) }
 
+    private static let audiencePrefix = "cygnet-federation-invite:"
+
     static func signatureAudience(_ payload: [UInt8]) -> String {
-        "cygnet-federation-invite:" + hex(SHA256.hash(data: payload))
+        Self.audiencePrefix + hex(SHA256.hash(data: payload))
+    }
+
+    /// Whether a JWT-SVID of that ID and audience can be the signature of an invite, and is good for nothing else.
+    package static func isSignature(_ id: SPIFFEID, audience: [String]) -> Bool {
+        id == (try? Self.signerID(of: id.trustDomain)) && audience.count == 1
+            && audience.allSatisfy { $0.hasPrefix(Self.audiencePrefix) }
     }
 
     private static let lastSecond: Int64 = 253_402_300_799

@@ -40,7 +40,12 @@ package struct PartnerLists: Sendable {
         let issuedAt: Int64
         /// Unix seconds; nil when it says nothing.
         package let nextUpdate: Int64?
+        /// Those whose keys it was checked with last.
+        var authorities: JWTBundle
     }
+
+    /// How far a partner's clock may be ahead, in seconds. A list from the future would keep every later one out.
+    static let clockTolerance: Int64 = 300
 
     package private(set) var crls: [String: CRL] = [:]
     package private(set) var statusList: StatusToken?
@@ -100,6 +105,15 @@ package struct PartnerLists: Sendable {
             authorities.x509[id] != nil && (named.contains(id) || crl.nextUpdate > now)
         }
         var hasDropped = self.crls.count != before
+        if let held = self.statusList, held.authorities != authorities.jwt {
+            // Whoever signed it may be trusted no more.
+            if (try? StatusList(token: held.token, uri: held.uri, bundle: authorities.jwt)) == nil {
+                self.statusList = nil
+                hasDropped = true
+            } else {
+                self.statusList?.authorities = authorities.jwt
+            }
+        }
         // Without an end it says until when it may be kept only by being there.
         if let held = self.statusList, listing?.statusList?.uri != held.uri,
             held.nextUpdate.map({ $0 <= now }) ?? true
@@ -189,19 +203,22 @@ package struct PartnerLists: Sendable {
             .map { $0.overflow ? .max : $0.partialValue }
         return StatusToken(
             uri: uri, token: token, sha256: RevocationListing.digest(bytes), issuedAt: issuedAt,
-            nextUpdate: end)
+            nextUpdate: end, authorities: authorities.jwt)
     }
 
     // MARK: Taking
 
     /// Puts a checked CRL in the place of the one that is held.
     ///
+    /// - Parameter now: Unix seconds.
     /// - Returns: whether it is another one.
-    /// - Throws: ``ServerError`` `failedPrecondition` for one that is older than what is held, `invalidArgument` for one that is too much.
-    package mutating func take(_ crl: CRL) throws(ServerError) -> Bool {
+    /// - Throws: ``ServerError`` `failedPrecondition` for one that is older than what is held and has not ended, or that is from the
+    ///   future; `invalidArgument` for one that is too much.
+    package mutating func take(_ crl: CRL, now: Int64) throws(ServerError) -> Bool {
+        try Self.check(time: crl.thisUpdate, now: now, "CRL of authority \(crl.authorityID)")
         let held = self.crls[crl.authorityID]
-        if let held {
-            if held.sha256 == crl.sha256 { return false }
+        if let held, held.sha256 == crl.sha256 { return false }
+        if let held, held.nextUpdate > now {
             let isOlder =
                 switch (held.number, crl.number) {
                 case (let old?, let new?):
@@ -232,10 +249,12 @@ package struct PartnerLists: Sendable {
     ///
     /// - Returns: whether it is another one.
     /// - Throws: ``ServerError``, as for a CRL.
-    package mutating func take(_ list: StatusToken) throws(ServerError) -> Bool {
+    package mutating func take(_ list: StatusToken, now: Int64) throws(ServerError) -> Bool {
+        try Self.check(time: list.issuedAt, now: now, "status list")
         if let held = self.statusList, held.uri.utf8.elementsEqual(list.uri.utf8) {
             if held.sha256 == list.sha256 { return false }
-            guard list.issuedAt >= held.issuedAt else {
+            let hasEnded = held.nextUpdate.map { $0 <= now } ?? false
+            guard hasEnded || list.issuedAt >= held.issuedAt else {
                 throw ServerError(
                     .failedPrecondition,
                     "status list not taken: it was made earlier than the one at hand; the endpoint serves an older list"
@@ -246,6 +265,16 @@ package struct PartnerLists: Sendable {
             for: list.token.utf8.count, replacing: self.statusList?.token.utf8.count ?? 0)
         self.statusList = list
         return true
+    }
+
+    private static func check(
+        time: Int64, now: Int64, _ what: @autoclosure () -> String
+    ) throws(ServerError) {
+        guard time > now, time - now > Self.clockTolerance else { return }
+        throw ServerError(
+            .failedPrecondition,
+            "\(what()) not taken: it was made \(time - now) seconds from now; check the partner's clock and ours"
+        )
     }
 
     private func checkRoom(for bytes: Int, replacing old: Int) throws(ServerError) {

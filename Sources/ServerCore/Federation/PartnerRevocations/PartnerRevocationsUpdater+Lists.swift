@@ -141,13 +141,13 @@ extension PartnerRevocationsUpdater {
                 bytes, id, authorities, own: self.directory.ownBundle)
             guard self.isCurrent(trustDomain, generation) else { throw CancellationError() }
             try self.checkRoom(for: bytes.count, trustDomain)
-            return try self.partners[trustDomain]?.lists.take(crl) ?? false
+            return try self.partners[trustDomain]?.lists.take(crl, now: self.unixNow) ?? false
         case .statusList:
             guard let uri = listing?.statusList?.uri else { return false }
             let list = try await Self.statusToken(bytes, uri, authorities)
             guard self.isCurrent(trustDomain, generation) else { throw CancellationError() }
             try self.checkRoom(for: bytes.count, trustDomain)
-            return try self.partners[trustDomain]?.lists.take(list) ?? false
+            return try self.partners[trustDomain]?.lists.take(list, now: self.unixNow) ?? false
         }
     }
 

@@ -20,17 +20,20 @@ package final class RevocationPublisher: Sendable {
         package var issuer: String?
         /// The least time between two publications that nobody waits for.
         package var interval: Duration
+        /// The same when changes keep coming: each publication is signed, and goes to every agent.
+        package var longestInterval: Duration
 
         package init(
             signsCRLs: Bool = true, listTTL: Duration = .seconds(300),
             statusListURI: String? = nil, issuer: String? = nil,
-            interval: Duration = .milliseconds(20)
+            interval: Duration = .milliseconds(20), longestInterval: Duration = .seconds(1)
         ) {
             self.signsCRLs = signsCRLs
             self.listTTL = listTTL
             self.statusListURI = statusListURI
             self.issuer = issuer
             self.interval = interval
+            self.longestInterval = longestInterval
         }
 
         /// Seconds.
@@ -120,9 +123,14 @@ package final class RevocationPublisher: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 await self.flush()
+                var pause = PublicationPause(
+                    shortest: self.settings.interval, longest: self.settings.longestInterval)
+                var rested = ContinuousClock.now
                 for await _ in self.changes {
+                    let next = pause.next(idle: ContinuousClock.now - rested)
                     await self.flush()
-                    try await Task.sleep(for: self.settings.interval)
+                    try await Task.sleep(for: next)
+                    rested = .now
                 }
                 try Task.checkCancellation()
             }

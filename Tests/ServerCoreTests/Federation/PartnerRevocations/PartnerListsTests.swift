@@ -22,8 +22,8 @@ import Testing
         let der = try await partner.crl(["ab"])
         var lists = PartnerLists()
         #expect(lists.isEmpty && lists.nextUpdate == nil)
-        #expect(try lists.take(try Self.crl(der, partner)))
-        #expect(try !lists.take(try Self.crl(der, partner)), "the same again")
+        #expect(try lists.take(try Self.crl(der, partner), now: Self.now))
+        #expect(try !lists.take(try Self.crl(der, partner), now: Self.now), "the same again")
         #expect(lists.nextUpdate == Self.now + 300 && lists.bytes == der.count)
         let told = lists.told(of: partner.trustDomain)
         #expect(told.crls == [partner.x509.id: der] && told.trustDomain == partner.trustDomain)
@@ -88,23 +88,66 @@ import Testing
         let partner = try await RevokingPartner()
         var lists = PartnerLists()
         let held = try await partner.crl(["ab"], number: 7, from: Self.now)
-        _ = try lists.take(try Self.crl(held, partner))
+        _ = try lists.take(try Self.crl(held, partner), now: Self.now)
         for older in [
             try await partner.crl(number: 6, from: Self.now + 60),
             try await partner.crl(number: 7, from: Self.now - 60),
         ] {
             let error = #expect(throws: ServerError.self) {
-                _ = try lists.take(try Self.crl(older, partner))
+                _ = try lists.take(try Self.crl(older, partner), now: Self.now)
             }
             #expect(error?.code == .failedPrecondition)
             #expect(lists.crls[partner.x509.id]?.der == held)
         }
         let newer = try await partner.crl(["ab", "cd"], number: 8, from: Self.now + 60)
-        #expect(try lists.take(try Self.crl(newer, partner)))
+        #expect(try lists.take(try Self.crl(newer, partner), now: Self.now))
         #expect(lists.crls[partner.x509.id]?.der == newer)
     }
 
+    @Test("a list from the future is not taken; one that has ended keeps no other out")
+    func clocks() async throws {
+        let partner = try await RevokingPartner()
+        var lists = PartnerLists()
+        let future = try Self.crl(
+            try await partner.crl(number: 900, from: Self.now + 301, until: Self.now + 900), partner
+        )
+        let early = #expect(throws: ServerError.self) { _ = try lists.take(future, now: Self.now) }
+        #expect(early?.code == .failedPrecondition && lists.isEmpty)
+        #expect(try lists.take(future, now: Self.now + 1))
+        let right = try Self.crl(
+            try await partner.crl(["ab"], number: 8, from: Self.now + 10, until: Self.now + 5_000),
+            partner)
+        #expect(throws: ServerError.self) { _ = try lists.take(right, now: Self.now + 899) }
+        #expect(try lists.take(right, now: Self.now + 900))
+        let token = try PartnerLists.statusToken(
+            try await partner.statusList(at: Self.now + 301), uri: partner.statusListURI,
+            partner.authorities)
+        let tooEarly = #expect(throws: ServerError.self) {
+            _ = try lists.take(token, now: Self.now)
+        }
+        #expect(tooEarly?.code == .failedPrecondition && lists.statusList == nil)
+    }
+
     // MARK: Status lists
+
+    @Test("a status list goes with the key that signed it")
+    func signerGone() async throws {
+        let (partner, other) = (try await RevokingPartner(), try await RevokingPartner())
+        var lists = PartnerLists()
+        let list = try PartnerLists.statusToken(
+            try await partner.statusList(), uri: partner.statusListURI, partner.authorities)
+        #expect(try lists.take(list, now: Self.now))
+        let listing = try RevocationListing(
+            Array(
+                #"""
+                {"trust_domain": "\#(partner.trustDomain)", "status_list": {"uri": "\#(partner.statusListURI)",
+                 "sha256": "\#(Base64URL.encode(RevocationListing.digest(Array(list.token.utf8))))"}}
+                """#.utf8), of: partner.trustDomain)
+        var hasDropped = lists.drop(unlisted: listing, partner.authorities, now: Self.now)
+        #expect(!hasDropped && lists.statusList != nil)
+        hasDropped = lists.drop(unlisted: listing, other.authorities, now: Self.now)
+        #expect(hasDropped && lists.statusList == nil)
+    }
 
     @Test("a status list of another name, another trust domain or an earlier time is not taken")
     func statusLists() async throws {
@@ -114,8 +157,8 @@ import Testing
         }
         var lists = PartnerLists()
         let good = try await partner.statusList([3])
-        #expect(try lists.take(try read(good)))
-        #expect(try !lists.take(try read(good)))
+        #expect(try lists.take(try read(good), now: Self.now))
+        #expect(try !lists.take(try read(good), now: Self.now))
         #expect(
             lists.told(of: partner.trustDomain).statusLists
                 == [partner.statusListURI: String(decoding: good, as: UTF8.self)])
@@ -128,7 +171,7 @@ import Testing
             #expect(error?.code == .invalidArgument, "\(what)")
         }
         let older = try read(try await partner.statusList(at: Self.now - 1))
-        let error = #expect(throws: ServerError.self) { _ = try lists.take(older) }
+        let error = #expect(throws: ServerError.self) { _ = try lists.take(older, now: Self.now) }
         #expect(error?.code == .failedPrecondition)
         #expect(lists.statusList?.token == String(decoding: good, as: UTF8.self))
     }
@@ -167,7 +210,7 @@ import Testing
         #expect(lists.missing(listing, stranger.authorities) == [.statusList])
         let none = PartnerAuthorities(TrustBundle(trustDomain: partner.trustDomain))
         #expect(lists.missing(listing, none).isEmpty)
-        _ = try lists.take(try Self.crl(crl, partner))
+        _ = try lists.take(try Self.crl(crl, partner), now: Self.now)
         #expect(lists.missing(listing, partner.authorities) == [.statusList])
         let newer = try RevocationListing(
             try partner.listing(crl: try await partner.crl(number: 2), statusList: status),
@@ -181,10 +224,11 @@ import Testing
     func dropped() async throws {
         let (partner, stranger) = (try await RevokingPartner(), try await RevokingPartner())
         var lists = PartnerLists()
-        _ = try lists.take(try Self.crl(try await partner.crl(), partner))
+        _ = try lists.take(try Self.crl(try await partner.crl(), partner), now: Self.now)
         _ = try lists.take(
             try PartnerLists.statusToken(
-                try await partner.statusList(), uri: partner.statusListURI, partner.authorities))
+                try await partner.statusList(), uri: partner.statusListURI, partner.authorities),
+            now: Self.now)
         var hasDropped = lists.drop(unlisted: nil, partner.authorities, now: Self.now + 299)
         #expect(!hasDropped && lists.crls.count == 1 && lists.statusList != nil)
         var later = lists
