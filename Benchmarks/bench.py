@@ -649,7 +649,7 @@ def revocation(b):
             "agents are agentload: one process that confirms at once, each over TLS of its own")
 
 
-@row(21, "a list with 100,000 SVIDs taken back, one more, signed anew")
+@row(21, "a list of what was taken back of a million SVIDs, one more, signed anew")
 def revocation_lists(b):
     return sdk("lists", digits=1)
 

@@ -160,6 +160,24 @@ def body(s):
         transport.ok("federation", "refresh", "-id", "energy.test")
         assert status(transport, "energy.test")["failures"] == 0
 
+    with s.check("FED-25: an endpoint with another SPIFFE ID than agreed changes nothing, and the status says which"):
+        def update(name):
+            words = list(create(transport, energy, ports[1]))
+            words[1] = "update"
+            words[words.index("-endpointSpiffeID") + 1] = energy.id(name)
+            transport.ok(*words)
+        held = transport.ok("bundle", "list", "-id", "energy.test", "-format", "spiffe")
+        update("somebody/else")
+        fails(transport.cli("federation", "refresh", "-id", "energy.test"), "spiffe://energy.test")
+        state = status(transport, "energy.test")
+        assert "somebody/else" in state["last_error"] or "spire/server" in state["last_error"], state
+        assert state["failures"] >= 1 and state["has_bundle"], state
+        assert transport.ok("bundle", "list", "-id", "energy.test", "-format", "spiffe") == held
+        assert bundles(light) == ["energy.test", "transport.test"]
+        update("spire/server")
+        assert transport.ok("federation", "refresh", "-id", "energy.test") == "Bundle refreshed\n"
+        assert status(transport, "energy.test")["last_error"] == ""
+
     with s.check("FED-32: a restart keeps relationship and bundle"):
         transport.restart()
         assert "energy.test" in transport.ok("federation", "show", "-trustDomain", "energy.test")
