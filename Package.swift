@@ -265,8 +265,8 @@ let package = Package(
         .executableTarget(
             name: "cygnet",
             dependencies: [
-                "ServerProgram", "AgentProgram", "AgentCore", "SPIFFE", "SPIFFEHTTP",
-                "ServiceRuntime",
+                "ServerProgram", "ServerStore", "ServerCore", "AgentProgram", "AgentCore", "SPIFFE",
+                "SPIFFEHTTP", "ServiceRuntime",
                 "Transparency",
                 argumentParser,
                 logging, nioConcurrency,

@@ -3,7 +3,8 @@
 package struct MerkleFrontier: Sendable, Hashable {
     /// How many leaves were appended.
     package private(set) var size: UInt64
-    private var subtrees: [MerkleHash]
+    /// The roots, the largest subtree first.
+    package private(set) var subtrees: [MerkleHash]
 
     /// The empty tree.
     package init() {

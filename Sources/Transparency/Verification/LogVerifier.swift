@@ -85,6 +85,49 @@ package struct LogVerifier: Sendable {
         return report
     }
 
+    /// Checks what was added to a log that was checked before: reads the leaves from there on and nothing else. The root
+    /// shows that those before are still the same.
+    ///
+    /// - Parameters:
+    ///   - known: Of the log as it was checked before.
+    ///   - visit: Called for each leaf behind that, in order. The leaf is proved only when the whole call returns.
+    /// - Returns: What holds, and what to know the next time.
+    /// - Throws: ``LogFault`` for the first thing that does not hold; what the reader and `visit` throw.
+    package func verify(
+        behind known: MerkleFrontier,
+        visit: (_ index: UInt64, _ leaf: ArraySlice<UInt8>) throws -> Void = { _, _ in }
+    ) async throws -> (report: Report, frontier: MerkleFrontier) {
+        let report = try await self.checkpoint()
+        let checkpoint = report.signed.checkpoint
+        guard known.size <= checkpoint.size else {
+            throw LogFault(
+                .leaves(checkpoint.size..<known.size),
+                "missing: the log ends with \(checkpoint.size) leaves, and had \(known.size) when it was checked before"
+            )
+        }
+        var frontier = known
+        while frontier.size < checkpoint.size,
+            let tile = Tile(.entries, index: frontier.size >> 8, size: checkpoint.size)
+        {
+            let entries = try await self.reader.entries(tile)
+            let first = Int(frontier.size & 255)
+            guard first < entries.count else {
+                throw LogFault(.tile(tile.path), "\(tile.path) does not have leaf \(frontier.size)")
+            }
+            for entry in entries[first...] {
+                try visit(frontier.size, entry)
+                frontier.append(.leaf(entry))
+            }
+        }
+        guard frontier.size == checkpoint.size, frontier.root == checkpoint.root else {
+            throw LogFault(
+                .leaves(min(known.size, max(checkpoint.size, 1) - 1)..<max(checkpoint.size, 1)),
+                "not those that the checkpoint was signed for, or the log does not begin with the \(known.size) leaves "
+                    + "that were checked before; check all of it with ledger verify")
+        }
+        return (report, frontier)
+    }
+
     /// Compares a tile that was computed with the one that is stored; level 0 was compared before.
     private func compare(_ computed: HashTile, _ pass: inout Pass) async throws {
         guard case .hashes(let level) = computed.tile.kind, level > 0 else { return }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import ServerCore
 import Transparency
 
 /// `cygnet ledger …`: checks what a server recorded, without the server.
@@ -160,6 +161,8 @@ enum LedgerOutput {
         } catch let fault as LogFault {
             throw LaptopError(message: "the ledger does not hold: \(fault)")
         } catch let error as TransparencyError {
+            throw LaptopError(message: error.message)
+        } catch let error as ServerError {
             throw LaptopError(message: error.message)
         }
     }

@@ -9,7 +9,8 @@ struct LedgerShowCommand: AsyncParsableCommand {
         discussion: """
             When the ledger does not hold, nothing is printed but what is wrong. With --txn, what workloads stated about \
             that transaction is printed in the order in which it was recorded, each statement after its signature was \
-            checked.
+            checked. With --index only what came since the last call is read and checked, and each leaf that is shown is \
+            proved; the file is believed like an older checkpoint.
             """)
 
     @OptionGroup var place: LedgerPlace
@@ -23,6 +24,12 @@ struct LedgerShowCommand: AsyncParsableCommand {
         help: "Write a proof of each leaf that is shown into this folder, as <index>.tlog-proof.")
     var prove: String?
 
+    @Option(
+        help:
+            "A file that remembers what was checked and where what is. It is made when it is missing."
+    )
+    var index: String?
+
     func run() async throws {
         try await LedgerOutput.reporting {
             guard (1...100_000).contains(self.last) else {
@@ -30,6 +37,16 @@ struct LedgerShowCommand: AsyncParsableCommand {
             }
             let filter = try self.selection.filter()
             let reader = try self.place.reader()
+            if let index = self.index {
+                let (report, shown, hasEarlier) = try await IndexedLeaves(
+                    reader: reader, verifier: self.trust.verifier(), key: self.trust.verifierKey()
+                ).matching(filter, index: index, last: self.last)
+                try await self.print(shown, reader, report.signed)
+                if hasEarlier {
+                    LedgerOutput.note("earlier leaves are not shown; --last shows more")
+                }
+                return
+            }
             var shown: [(index: UInt64, bytes: [UInt8])] = []
             var dropped = 0
             let report = try await LogVerifier(reader, verifier: self.trust.verifier()).verify {
@@ -45,15 +62,20 @@ struct LedgerShowCommand: AsyncParsableCommand {
             }
             dropped += max(0, shown.count - self.last)
             shown.removeFirst(max(0, shown.count - self.last))
-            for line in try self.lines(shown) { LedgerOutput.line(line) }
-            if let folder = self.prove {
-                try await LeafProofs.write(
-                    shown.map(\.index), of: reader, report.signed, into: folder)
-            }
+            try await self.print(shown, reader, report.signed)
             if dropped > 0 {
                 LedgerOutput.note("\(dropped) earlier leaves are not shown; --last shows more")
             }
         }
+    }
+
+    private func print(
+        _ shown: [(index: UInt64, bytes: [UInt8])], _ reader: any TileReader,
+        _ signed: SignedCheckpoint
+    ) async throws {
+        for line in try self.lines(shown) { LedgerOutput.line(line) }
+        guard let folder = self.prove else { return }
+        try await LeafProofs.write(shown.map(\.index), of: reader, signed, into: folder)
     }
 
     /// The leaves as they are, or what they say about a transaction.

@@ -1,6 +1,7 @@
 """The ledger over HTTP: checked from an address as from a folder, and followed while SVIDs are issued."""
 import functools
 import http.server
+import json
 import os
 import shutil
 import sys
@@ -91,6 +92,45 @@ def body(s):
         assert indexes == sorted(set(indexes)), indexes
         assert all(f'"{one}"' in line for one, line in zip(wanted, told())), told()
         daemon.stop()
+
+    with s.check("an index keeps up with the ledger, finds what a whole check finds, and reads no more than is new"):
+        index = s.path("ledger.index")
+
+        def found(place, *words):
+            return shown(place, "--index", index, *words)
+        for place in (["--dir", folder], ["--url", url]):
+            for words in (("--spiffe-id", server.id("/late7")), ("--spiffe-id", server.id("/nobody"))):
+                assert found(place, *words) == shown(place, *words), words
+        name = mint("/late7")
+        wait_until("the second is there", lambda: len(found(["--url", url], "--spiffe-id", name)) == 2)
+        both = found(["--dir", folder], "--spiffe-id", name)
+        assert both == shown(["--dir", folder], "--spiffe-id", name)
+        serial = json.loads(both[1].split("\t")[1])["serial"]
+        assert found(["--dir", folder], "--serial", serial.upper()) == both[1:]
+        assert found(["--dir", folder], "--spiffe-id", name, "--last", "1") == both[1:]
+        assert found(["--dir", folder], "--spiffe-id", name, "--type", "entry") == []
+        proofs = s.path("proofs")
+        found(["--dir", folder], "--spiffe-id", name, "--prove", proofs)
+        assert len(os.listdir(proofs)) == 2
+        done = ledger("show", "--dir", folder, "--type", "svid", "--index", index, key=key)
+        assert done.returncode == 1 and "--spiffe-id" in done.stderr, done
+
+    with s.check("an index of another log is refused, and a leaf that was edited is not shown from it"):
+        copy = s.path("edited")
+        shutil.copytree(folder, copy)
+        for base, _, files in os.walk(os.path.join(copy, "tile", "entries")):
+            for file in files:
+                path = os.path.join(base, file)
+                with open(path, "rb") as stream:
+                    old = stream.read()
+                with open(path, "wb") as stream:
+                    stream.write(old.replace(b"/late7", b"/late8"))
+        done = ledger("show", "--dir", copy, "--spiffe-id", name, "--index", index, key=key)
+        assert done.returncode == 1, done
+        assert "does not hold" in done.stderr and not done.stdout, done
+        other = log.Key("example.org/ledger", bytes(range(32)))
+        done = ledger("show", "--dir", folder, "--spiffe-id", name, "--index", index, key=other.vkey)
+        assert done.returncode == 1 and "another log" in done.stderr, done
 
     server.stop()
     with s.check("with a certificate it is served over HTTPS, to whoever trusts that"):

@@ -43,6 +43,62 @@ struct LogVerifierTests {
         #expect(report.oldSizes == [100, 400])
     }
 
+    // MARK: What was added
+
+    private static func frontier(_ count: UInt64) -> MerkleFrontier {
+        var frontier = MerkleFrontier()
+        for index in 0..<count { frontier.append(.leaf(numberedLeaf(index))) }
+        return frontier
+    }
+
+    @Test(
+        "of a log that was checked before only the rest is read",
+        arguments: [0, 1, 255, 256, 257, 512, 599, 600] as [UInt64])
+    func behind(count: UInt64) async throws {
+        var (ledger, _) = try Self.log()
+        let verifier = try ProofVerifier(key: ledger.signer.key)
+        // What lies before is not even there.
+        for index in 0..<count >> 8 {
+            let tile = try #require(Tile(.entries, index: index, size: 600))
+            ledger.disk.files[tile.path] = nil
+        }
+        var next = count
+        let (report, frontier) = try await LogVerifier(ledger.disk, verifier: verifier).verify(
+            behind: Self.frontier(count)
+        ) { index, leaf in
+            #expect(index == next && Array(leaf) == numberedLeaf(index))
+            next += 1
+        }
+        #expect(next == 600 && report.signed.checkpoint.size == 600)
+        #expect(frontier == Self.frontier(600))
+    }
+
+    @Test("what was checked before must be what the log begins with, and the rest what was signed")
+    func notBehind() async throws {
+        let (ledger, _) = try Self.log()
+        let verifier = try ProofVerifier(key: ledger.signer.key)
+        func place(_ disk: Disk, _ known: MerkleFrontier) async throws -> LogFault.Place? {
+            do {
+                _ = try await LogVerifier(disk, verifier: verifier).verify(behind: known)
+                return nil
+            } catch let fault as LogFault {
+                return fault.place
+            }
+        }
+        var other = MerkleFrontier()
+        for index in 0..<400 as Range<UInt64> { other.append(.leaf(numberedLeaf(index + 1))) }
+        #expect(try await place(ledger.disk, other) == .leaves(400..<600))
+        #expect(try await place(ledger.disk, Self.frontier(601)) == .leaves(600..<601))
+        var edited = ledger.disk
+        let tile = try #require(Tile(.entries, index: 2, size: 600))
+        let last = try #require(edited.files[tile.path]?.indices.last)
+        edited.files[tile.path]?[last] ^= 1
+        #expect(try await place(edited, Self.frontier(400)) == .leaves(400..<600))
+        edited.files[tile.path] = nil
+        #expect(try await place(edited, Self.frontier(400)) == .tile(tile.path))
+        #expect(try await place(edited, Self.frontier(600)) == nil)
+    }
+
     @Test(
         "an edited entry is named by its index",
         arguments: [0, 1, 255, 256, 511, 512, 599] as [UInt64])
