@@ -70,6 +70,8 @@ class Partners:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                if self.path.endswith("/revocations"):
+                    return self.send_error(404)  # publishes no lists, as a stock server
                 body, tag = bundles[int(self.path[1:])], f'"{self.path[1:]}"'
                 same = self.headers.get("If-None-Match") == tag
                 if same:
