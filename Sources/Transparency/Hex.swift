@@ -15,6 +15,17 @@ package enum Hex {
         }
     }
 
+    /// The same of an array, for which it is known how many digits there will be.
+    static func append(_ bytes: [UInt8], to text: inout [UInt8]) {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: bytes.count * 2) { digits in
+            for (index, byte) in bytes.enumerated() {
+                digits[index * 2] = self.digit(byte >> 4)
+                digits[index * 2 + 1] = self.digit(byte & 15)
+            }
+            text.append(contentsOf: digits)
+        }
+    }
+
     private static func digit(_ value: UInt8) -> UInt8 {
         value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }

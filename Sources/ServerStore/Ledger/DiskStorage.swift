@@ -10,8 +10,8 @@ import NIOConcurrencyHelpers
 /// A ledger's files in a folder of this machine: folders 0700, files 0600.
 package final class DiskStorage: LedgerStorage {
     private struct State {
-        /// Open for appending, with its path.
-        var appending: (path: String, descriptor: CInt)?
+        /// Open for appending, with its path here.
+        var appending: (path: String, file: AppendedFile)?
         /// Folders known to exist.
         var folders: Set<String> = []
         /// Files and folders that may not be durable yet.
@@ -81,20 +81,15 @@ package final class DiskStorage: LedgerStorage {
     }
 
     package func append(_ bytes: [UInt8], to path: String) throws(LedgerStorageError) {
-        let file = self.place(path)
-        let descriptor = try self.descriptor(appendingTo: path)
-        // What is appended to a file that somebody removed is gone with the next start.
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_nlink > 0 else {
-            throw LedgerStorageError("\(file) was removed")
+        // One caller at a time: nobody else has the file while it is out of the state.
+        var file = try self.takeAppended(path)
+        do throws(LedgerStorageError) {
+            try file.append(bytes)
+        } catch {
+            file.close()
+            throw error
         }
-        guard Self.write(bytes, to: descriptor) else { throw Self.failure("append to", file) }
-        #if canImport(Darwin)
-            let isSynced = fcntl(descriptor, F_FULLFSYNC) == 0
-        #else
-            let isSynced = fdatasync(descriptor) == 0
-        #endif
-        guard isSynced else { throw Self.failure("sync", file) }
+        self.state.withLockedValue { $0.appending = (path, file) }
     }
 
     package func replace(
@@ -176,16 +171,17 @@ package final class DiskStorage: LedgerStorage {
         path.isEmpty ? self.folder : self.folder + "/" + path
     }
 
-    private func descriptor(appendingTo path: String) throws(LedgerStorageError) -> CInt {
-        if let open = self.state.withLockedValue({ $0.appending }), open.path == path {
-            return open.descriptor
+    /// The file that is open for appending, or this one opened.
+    private func takeAppended(_ path: String) throws(LedgerStorageError) -> AppendedFile {
+        let open = self.state.withLockedValue { state in
+            defer { state.appending = nil }
+            return state.appending
         }
-        self.closeAppending()
-        let file = self.place(path)
-        let descriptor = open(file, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { throw Self.failure("open", file) }
-        self.state.withLockedValue { $0.appending = (path, descriptor) }
-        return descriptor
+        if let open, open.path == path { return open.file }
+        open?.file.close()
+        let place = self.place(path)
+        guard let file = AppendedFile(path: place) else { throw Self.failure("open", place) }
+        return file
     }
 
     private func closeAppending() {
@@ -193,7 +189,7 @@ package final class DiskStorage: LedgerStorage {
             defer { state.appending = nil }
             return state.appending
         }
-        if let open { close(open.descriptor) }
+        open?.file.close()
     }
 
     /// Makes a folder and those above it, and notes them for the next sync.

@@ -18,16 +18,11 @@ extension LedgerFile {
 
     /// Writes one group, on the queue.
     func drain() {
-        let gathering = min(self.settings.gathering, .milliseconds(5))
-        if self.core.withLockedValue({ $0.lastGroup }) > 1, gathering > .zero {
-            usleep(useconds_t(gathering.components.attoseconds / 1_000_000_000_000))
-        }
-        let (group, refusal) = self.takeGroup()
+        let (group, refusal) = self.gatherGroup()
         var leaves: [[UInt8]] = []
         for pending in group { leaves += pending.leaves }
         do {
             try self.core.withLockedValue { core in
-                core.lastGroup = group.count
                 try self.recoverIfNeeded(&core)
                 leaves = core.carried + leaves
                 if !leaves.isEmpty {
@@ -53,6 +48,21 @@ extension LedgerFile {
             }
         }
         if !leaves.isEmpty { self.schedulePublication() }
+    }
+
+    /// Takes what is in line, after a wait for company.
+    private func gatherGroup() -> (group: [Pending], refusal: ServerError?) {
+        let begun = DispatchTime.now().uptimeNanoseconds
+        let count = self.state.withLockedValue { $0.waiting.count }
+        let wait = self.core.withLockedValue { $0.gathering.wait(count) }
+        if wait > 0 { usleep(useconds_t(wait / 1_000)) }
+        let taken = self.takeGroup()
+        let last = taken.group.last?.lined ?? begun
+        self.core.withLockedValue {
+            $0.gathering.note(
+                taken.group.count, waited: wait, lastArrival: last - min(begun, last))
+        }
+        return taken
     }
 
     private func takeGroup() -> (group: [Pending], refusal: ServerError?) {

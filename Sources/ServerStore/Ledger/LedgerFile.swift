@@ -19,8 +19,8 @@ package import Transparency
 package final class LedgerFile: EventRecorder, LedgerStatus {
     /// What can be chosen.
     package struct Settings: Sendable, Hashable {
-        /// How long a group of appends waits for company when the one before it had some; at most 5 ms.
-        package var gathering = Duration.microseconds(200)
+        /// How long a group of appends waits for company at most, when the one before it had some; at most 5 ms.
+        package var gathering = Duration.milliseconds(2)
         /// How long after a leaf was acknowledged others can read it, at the latest.
         package var publicationDelay = Duration.milliseconds(200)
         /// How many leaves are published without waiting for that.
@@ -35,6 +35,8 @@ package final class LedgerFile: EventRecorder, LedgerStatus {
 
     struct Pending: Sendable {
         let leaves: [[UInt8]]
+        /// When it was put in line, in nanoseconds of a clock that begins anywhere.
+        let lined = DispatchTime.now().uptimeNanoseconds
         /// Nil for leaves that nobody waits for.
         let continuation: CheckedContinuation<Void, any Error>?
     }
@@ -68,8 +70,7 @@ package final class LedgerFile: EventRecorder, LedgerStatus {
         /// leaves that are carried are in it then.
         var doubtful: (size: UInt64, carried: Int?)?
         var lastRecovery: ContinuousClock.Instant?
-        /// How many appends the last group had.
-        var lastGroup = 0
+        var gathering: GroupGathering
     }
 
     let folder: String
@@ -123,7 +124,8 @@ package final class LedgerFile: EventRecorder, LedgerStatus {
         self.now = now
         do {
             let journal = try LedgerJournal(storage, signer: signer)
-            self.core = NIOLockedValueBox(Core(journal: journal))
+            self.core = NIOLockedValueBox(
+                Core(journal: journal, gathering: GroupGathering(bound: settings.gathering)))
             self.state = NIOLockedValueBox(
                 State(size: journal.size, publishedSize: journal.size))
         } catch let error as TransparencyError {

@@ -103,10 +103,10 @@ package struct AdminCallLeaf: Hashable, Sendable {
 
     var fields: LeafFields {
         var fields = LeafFields()
-        fields.add("method", self.method)
         fields.add("caller", self.caller)
-        fields.add("status", self.status)
+        fields.add("method", self.method)
         fields.add("request_digest", hex: self.requestDigest)
+        fields.add("status", self.status)
         return fields
     }
 

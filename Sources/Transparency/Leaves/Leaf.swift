@@ -21,9 +21,9 @@ package struct Leaf: Hashable, Sendable {
     package func encode() throws(TransparencyError) -> [UInt8] {
         let bytes: [UInt8]
         if var fields = self.event.fields {
-            fields.add("v", Self.version)
-            fields.add("type", self.event.type)
             fields.add("time", self.time)
+            fields.add("type", self.event.type)
+            fields.add("v", Self.version)
             bytes = try fields.encode()
         } else {
             bytes = try self.encodeGenerally()

@@ -72,23 +72,24 @@ package struct SVIDIssuedLeaf: Hashable, Sendable {
     }
 
     var fields: LeafFields {
+        // In the order of the bytes, so that there is nothing to sort.
         var fields = LeafFields()
-        fields.add("svid_type", self.svidType.rawValue)
-        fields.add("spiffe_id", self.spiffeID.string)
-        fields.add("serial", self.serial)
-        fields.add("jti", self.jti)
-        fields.add("svid_digest", hex: self.svidDigest)
-        fields.add("key_thumbprint", hex: self.keyThumbprint)
-        fields.add("not_after", self.notAfter)
         fields.add("authority_id", self.authorityID)
+        fields.add("caller", self.caller)
         fields.add("entry_id", self.entryID)
         fields.add("entry_revision", self.entryRevision)
-        fields.add("node", self.node?.string)
-        fields.add("caller", self.caller)
-        fields.add("selectors_digest", hex: self.selectorsDigest)
         fields.add("evidence_digest", hex: self.evidenceDigest)
-        fields.add("status_index", self.statusIndex)
+        fields.add("jti", self.jti)
+        fields.add("key_thumbprint", hex: self.keyThumbprint)
+        fields.add("node", self.node?.string)
+        fields.add("not_after", self.notAfter)
+        fields.add("selectors_digest", hex: self.selectorsDigest)
+        fields.add("serial", self.serial)
         fields.add("signing_input_digest", hex: self.signingInputDigest)
+        fields.add("spiffe_id", self.spiffeID.string)
+        fields.add("status_index", self.statusIndex)
+        fields.add("svid_digest", hex: self.svidDigest)
+        fields.add("svid_type", self.svidType.rawValue)
         return fields
     }
 

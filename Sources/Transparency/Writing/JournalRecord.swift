@@ -5,7 +5,7 @@ import Crypto
 ///
 /// Four bytes `CLJ1`, four bytes of length (big-endian), 32 bytes of SHA-256 of the content, the content: four bytes
 /// of length and the note, then each leaf as in ``EntryBundle``. The first record of a journal has no leaves: its
-/// checkpoint is where the journal begins.
+/// checkpoint is where the journal begins. Behind the last record there may be zeros, written ahead.
 package struct JournalRecord: Hashable, Sendable {
     /// How long the content of a record may be.
     package static let maximumContent = 256 << 20

@@ -8,12 +8,12 @@ import struct
 def journal(folder):
     """The size of the log at which the journal begins, and the leaves that it has since then.
 
-    A record that is not whole ends it: nobody was told that its leaves are recorded.
+    A record that is not whole ends it: nobody was told that its leaves are recorded. Zeros at the end were written ahead.
     """
     with open(os.path.join(folder, "journal"), "rb") as file:
         data = file.read()
     start, leaves = None, []
-    while len(data) >= 40:
+    while data.strip(b"\0") and len(data) >= 40:
         assert data[:4] == b"CLJ1", "the journal has something that is no record"
         (length,) = struct.unpack(">I", data[4:8])
         content = data[40:40 + length]

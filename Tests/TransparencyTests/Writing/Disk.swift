@@ -10,6 +10,8 @@ struct Disk: TileReader {
         case stored
         /// Half of it was written; only an append can end so.
         case torn
+        /// The second half was written, where zeros had been before; only an append can end so.
+        case patchy
     }
     struct Broken: Error {}
 
@@ -35,6 +37,10 @@ struct Disk: TileReader {
         case (.stored, _): self.store(step)
         case (.torn, .appendToJournal(let bytes)):
             self.journal = (self.journal ?? []) + bytes.prefix(bytes.count / 2)
+        case (.patchy, .appendToJournal(let bytes)):
+            let half = bytes.count / 2
+            self.journal =
+                (self.journal ?? []) + [UInt8](repeating: 0, count: half) + bytes.dropFirst(half)
         default: break
         }
         throw Broken()

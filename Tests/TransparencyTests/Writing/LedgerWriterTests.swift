@@ -136,6 +136,10 @@ struct LedgerWriterTests {
             refusal { _ = try LedgerWriter.recover(key: key, journal: journal) { files[$0] } }
         }
         #expect(recovery(journal, files) == nil)
+        // Zeros that were written ahead are nothing.
+        let zeros = [UInt8](repeating: 0, count: 5_000)
+        #expect(recovery(journal + zeros, files) == nil)
+        #expect(try JournalRecord.parse(journal + zeros).length == journal.count)
         // Older than what others have seen.
         #expect(recovery(early.journal, files) == .inconsistentLedger)
         #expect(recovery(nil, files) == .inconsistentLedger)
