@@ -10,16 +10,36 @@ extension SyncService {
     /// Requests per batch.
     private static let maxBatch = 1_000
 
+    /// Waits for a batch's turn.
+    ///
+    /// - Throws: ``ServerError`` `invalidArgument` when it is too large.
+    private func waitToSign(batchOf count: Int, _ call: CallContext) async throws {
+        guard count <= Self.maxBatch else {
+            throw ServerError(
+                .invalidArgument, "batch of \(count); at most \(Self.maxBatch) are accepted")
+        }
+        try await self.limits.waitInParts(count, address: call.remoteIPAddress)
+    }
+
+    /// Issues a batch. When that is refused as a whole, so is each of its requests: the stream goes on.
+    private func issueBatch<SVID>(
+        of count: Int, agent: SPIFFEID, _ issue: () async throws -> [Result<SVID, ServerError>]
+    ) async throws -> [Result<SVID, ServerError>] {
+        do {
+            return try await issue()
+        } catch let error as ServerError {
+            self.logger.error(
+                "issuance refused",
+                metadata: [LogKeys.agentID: "\(agent)", LogKeys.error: "\(error.message)"])
+            return Array(repeating: .failure(error), count: count)
+        }
+    }
+
     func signX509(
         _ batch: Cygnet_Sync_V1_SignX509Batch, agent: SPIFFEID, _ outbox: SyncOutbox,
         _ call: CallContext
     ) async throws {
-        guard batch.requests.count <= Self.maxBatch else {
-            throw ServerError(
-                .invalidArgument,
-                "batch of \(batch.requests.count); at most \(Self.maxBatch) are accepted")
-        }
-        try await self.limits.waitInParts(batch.requests.count, address: call.remoteIPAddress)
+        try await self.waitToSign(batchOf: batch.requests.count, call)
         let wanted = batch.requests.map { request in
             Result { () throws(ServerError) -> X509Issuance in
                 let key = try PublicKeys.parse([UInt8](request.publicKey))
@@ -27,30 +47,19 @@ extension SyncService {
                     entryID: request.entryID, agent: agent, publicKey: key)
             }
         }
-        let results: [Result<IssuedX509SVID, ServerError>]
-        do {
-            results = try await self.issuer.issueEach(
+        let results = try await self.issueBatch(of: wanted.count, agent: agent) {
+            try await self.issuer.issueEach(
                 wanted, entryIDs: batch.requests.map(\.entryID), agent: agent)
-        } catch let error as ServerError {
-            self.logger.error(
-                "issuance refused",
-                metadata: [LogKeys.agentID: "\(agent)", LogKeys.error: "\(error.message)"])
-            results = wanted.map { _ in .failure(error) }
         }
         try await outbox.write(
             .with {
                 $0.x509Results = .with {
                     $0.results = zip(batch.requests, results).map { request, result in
-                        .with {
-                            $0.requestID = request.requestID
-                            switch result {
-                            case .success(let svid):
-                                $0.status = itemOK
-                                $0.svid = Wire.message(svid)
-                            case .failure(let error):
-                                $0.status = error.itemStatus
-                            }
+                        var item = Cygnet_Sync_V1_SignX509Result.item(result) {
+                            $0.svid = Wire.message($1)
                         }
+                        item.requestID = request.requestID
+                        return item
                     }
                 }
             })
@@ -60,12 +69,7 @@ extension SyncService {
         _ batch: Cygnet_Sync_V1_SignWITBatch, agent: SPIFFEID, _ outbox: SyncOutbox,
         _ call: CallContext
     ) async throws {
-        guard batch.requests.count <= Self.maxBatch else {
-            throw ServerError(
-                .invalidArgument,
-                "batch of \(batch.requests.count); at most \(Self.maxBatch) are accepted")
-        }
-        try await self.limits.waitInParts(batch.requests.count, address: call.remoteIPAddress)
+        try await self.waitToSign(batchOf: batch.requests.count, call)
         let wanted = batch.requests.map { request in
             Result { () throws(ServerError) -> WITIssuance in
                 try self.directory.witIssuance(
@@ -75,30 +79,19 @@ extension SyncService {
                         algorithm: request.signingAlgorithm))
             }
         }
-        let results: [Result<IssuedWITSVID, ServerError>]
-        do {
-            results = try await self.issuer.issueEach(
+        let results = try await self.issueBatch(of: wanted.count, agent: agent) {
+            try await self.issuer.issueEach(
                 wanted, entryIDs: batch.requests.map(\.entryID), agent: agent)
-        } catch let error as ServerError {
-            self.logger.error(
-                "issuance refused",
-                metadata: [LogKeys.agentID: "\(agent)", LogKeys.error: "\(error.message)"])
-            results = wanted.map { _ in .failure(error) }
         }
         try await outbox.write(
             .with {
                 $0.witResults = .with {
                     $0.results = zip(batch.requests, results).map { request, result in
-                        .with {
-                            $0.requestID = request.requestID
-                            switch result {
-                            case .success(let svid):
-                                $0.status = itemOK
-                                $0.svid = Wire.message(svid)
-                            case .failure(let error):
-                                $0.status = error.itemStatus
-                            }
+                        var item = Cygnet_Sync_V1_SignWITResult.item(result) {
+                            $0.svid = Wire.message($1)
                         }
+                        item.requestID = request.requestID
+                        return item
                     }
                 }
             })
@@ -127,16 +120,8 @@ extension SyncService {
         }
         try await outbox.write(
             .with {
-                $0.jwtResult = .with {
-                    $0.requestID = request.requestID
-                    switch result {
-                    case .success(let svid):
-                        $0.status = itemOK
-                        $0.svid = Wire.message(svid)
-                    case .failure(let error):
-                        $0.status = error.itemStatus
-                    }
-                }
+                $0.jwtResult = .item(result) { $0.svid = Wire.message($1) }
+                $0.jwtResult.requestID = request.requestID
             })
     }
 }
