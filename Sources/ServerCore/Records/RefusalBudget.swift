@@ -17,6 +17,7 @@ package final class RefusalBudget: Sendable {
     private let buckets = NIOLockedValueBox<[String: Bucket]>([:])
     private let now: @Sendable () -> ContinuousClock.Instant
 
+    /// - Parameter now: The clock that the budget fills up by; it must not run backwards.
     package init(
         now: @escaping @Sendable () -> ContinuousClock.Instant = { ContinuousClock.now }
     ) {
