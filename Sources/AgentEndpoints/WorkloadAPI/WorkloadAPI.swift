@@ -159,6 +159,16 @@ package final class WorkloadAPI: Sendable {
         return try WorkloadRequest.id(request.spiffeID)
     }
 
+    /// Whether who asks for revocations joins the parts of a state.
+    ///
+    /// - Throws: ``WorkloadRefusal`` when the message is malformed.
+    func takesRevocationParts(_ bytes: [UInt8]) throws(WorkloadRefusal) -> Bool {
+        guard
+            let request = try? Cygnet_Workload_V1_FetchRevocationsRequest(serializedBytes: bytes)
+        else { throw WorkloadAPI.malformed }
+        return request.takesParts
+    }
+
     /// - Throws: ``WorkloadRefusal`` when the WIT profile is not offered.
     func requireWITSVIDs() throws(WorkloadRefusal) {
         if !self.settings.offersWITSVIDs { throw WorkloadAPI.unimplemented }

@@ -57,6 +57,7 @@ final class WorkloadCallHandler: GRPCCallHandler, Announced {
     private let announcements: AnnouncementsByLoop
     private var hasBegun = false
     private var isOver = false
+    private var takesParts = false
     private var stream: WorkloadStream?
     /// What takes time; its result comes back to the event loop.
     private var task: Task<Void, Never>?
@@ -112,7 +113,9 @@ final class WorkloadCallHandler: GRPCCallHandler, Announced {
             case .fetchX509SVID: try self.open(.x509SVIDs, process)
             case .fetchX509Bundles: try self.open(.x509Bundles, process)
             case .fetchJWTBundles: try self.open(.jwtBundles, process)
-            case .fetchRevocations: try self.open(.revocations, process)
+            case .fetchRevocations:
+                self.takesParts = try self.api.takesRevocationParts(request)
+                try self.open(.revocations, process)
             case .fetchJWTSVID, .validateJWTSVID, .record:
                 try self.answer(WorkloadRequest(self.method, request), process)
             case .fetchWITSVID:
@@ -147,7 +150,8 @@ final class WorkloadCallHandler: GRPCCallHandler, Announced {
         let bound = NIOLoopBound(self as any Announced, eventLoop: self.call.eventLoop)
         let announcements = self.announcements.announcements(of: self.call.eventLoop)
         let stream = WorkloadStream(
-            kind, process, attested, spiffeID: spiffeID, isFresh: isFresh, api: self.api,
+            kind, process, attested, spiffeID: spiffeID, takesParts: self.takesParts,
+            isFresh: isFresh, api: self.api,
             announce: { announcements.add(bound) })
         self.stream = stream
         self.push()

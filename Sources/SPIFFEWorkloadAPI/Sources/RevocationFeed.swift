@@ -22,6 +22,8 @@ package final class RevocationFeed: RevocationSource, Sendable {
         var hasEnded = false
         /// The newest message of the stream; nil while there was none.
         var received: [TrustDomain: ReceivedRevocations]?
+        /// A newer message of the stream could not be used.
+        var lacksState = false
         var fieldLists: [[UInt8]] = []
         var x509Bundles = X509BundleSet()
         /// The chains of this process's own SVIDs above the leaf: authorities that bundles do not name.
@@ -85,8 +87,15 @@ package final class RevocationFeed: RevocationSource, Sendable {
 
     /// Takes a message of the stream; it replaces the one before it whole.
     func update(_ received: [TrustDomain: ReceivedRevocations]) {
-        self.update { $0.received = received }
+        self.update { state in
+            state.received = received
+            state.lacksState = false
+        }
     }
+
+    /// A message of the stream could not be used as a whole, such as one that is too long. What is known stays; where there
+    /// is no list, the trust domain's news counts as missing from now on.
+    func couldNotUseState() { self.update { $0.lacksState = true } }
 
     /// Knows nothing any more.
     package func end() {
@@ -181,7 +190,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
         var statusTokens: [String: StatusList] = [:]
         let received = state.received ?? [:]
         var trustDomains = Set(received.keys)
-        if !fromFields.isEmpty || !areFieldsWhole {
+        if !fromFields.isEmpty || !areFieldsWhole || state.lacksState {
             trustDomains.formUnion(state.x509Bundles.bundles.keys)
         }
         var missingSince: [TrustDomain: Date] = [:]
@@ -212,7 +221,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
             let lacksOne = own.flatMap(\.authorities).contains { authority in
                 !all.contains { $0.isNamed(authority) }
             }
-            if !(isWhole && areFieldsWhole), lacksOne {
+            if !(isWhole && areFieldsWhole) || state.lacksState, lacksOne {
                 missingSince[trustDomain] = state.missingSince[trustDomain] ?? self.now()
             }
             var entry = TrustDomainRevocations(

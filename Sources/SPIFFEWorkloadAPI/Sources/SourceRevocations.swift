@@ -80,7 +80,11 @@ final class SourceRevocations: Sendable {
                                 self.statusLists.send()
                             }
                         },
-                        onError: { if $0.code == .invalidResponse { self.onTrouble($0) } })
+                        onError: { error in
+                            guard error.code == .invalidResponse else { return }
+                            self.feed.couldNotUseState()
+                            self.onTrouble(error)
+                        })
                 } catch {
                     // Whatever the reason is, asking again at once would not help.
                     guard await self.comebacks.wait() else { return }

@@ -92,6 +92,29 @@ import Testing
         #expect(try await self.refusal(feed, after: 10_000) == nil)
     }
 
+    @Test(
+        "a state that could not be used leaves what is known; where no list is, news is overdue from then on"
+    )
+    func unusableState() async throws {
+        let feed = self.feed()
+        feed.update(try self.context([]))
+        for step in 0..<2 {
+            self.time.withLockedValue { $0 += Double(step) * 3_000 }
+            feed.couldNotUseState()
+        }
+        #expect(try await self.refusal(feed, after: 3_500) == nil, "an hour is granted")
+        #expect(try await self.refusal(feed, after: 3_700) == .revocationUnknown)
+        #expect(try await self.refusal(feed, .failOpen, after: 10_000) == nil)
+        feed.update(
+            self.received([
+                try self.authority.certificateRevocationList(nextUpdate: Date() + 20_000)
+            ]))
+        #expect(try await self.refusal(feed, after: 10_000) == nil)
+        feed.couldNotUseState()
+        #expect(feed.revocations(for: self.trustDomain)?.certificateLists.count == 1)
+        #expect(try await self.refusal(feed, after: 10_000) == nil, "until the list is overdue")
+    }
+
     @Test("the same of the field alone, also when the list is too long")
     func missingField() async throws {
         let feed = self.feed()
