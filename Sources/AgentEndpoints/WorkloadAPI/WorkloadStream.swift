@@ -90,6 +90,8 @@ final class WorkloadStream {
             message = try self.api.messages.wit(view)
         case .revocations(let view):
             message = try self.api.messages.revocations(view)
+        case .limits(let view):
+            message = try self.api.messages.limits(view)
         case .bundles(let view):
             switch self.kind {
             case .x509Bundles: message = try self.api.messages.x509Bundles(view)
@@ -111,7 +113,7 @@ final class WorkloadStream {
             if try !self.api.identities.hand(view, to: self.process) { return nil }
         case .wit(let view):
             if try !self.api.identities.hand(view, to: self.process) { return nil }
-        case .bundles, .revocations, .end: break
+        case .bundles, .revocations, .limits, .end: break
         }
         // Not before the last look at the process: nothing is said to be served that is not.
         if let served {
