@@ -1,46 +1,76 @@
 import NIOConcurrencyHelpers
 import SPIFFE
 
-/// What a source knows of SVIDs that were taken back, kept fresh beside the stream that the source lives on.
+/// What a source hears from agents of Cygnet beside the stream that it lives on: SVIDs that were taken back, and what
+/// partners are trusted with.
 ///
-/// An agent that has no stream for it is asked again only when the source's own stream has come back: it may be another
+/// An agent that has no such stream is asked again only when the source's own stream has come back: it may be another
 /// agent then. Nothing here ever ends a source.
-final class SourceRevocations: Sendable {
-    let feed: RevocationFeed
+final class SourceNews: Sendable {
+    /// What has become of the source's own stream.
+    private struct Stream {
+        var hasArrived = false
+        var isBroken = false
+    }
+
+    let revocations: RevocationFeed
+    let limits = PartnerLimitFeed()
     private let onTrouble: @Sendable (WorkloadAPIError) -> Void
-    private let isBroken = NIOLockedValueBox(false)
-    private let comebacks: Signal
-    private let statusLists: Signal
+    private let stream = NIOLockedValueBox(Stream())
+    private let revocationComebacks = Signal()
+    private let limitCalls = Signal()
+    private let statusLists = Signal()
 
     /// - Parameter onTrouble: Told of each list or message that is not used.
     init(onTrouble: @escaping @Sendable (WorkloadAPIError) -> Void) {
-        self.feed = RevocationFeed(onTrouble: onTrouble)
+        self.revocations = RevocationFeed(onTrouble: onTrouble)
         self.onTrouble = onTrouble
-        self.comebacks = Signal()
-        self.statusLists = Signal()
     }
 
     // MARK: The source's own stream
 
     /// To be called with each good message of the source's stream, before the source hands it out.
     func arrived(_ update: (RevocationFeed) -> Void) {
-        update(self.feed)
-        let wasBroken = self.isBroken.withLockedValue { isBroken in
-            defer { isBroken = false }
-            return isBroken
+        update(self.revocations)
+        let before = self.stream.withLockedValue { stream in
+            defer { stream = Stream(hasArrived: true) }
+            return stream
         }
-        if wasBroken { self.comebacks.send() }
+        if before.isBroken { self.revocationComebacks.send() }
+        if before.isBroken || !before.hasArrived { self.limitCalls.send() }
     }
 
     /// To be called when the source's stream has failed.
-    func broke() { self.isBroken.withLockedValue { $0 = true } }
+    func broke() { self.stream.withLockedValue { $0.isBroken = true } }
 
     /// To be called at the end of the source.
-    func end() { self.feed.end() }
+    func end(_ error: WorkloadAPIError) {
+        self.revocations.end()
+        self.limits.end(error)
+    }
 
-    // MARK: The stream of revocations
+    // MARK: Waiting
 
-    /// Runs the body, and beside it the stream of revocations.
+    /// Returns as soon as the source is ready and limits are known.
+    ///
+    /// Revocations are not waited for: without them an SVID counts as long as it would anyway, but without limits a
+    /// partner's identities would count that never should.
+    ///
+    /// - Parameters:
+    ///   - limit: How long to wait in all; nil for as long as it takes.
+    ///   - source: Waits for the source itself, for as long as it is told.
+    func ready(
+        within limit: Duration?, after source: (Duration?) async throws -> Void
+    ) async throws {
+        let clock = ContinuousClock()
+        let start = clock.now
+        try await source(limit)
+        try await self.limits.ready(within: limit.map { max(.zero, $0 - (clock.now - start)) })
+    }
+
+    // MARK: The other streams
+
+    /// Runs the body, and beside it the other streams.
     func whileWatching(
         _ client: WorkloadAPIClient, _ body: () async throws(WorkloadAPIError) -> Void
     ) async throws(WorkloadAPIError) {
@@ -68,24 +98,63 @@ final class SourceRevocations: Sendable {
                     guard await self.statusLists.wait() else { return }
                     // Without them status lists are not believed, and nothing else changes.
                     try? await client.watchJWTBundles(
-                        onUpdate: { self.feed.update($0) }, onError: { _ in })
+                        onUpdate: { self.revocations.update($0) }, onError: { _ in })
                 }
             }
-            while !Task.isCancelled {
-                do throws(WorkloadAPIError) {
-                    try await client.watchRevocations(
-                        onUpdate: { received in
-                            self.feed.update(received)
-                            if received.values.contains(where: { !$0.statusLists.isEmpty }) {
-                                self.statusLists.send()
-                            }
-                        },
-                        onError: { if $0.code == .invalidResponse { self.onTrouble($0) } })
-                } catch {
-                    // Whatever the reason is, asking again at once would not help.
-                    guard await self.comebacks.wait() else { return }
-                }
+            group.addTask { await self.watchLimits(client) }
+            await self.watchRevocations(client)
+        }
+    }
+
+    private func watchRevocations(_ client: WorkloadAPIClient) async {
+        while !Task.isCancelled {
+            do throws(WorkloadAPIError) {
+                try await client.watchRevocations(
+                    onUpdate: { received in
+                        self.revocations.update(received)
+                        if received.values.contains(where: { !$0.statusLists.isEmpty }) {
+                            self.statusLists.send()
+                        }
+                    },
+                    onError: { if $0.code == .invalidResponse { self.onTrouble($0) } })
+            } catch {
+                // Whatever the reason is, asking again at once would not help.
+                guard await self.revocationComebacks.wait() else { return }
             }
+        }
+    }
+
+    /// Opens the stream when the source's own one is there, and anew when that one has come back: a source that waits to
+    /// be ready would else wait for two back-offs.
+    private func watchLimits(_ client: WorkloadAPIClient) async {
+        guard await self.limitCalls.wait() else { return }
+        while !Task.isCancelled {
+            await withTaskGroup(of: Bool.self) { group in
+                group.addTask {
+                    await self.holdLimits(client)
+                    return false
+                }
+                group.addTask { await self.limitCalls.wait() }
+                // Where the stream was given up, the next call is waited for all the same.
+                while let isCalled = await group.next(), !isCalled {}
+                group.cancelAll()
+            }
+        }
+    }
+
+    private func holdLimits(_ client: WorkloadAPIClient) async {
+        do throws(WorkloadAPIError) {
+            try await client.watchPartnerLimits(
+                onUpdate: { received in
+                    self.limits.update(received)
+                    if let problem = received.problem { self.onTrouble(problem) }
+                },
+                onError: { error in
+                    self.limits.report(error)
+                    if error.code == .invalidResponse { self.onTrouble(error) }
+                })
+        } catch {
+            self.limits.gaveUp(error)
         }
     }
 }
