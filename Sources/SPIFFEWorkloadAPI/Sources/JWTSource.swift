@@ -48,8 +48,11 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, 
                     () async throws(WorkloadAPIError) in
                     try await self.client.watchJWTBundles(
                         onUpdate: { bundles in
-                            self.news.arrived { $0.update(bundles) }
-                            self.latest.update(bundles)
+                            self.news.arrived {
+                                $0.update(bundles)
+                            } handOut: {
+                                self.latest.update(bundles)
+                            }
                         },
                         onError: { self.failed($0) })
                 }

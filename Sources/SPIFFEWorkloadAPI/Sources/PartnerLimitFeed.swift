@@ -33,7 +33,6 @@ final class PartnerLimitFeed: PartnerLimitSource, Sendable {
     /// - Throws: After the limit the last failure, or ``WorkloadAPIError`` `deadlineExceeded`; the error that ended the
     ///   run; `CancellationError`.
     func ready(within limit: Duration?) async throws {
-        if (try? self.latest.current()) != nil { return }
         do {
             try await self.latest.ready(within: limit)
         } catch let error as WorkloadAPIError where error.code == .deadlineExceeded {

@@ -29,9 +29,14 @@ final class SourceNews: Sendable {
 
     // MARK: The source's own stream
 
-    /// To be called with each good message of the source's stream, before the source hands it out.
-    func arrived(_ update: (RevocationFeed) -> Void) {
+    /// To be called with each good message of the source's stream.
+    ///
+    /// - Parameters:
+    ///   - update: Takes what the message says of revocations.
+    ///   - handOut: Gives the message to the source's readers, after that.
+    func arrived(_ update: (RevocationFeed) -> Void = { _ in }, handOut: () -> Void) {
         update(self.revocations)
+        handOut()
         let before = self.stream.withLockedValue { stream in
             defer { stream = Stream(hasArrived: true) }
             return stream

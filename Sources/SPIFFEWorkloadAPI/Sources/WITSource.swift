@@ -55,8 +55,7 @@ public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, 
                 group.addTask {
                     try await self.client.watchWITBundles(
                         onUpdate: { bundles in
-                            self.news.arrived { _ in }
-                            self.latestBundles.update(bundles)
+                            self.news.arrived(handOut: { self.latestBundles.update(bundles) })
                         },
                         onError: { error in
                             self.news.broke()

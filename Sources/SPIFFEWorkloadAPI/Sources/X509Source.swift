@@ -87,8 +87,11 @@ public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSourc
 
     private func update(_ context: X509Context) {
         let chosen = Result { () throws(WorkloadAPIError) in try self.picker(context.svids) }
-        self.news.arrived { $0.update(context) }
-        self.latest.update(Snapshot(context: context, chosen: chosen))
+        self.news.arrived {
+            $0.update(context)
+        } handOut: {
+            self.latest.update(Snapshot(context: context, chosen: chosen))
+        }
     }
 
     private func failed(_ error: WorkloadAPIError) {
