@@ -41,6 +41,24 @@ package struct WorkloadRevocationsService: EventLoopService {
     }
 }
 
+/// `cygnet.workload.v1.PartnerLimits`: what partners are trusted with, for whoever verifies; rules as
+/// ``WorkloadRevocationsService``.
+package struct PartnerLimitsService: EventLoopService {
+    static let serviceName = "cygnet.workload.v1.PartnerLimits"
+    package let name = Self.serviceName
+    private let api: WorkloadAPI
+    private let announcements = AnnouncementsByLoop()
+
+    package init(_ api: WorkloadAPI) { self.api = api }
+
+    package func handler(
+        for call: GRPCCall, fields: HPACKHeaders
+    ) -> (any GRPCCallHandler)? {
+        WorkloadCallHandler(
+            call, of: self.name, fields, api: self.api, announcements: self.announcements)
+    }
+}
+
 /// What every call must carry, so that no one can be tricked into making it (SPIFFE Workload Endpoint
 /// §6).
 private enum SecurityHeader {
@@ -116,6 +134,7 @@ final class WorkloadCallHandler: GRPCCallHandler, Announced {
             case .fetchRevocations:
                 self.takesParts = try self.api.takesRevocationParts(request)
                 try self.open(.revocations, process)
+            case .fetchPartnerLimits: try self.open(.limits, process)
             case .fetchJWTSVID, .validateJWTSVID, .record:
                 try self.answer(WorkloadRequest(self.method, request), process)
             case .fetchWITSVID:

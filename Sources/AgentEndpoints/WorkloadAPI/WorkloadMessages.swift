@@ -100,6 +100,23 @@ struct WorkloadMessages: Sendable {
         }
     }
 
+    func limits(_ view: PartnerLimitView) throws(WorkloadRefusal) -> ByteBuffer {
+        try self.once(view.encoded) {
+            Cygnet_Workload_V1_FetchPartnerLimitsResponse.with {
+                $0.trustDomains = view.trustDomains.map(\.name)
+                $0.limits = view.limits.map { limits in
+                    .with {
+                        $0.trustDomain = limits.trustDomain.name
+                        $0.x509 = limits.allowsX509
+                        $0.jwt = limits.allowsJWT
+                        $0.limitsPaths = limits.acceptedPaths != nil
+                        $0.acceptedPaths = limits.acceptedPaths ?? []
+                    }
+                }
+            }
+        }
+    }
+
     func jwtBundles(_ view: BundleView) throws(WorkloadRefusal) -> ByteBuffer {
         try self.once(view.encoded) {
             JWTBundlesResponse.with {

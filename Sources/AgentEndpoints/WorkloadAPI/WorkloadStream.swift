@@ -106,6 +106,8 @@ final class WorkloadStream {
                 self.takesParts
                 ? try self.api.messages.revocationParts(view)
                 : [try self.api.messages.revocations(view)]
+        case .limits(let view):
+            messages = [try self.api.messages.limits(view)]
         case .bundles(let view):
             switch self.kind {
             case .x509Bundles: messages = [try self.api.messages.x509Bundles(view)]
@@ -120,7 +122,7 @@ final class WorkloadStream {
             if try !self.api.identities.hand(view, to: self.process) { return nil }
         case .wit(let view):
             if try !self.api.identities.hand(view, to: self.process) { return nil }
-        case .bundles, .revocations, .end: break
+        case .bundles, .revocations, .limits, .end: break
         }
         // Not before the last look at the process: nothing is said to be served that is not.
         if let served {

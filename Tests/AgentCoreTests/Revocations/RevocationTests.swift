@@ -62,6 +62,7 @@ private final class Listener: Sendable {
                     + view.domains.map {
                         "\($0.trustDomain.name):\($0.crls.count):\($0.statusLists.count):\($0.revokedTokens.count)"
                     }.joined(separator: " "))
+        case .limits(let view): self.say("limits of \(view.trustDomains.count)")
         case .end(let refusal): self.say("end \(refusal.code)")
         }
     }

@@ -78,7 +78,7 @@ final class TestAgent: Sendable {
                 listener: .unixSocket(path: path, mode: 0o600), settings: limits,
                 services: [
                     WorkloadAPIService(self.api), WorkloadRevocationsService(self.api),
-                    CustodyService(self.api),
+                    PartnerLimitsService(self.api), CustodyService(self.api),
                 ]),
             services: [AgentHealthService(identities: self.identities)])
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -413,7 +413,7 @@ struct WorkloadAPITests {
         let agent = try TestAgent()
         let key = P256.Signing.PrivateKey()
         let trustDomain = try TrustDomain("partner.test")
-        func bundle(_ limits: BundleLimits?) -> AgentBundle {
+        func bundle(_ limits: TrustDomainLimits?) -> AgentBundle {
             AgentBundle(
                 trustDomain: trustDomain, x509Authorities: [.init(der: agent.rootDER)],
                 jwtAuthorities: [
@@ -430,13 +430,17 @@ struct WorkloadAPITests {
         let (inside, outside) = (try token("/agents/a"), try token("/agents/a/b"))
         agent.synchronise(
             [try TestAgent.entry("a", federatesWith: ["partner.test"])], [bundle(nil)])
-        let wanted: [(limits: BundleLimits?, inside: Bool, outside: Bool)] = [
+        func paths(_ patterns: [String]) -> TrustDomainLimits {
+            TrustDomainLimits.reading(
+                of: trustDomain, allowsX509: true, allowsJWT: true, acceptedPaths: patterns
+            ).limits
+        }
+        let wanted: [(limits: TrustDomainLimits?, inside: Bool, outside: Bool)] = [
             (nil, true, true),
-            (BundleLimits(of: trustDomain, acceptedPaths: ["/agents/*"]), true, false),
-            (BundleLimits(of: trustDomain, acceptedPaths: []), false, false),
-            (BundleLimits(of: trustDomain, acceptedPaths: ["agents", "/x/"]), false, false),
-            (BundleLimits(of: trustDomain, allowsJWT: false), false, false),
-            (BundleLimits(of: trustDomain, allowsX509: false), true, true),
+            (paths(["/agents/*"]), true, false), (paths([]), false, false),
+            (paths(["agents", "/x/"]), false, false),
+            (try TrustDomainLimits(of: trustDomain, allowsJWT: false), false, false),
+            (try TrustDomainLimits(of: trustDomain, allowsX509: false), true, true),
         ]
         let cases = wanted.map {
             (bundle: bundle($0.limits), inside: $0.inside, outside: $0.outside)
