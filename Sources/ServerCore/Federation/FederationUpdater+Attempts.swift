@@ -162,7 +162,8 @@ extension FederationUpdater {
             }
             let candidate = try ForeignBundle.checked(
                 TrustBundle(fetched: bundle), own: self.directory.trustDomain,
-                ownBundle: self.directory.ownBundle)
+                ownBundle: self.directory.ownBundle,
+                keyIDs: self.directory.authorityKeyIDs)
             // A relationship of the configuration cannot end while the server runs.
             let stored = try await self.store.writeBundle(
                 trustDomain,

@@ -18,7 +18,8 @@ extension PartnerRevocationsUpdater {
             self.partners[trustDomain]?.authorities = authorities
             let listing = self.partners[trustDomain]?.listing
             if self.partners[trustDomain]?.lists.drop(
-                unlisted: listing, authorities, now: self.unixNow) == true
+                unlisted: listing, authorities, keyIDs: self.directory.authorityKeyIDs,
+                now: self.unixNow) == true
             {
                 self.publish(trustDomain)
             }
@@ -87,7 +88,8 @@ extension PartnerRevocationsUpdater {
         let listing = self.partners[trustDomain]?.listing
         var isChanged =
             self.partners[trustDomain]?.lists.drop(
-                unlisted: listing, authorities, now: self.unixNow) ?? false
+                unlisted: listing, authorities, keyIDs: self.directory.authorityKeyIDs,
+                now: self.unixNow) ?? false
         let missing = listing.map {
             self.partners[trustDomain]?.lists.missing($0, authorities) ?? []
         }
@@ -138,7 +140,8 @@ extension PartnerRevocationsUpdater {
         case .listing: return false
         case .crl(let id):
             let crl = try await Self.crl(
-                bytes, id, authorities, own: self.directory.ownBundle)
+                bytes, id, authorities, own: self.directory.ownBundle,
+                keyIDs: self.directory.authorityKeyIDs)
             guard self.isCurrent(trustDomain, generation) else { throw CancellationError() }
             try self.checkRoom(for: bytes.count, trustDomain)
             return try self.partners[trustDomain]?.lists.take(crl, now: self.unixNow) ?? false
@@ -183,10 +186,12 @@ extension PartnerRevocationsUpdater {
     }
 
     private static func crl(
-        _ der: [UInt8], _ authorityID: String, _ authorities: PartnerAuthorities, own: TrustBundle?
+        _ der: [UInt8], _ authorityID: String, _ authorities: PartnerAuthorities, own: TrustBundle?,
+        keyIDs: AuthorityKeyIDs
     ) async throws(ServerError) -> PartnerLists.CRL {
         try PartnerLists.crl(
-            der, authorityID: authorityID, authorities, own: own.map { PartnerAuthorities($0) })
+            der, authorityID: authorityID, authorities, own: own.map { PartnerAuthorities($0) },
+            keyIDs: keyIDs)
     }
 
     private static func statusToken(

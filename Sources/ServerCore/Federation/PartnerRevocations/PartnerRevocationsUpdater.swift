@@ -133,6 +133,7 @@ package actor PartnerRevocationsUpdater {
                 self.directory.withdrawRevocations(of: trustDomain)
             }
         }
+        let keyIDs = self.directory.authorityKeyIDs
         for (trustDomain, relationship) in wanted {
             guard let partner = self.partners[trustDomain] else {
                 self.generation += 1
@@ -144,7 +145,9 @@ package actor PartnerRevocationsUpdater {
                 self.partners[trustDomain] = partner
                 continue
             }
-            if self.hasOtherBundle(partner) { self.ask(trustDomain) }
+            let hasRival =
+                partner.authorities.map { partner.lists.hasRival($0, keyIDs: keyIDs) } ?? false
+            if self.hasOtherBundle(partner) || hasRival { self.ask(trustDomain) }
         }
     }
 
