@@ -138,8 +138,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
         let before = state.lists
         /// Reads lists of one kind; those of before stay where a new one is bad.
         func read(
-            _ raw: [[UInt8]], before last: [CertificateRevocationList],
-            from authorities: (CertificateRevocationList) -> Authorship
+            _ raw: [[UInt8]], before last: [CertificateRevocationList], _ bundles: [X509Bundle]
         ) -> (good: [CertificateRevocationList], isWhole: Bool) {
             var good: [CertificateRevocationList] = []
             var isWhole = true
@@ -151,7 +150,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
                     } else {
                         list = try self.read(der)
                     }
-                    guard authorities(list) != .forged else {
+                    guard Authorship(list, bundles) != .forged else {
                         throw RevocationListError.forged
                     }
                     lists[der] = list
@@ -162,7 +161,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
                 }
             }
             if !isWhole {
-                for list in last where !good.contains(where: { $0.hasIssuer(of: list) }) {
+                for list in last where !Authorship.hasSuccessor(list, among: good, bundles) {
                     lists[list.der] = list
                     good.append(list)
                 }
@@ -172,12 +171,11 @@ package final class RevocationFeed: RevocationSource, Sendable {
 
         let bundles =
             Array(state.x509Bundles.bundles.values) + Array(state.x509Intermediates.values)
-        var (fromFields, areFieldsWhole) = read(state.fieldLists, before: state.fieldKnown) {
-            Authorship($0, bundles)
-        }
+        var (fromFields, areFieldsWhole) = read(
+            state.fieldLists, before: state.fieldKnown, bundles)
         if state.received == nil {
             for list in state.fieldKnown
-            where !fromFields.contains(where: { $0.hasIssuer(of: list) })
+            where !Authorship.hasSuccessor(list, among: fromFields, bundles)
                 && Authorship(list, bundles) == .known
             {
                 lists[list.der] = list
@@ -200,8 +198,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
             let last = state.last[trustDomain]
             let (certificateLists, isWhole) = read(
                 now?.certificateLists ?? [],
-                before: now == nil ? [] : (last?.certificateLists ?? [])
-            ) { Authorship($0, own) }
+                before: now == nil ? [] : (last?.certificateLists ?? []), own)
             var statusLists: [StatusList] = []
             for (uri, token) in now?.statusLists ?? [] {
                 do throws(RevocationListError) {
@@ -219,7 +216,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
             }
             let all = certificateLists + fromFields
             let lacksOne = own.flatMap(\.authorities).contains { authority in
-                !all.contains { $0.isNamed(authority) }
+                !all.contains { $0.isSigned(by: authority) }
             }
             if !(isWhole && areFieldsWhole) || state.lacksState, lacksOne {
                 missingSince[trustDomain] = state.missingSince[trustDomain] ?? self.now()
@@ -261,6 +258,19 @@ private enum Authorship {
             self = .unknown
         } else {
             self = named.contains { list.isSigned(by: $0) } ? .known : .forged
+        }
+    }
+
+    /// Whether a list of the same authority is among others. One that only says so is none: the bundles of several trust
+    /// domains are together here, and a partner may have an authority with the name and the key ID of ours.
+    static func hasSuccessor(
+        _ list: CertificateRevocationList, among others: [CertificateRevocationList],
+        _ bundles: [X509Bundle]
+    ) -> Bool {
+        let authors = bundles.flatMap(\.authorities).filter { list.isSigned(by: $0) }
+        return others.contains { other in
+            authors.isEmpty
+                ? other.hasIssuer(of: list) : authors.contains { other.isSigned(by: $0) }
         }
     }
 }

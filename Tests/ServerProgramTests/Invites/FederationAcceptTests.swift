@@ -277,6 +277,16 @@ import Testing
             let (_, error) = try await world.accept(line.text)
             #expect(error?.message.contains("failed to accept the invite of b.test") == true)
             #expect(try world.server.relationship() == nil && world.server.bundle() == nil)
+            // Nor do limits stay behind, and those that were there before are as they were.
+            #expect(try await world.accept(line.text, "-use", "x509").error != nil)
+            #expect(world.server.isUntouched)
+            let before = try PartnerLimits(
+                trustDomain: world.partner.plane.trustDomain, acceptedPaths: ["/agents/*"],
+                uses: .jwt)
+            try await world.server.plane.store.setLimits(before)
+            let (_, again) = try await world.accept(line.text, "-acceptedPath", "/db")
+            #expect(again?.message.contains("failed to accept the invite of b.test") == true)
+            #expect(world.server.plane.directory.limits == [before])
         }
     }
 
