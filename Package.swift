@@ -190,7 +190,8 @@ let package = Package(
         .target(
             name: "ServiceRuntime",
             dependencies: [
-                "CPeer", logging, argumentParser, nioConcurrency, nioCore, nioPosix, nioHTTP1,
+                "CPeer", "SPIFFE", logging, argumentParser, nioConcurrency, nioCore, nioPosix,
+                nioHTTP1,
             ],
             swiftSettings: settings),
         .target(

@@ -103,7 +103,8 @@ extension FederationUpdater {
             return Outcome(
                 result: .failure(
                     ServerError(
-                        .unavailable, "failed to refresh bundle: \(Self.bounded("\(error)"))")),
+                        .unavailable, "failed to refresh bundle: \(PartnerMessage.text(of: error))")
+                ),
                 timedOut: error is TimeLimit.Exceeded)
         }
     }
@@ -204,14 +205,5 @@ extension FederationUpdater {
                 metadata: metadata)
         }
         self.partners[trustDomain] = partner
-    }
-
-    /// Errors may carry what the partner sent.
-    private static func bounded(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.prefix(400).map { scalar in
-                    scalar.value < 0x20 || scalar.value == 0x7F ? " " : scalar
-                }))
     }
 }

@@ -73,7 +73,7 @@ extension PartnerRevocationsUpdater {
                 outcome = await self.fetchLists(trustDomain, generation, after: outcome)
             }
         } catch {
-            outcome.failure = Self.bounded("\(error)")
+            outcome.failure = PartnerMessage.text(of: error)
             outcome.timedOut = error is TimeLimit.Exceeded
         }
         return outcome
@@ -128,7 +128,7 @@ extension PartnerRevocationsUpdater {
                     return outcome
                 }
                 outcome.timedOut = error is TimeLimit.Exceeded
-                problems.append(Self.bounded("\(error)"))
+                problems.append(PartnerMessage.text(of: error))
             }
         }
         if isChanged {
@@ -266,14 +266,5 @@ extension PartnerRevocationsUpdater {
         _ bytes: [UInt8], _ uri: String, _ authorities: PartnerAuthorities
     ) async throws(ServerError) -> PartnerLists.StatusToken {
         try PartnerLists.statusToken(bytes, uri: uri, authorities)
-    }
-
-    /// Errors may carry what the partner sent.
-    private static func bounded(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.prefix(400).map { scalar in
-                    scalar.value < 0x20 || scalar.value == 0x7F ? " " : scalar
-                }))
     }
 }
