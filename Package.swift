@@ -190,7 +190,8 @@ let package = Package(
         .target(
             name: "ServiceRuntime",
             dependencies: [
-                "CPeer", logging, argumentParser, nioConcurrency, nioCore, nioPosix, nioHTTP1,
+                "CPeer", "SPIFFE", logging, argumentParser, nioConcurrency, nioCore, nioPosix,
+                nioHTTP1,
             ],
             swiftSettings: settings),
         .target(
@@ -311,7 +312,8 @@ let package = Package(
                 "ServerProgram", "ServerCore", "ServiceRuntime", "SPIFFE", "SPIFFEWorkloadAPI",
                 "ControlPlaneProto", "Transparency",
                 // A control plane for commands to talk to, and partners' endpoints.
-                "ServerTestSupport", "ServerEndpoints", "SPIFFETLS", "SPIFFEHTTP",
+                "ServerTestSupport", "LoopbackTestSupport", "ServerEndpoints", "SPIFFETLS",
+                "SPIFFEHTTP",
                 protobuf, logging,
                 argumentParser, nioConcurrency, nioCore, nioPosix, nioSSL, x509, asn1, crypto,
             ],
@@ -363,6 +365,11 @@ let package = Package(
             exclude: ["Vectors"], swiftSettings: settings),
 
         // MARK: Tests of the SDK
+        // Servers that tests talk to over TCP and TLS.
+        .target(
+            name: "LoopbackTestSupport",
+            dependencies: [nioCore, nioPosix, nioSSL, nioConcurrency, x509, asn1, crypto],
+            path: "Tests/LoopbackTestSupport", swiftSettings: settings),
         .testTarget(
             name: "HTTP2Tests", dependencies: ["HTTP2", nioCore, nioHPACK],
             swiftSettings: settings),
@@ -377,14 +384,17 @@ let package = Package(
         .testTarget(
             name: "SPIFFEHTTPTests",
             dependencies: [
-                "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE", nioCore, nioPosix, nioHTTP1,
+                "LoopbackTestSupport", "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE",
+                nioCore,
+                nioPosix, nioHTTP1,
                 nioSSL, nioConcurrency, .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(
             name: "SPIFFEFederationTests",
             dependencies: [
-                "SPIFFEFederation", "SPIFFEHTTP", "SPIFFETLS", "SPIFFETesting", "SPIFFE", nioCore,
+                "LoopbackTestSupport", "SPIFFEFederation", "SPIFFEHTTP", "SPIFFETLS",
+                "SPIFFETesting", "SPIFFE", nioCore,
                 nioPosix, nioHTTP1, nioSSL, nioConcurrency, x509, asn1, crypto,
             ],
             swiftSettings: settings),
@@ -406,7 +416,8 @@ let package = Package(
         .testTarget(
             name: "SPIFFETLSTests",
             dependencies: [
-                "SPIFFE", "SPIFFETLS", "SPIFFETesting", nioSSL, nioCore, nioPosix, nioConcurrency,
+                "LoopbackTestSupport", "SPIFFE", "SPIFFETLS", "SPIFFETesting", nioSSL, nioCore,
+                nioPosix, nioConcurrency,
             ],
             swiftSettings: settings),
         .testTarget(

@@ -127,7 +127,7 @@ package final class Agent: Sendable {
                 maxHeldBytes: 256 * 1024 * 1024, maxHeldBytesPerUser: 64 * 1024 * 1024),
             services: [
                 WorkloadAPIService(self.api), WorkloadRevocationsService(self.api),
-                CustodyService(self.api),
+                PartnerLimitsService(self.api), CustodyService(self.api),
             ])
         let reflection = ReflectionService(PublicSocketDescriptors.base64)
         let server = GRPCServer(

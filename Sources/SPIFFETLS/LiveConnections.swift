@@ -5,7 +5,7 @@ import NIOSSL
 import SPIFFE
 
 /// The open connections of one configuration with who is at their other ends, so that those of peers whose SVIDs are
-/// taken back can be closed.
+/// taken back, or whose trust domain is not trusted with them any more, can be closed.
 ///
 /// There is no task and no timer: when the source says that something has changed, all of them are looked at once.
 final class LiveConnections: Sendable {
@@ -17,18 +17,18 @@ final class LiveConnections: Sendable {
 
     private struct State {
         var connections: [ObjectIdentifier: Connection] = [:]
-        var observation: RevocationObservation?
+        var observations: [RevocationObservation] = []
     }
 
-    private let checker: RevocationChecker
+    private let recheck: PeerRecheck
     private let state = NIOLockedValueBox(State())
 
     /// - Returns: nil when connections are not to be closed.
-    init?(_ checker: RevocationChecker?) {
-        guard let checker, checker.closesConnections else { return nil }
-        self.checker = checker
-        let observation = checker.source.observeRevocations { [weak self] in self?.recheck() }
-        self.state.withLockedValue { $0.observation = observation }
+    init?(_ recheck: PeerRecheck?) {
+        guard let recheck else { return nil }
+        self.recheck = recheck
+        let observations = recheck.observe { [weak self] in self?.checkAll() }
+        self.state.withLockedValue { $0.observations = observations }
     }
 
     /// How many are open.
@@ -49,17 +49,15 @@ final class LiveConnections: Sendable {
         self.check(connection)
     }
 
-    private func recheck() {
+    private func checkAll() {
         let connections = self.state.withLockedValue { Array($0.connections.values) }
         for connection in connections { self.check(connection) }
     }
 
     private func check(_ connection: Connection) {
         do throws(X509SVIDError) {
-            try self.checker.check(connection.peer, now: Date())
+            try self.recheck.check(connection.peer, now: Date())
         } catch {
-            // That a list is overdue is a reason to let nobody in, not to throw everybody out.
-            guard error.code == .revoked else { return }
             connection.onRevoked?(error)
             Self.close(connection.channel)
         }

@@ -23,7 +23,7 @@ public struct TLSPeerVerifier: Sendable {
     ) {
         self.verifier = X509SVIDVerifier(bundles: bundles, revocation: revocation)
         self.authorizer = authorizer
-        self.connections = LiveConnections(self.verifier.revocation)
+        self.connections = LiveConnections(self.verifier.recheck)
     }
 
     /// A verification callback for one connection.

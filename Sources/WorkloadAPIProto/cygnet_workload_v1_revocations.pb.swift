@@ -33,17 +33,29 @@ public nonisolated struct Cygnet_Workload_V1_FetchRevocationsRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The client joins the parts of a state. Without it each state is one message, however long; so it is from agents that
+  /// do not know this field.
+  public var takesParts: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
 
+/// A state, or a part of one. Parts of two states never alternate.
 public nonisolated struct Cygnet_Workload_V1_FetchRevocationsResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   public var trustDomains: [Cygnet_Workload_V1_TrustDomainRevocations] = []
+
+  /// Only for clients that take parts, and only of a state of more than 1 MiB. The state is a FetchRevocationsResponse that
+  /// has only `trust_domains`; this is the next piece of its serialised form, 1 MiB at most and never empty.
+  public var part: Data = Data()
+
+  /// True: more parts of the same state follow. A state counts only when it is whole.
+  public var more: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -93,18 +105,29 @@ fileprivate nonisolated let _protobuf_package = "cygnet.workload.v1"
 
 nonisolated extension Cygnet_Workload_V1_FetchRevocationsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".FetchRevocationsRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}takes_parts\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.takesParts) }()
+      default: break
+      }
+    }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.takesParts != false {
+      try visitor.visitSingularBoolField(value: self.takesParts, fieldNumber: 1)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Cygnet_Workload_V1_FetchRevocationsRequest, rhs: Cygnet_Workload_V1_FetchRevocationsRequest) -> Bool {
+    if lhs.takesParts != rhs.takesParts {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -112,7 +135,7 @@ nonisolated extension Cygnet_Workload_V1_FetchRevocationsRequest: SwiftProtobuf.
 
 nonisolated extension Cygnet_Workload_V1_FetchRevocationsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".FetchRevocationsResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domains\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domains\0\u{1}part\0\u{1}more\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -121,6 +144,8 @@ nonisolated extension Cygnet_Workload_V1_FetchRevocationsResponse: SwiftProtobuf
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.trustDomains) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.part) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.more) }()
       default: break
       }
     }
@@ -130,11 +155,19 @@ nonisolated extension Cygnet_Workload_V1_FetchRevocationsResponse: SwiftProtobuf
     if !self.trustDomains.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.trustDomains, fieldNumber: 1)
     }
+    if !self.part.isEmpty {
+      try visitor.visitSingularBytesField(value: self.part, fieldNumber: 2)
+    }
+    if self.more != false {
+      try visitor.visitSingularBoolField(value: self.more, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Cygnet_Workload_V1_FetchRevocationsResponse, rhs: Cygnet_Workload_V1_FetchRevocationsResponse) -> Bool {
     if lhs.trustDomains != rhs.trustDomains {return false}
+    if lhs.part != rhs.part {return false}
+    if lhs.more != rhs.more {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,7 +1,7 @@
+import LoopbackTestSupport
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 import NIOSSL
 import SPIFFE
 import SPIFFEHTTP
@@ -20,13 +20,11 @@ final class TestHTTPServer: Sendable {
 
     let port: Int
     private let box: NIOLockedValueBox<Seen>
-    private let channel: any Channel
 
     var seen: Seen { self.box.withLockedValue { $0 } }
 
-    private init(_ channel: any Channel, _ box: NIOLockedValueBox<Seen>) {
-        self.channel = channel
-        self.port = channel.localAddress?.port ?? 0
+    private init(_ port: Int, _ box: NIOLockedValueBox<Seen>) {
+        self.port = port
         self.box = box
     }
 
@@ -43,41 +41,30 @@ final class TestHTTPServer: Sendable {
         let tls = MTLSServerConfiguration(
             svid: source, bundles: source, authorizer: authorizer,
             applicationProtocols: ["http/1.1"], clientCertificate: clientCertificate)
-        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    box.withLockedValue { $0.connections += 1 }
-                    let peer = NIOLockedValueBox("nobody")
-                    let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHandler(
-                        try tls.makeHandler(onVerified: { verified in
-                            peer.withLockedValue { $0 = verified.id.string }
-                        }))
-                    try pipeline.configureHTTPServerPipeline()
-                    if let proofs {
-                        try pipeline.addHandler(
-                            WITSVIDServerHandler(proofs, maximumBodyBytes: 100_000) { error in
-                                box.withLockedValue { $0.refused.append(error.code.description) }
-                            })
-                    }
-                    if let tokens {
-                        try pipeline.addHandler(
-                            JWTSVIDServerHandler(tokens) { error in
-                                box.withLockedValue { $0.refused.append(error.code.description) }
-                            })
-                    }
-                    try pipeline.addHandler(BehaviourHandler(peer: peer, box: box))
-                }
+        return try await LoopbackServer.with { channel in
+            box.withLockedValue { $0.connections += 1 }
+            let peer = NIOLockedValueBox("nobody")
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(
+                try tls.makeHandler(onVerified: { verified in
+                    peer.withLockedValue { $0 = verified.id.string }
+                }))
+            try pipeline.configureHTTPServerPipeline()
+            if let proofs {
+                try pipeline.addHandler(
+                    WITSVIDServerHandler(proofs, maximumBodyBytes: 100_000) { error in
+                        box.withLockedValue { $0.refused.append(error.code.description) }
+                    })
             }
-            .bind(host: "127.0.0.1", port: 0).get()
-        let server = TestHTTPServer(channel, box)
-        do {
-            let result = try await body(server)
-            try await channel.close()
-            return result
-        } catch {
-            try? await channel.close()
-            throw error
+            if let tokens {
+                try pipeline.addHandler(
+                    JWTSVIDServerHandler(tokens) { error in
+                        box.withLockedValue { $0.refused.append(error.code.description) }
+                    })
+            }
+            try pipeline.addHandler(BehaviourHandler(peer: peer, box: box))
+        } _: { port in
+            try await body(TestHTTPServer(port, box))
         }
     }
 }

@@ -1,3 +1,4 @@
+import LoopbackTestSupport
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
@@ -14,15 +15,13 @@ struct Seen: Sendable {
 /// A server on the loopback interface that answers with what it gets and then closes.
 final class EchoServer: Sendable {
     let port: Int
-    private let channel: any Channel
     private let box: NIOLockedValueBox<Seen>
 
     /// What the server learnt so far.
     var seen: Seen { self.box.withLockedValue { $0 } }
 
-    private init(_ channel: any Channel, _ box: NIOLockedValueBox<Seen>) {
-        self.channel = channel
-        self.port = channel.localAddress?.port ?? 0
+    private init(_ port: Int, _ box: NIOLockedValueBox<Seen>) {
+        self.port = port
         self.box = box
     }
 
@@ -31,27 +30,15 @@ final class EchoServer: Sendable {
         _ configuration: MTLSServerConfiguration, _ body: (EchoServer) async throws -> Result
     ) async throws -> Result {
         let box = NIOLockedValueBox(Seen())
-        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let handler = try configuration.makeHandler(
-                        onVerified: { peer in
-                            box.withLockedValue { $0.verified.append(peer.id.string) }
-                        },
-                        onRefused: { error in box.withLockedValue { $0.refused.append("\(error)") }
-                        })
-                    try channel.pipeline.syncOperations.addHandlers([handler, EchoHandler()])
-                }
-            }
-            .bind(host: "127.0.0.1", port: 0).get()
-        let server = EchoServer(channel, box)
-        do {
-            let result = try await body(server)
-            try await channel.close()
-            return result
-        } catch {
-            try? await channel.close()
-            throw error
+        return try await LoopbackServer.with { channel in
+            let handler = try configuration.makeHandler(
+                onVerified: { peer in
+                    box.withLockedValue { $0.verified.append(peer.id.string) }
+                },
+                onRefused: { error in box.withLockedValue { $0.refused.append("\(error)") } })
+            try channel.pipeline.syncOperations.addHandlers([handler, EchoHandler()])
+        } _: { port in
+            try await body(EchoServer(port, box))
         }
     }
 

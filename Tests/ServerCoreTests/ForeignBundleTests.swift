@@ -8,7 +8,9 @@ import Testing
     private static func checked(
         _ bundle: TrustBundle, ownBundle: TrustBundle? = nil
     ) throws -> TrustBundle {
-        try ForeignBundle.checked(bundle, own: try TrustDomain("acme.test"), ownBundle: ownBundle)
+        let own = try TrustDomain("acme.test")
+        return try ForeignBundle.checked(
+            bundle, own: own, ownBundle: ownBundle, keyIDs: AuthorityKeyIDs(own: own))
     }
 
     private static func refusal(
@@ -64,6 +66,22 @@ import Testing
         key.jwtAuthorities.append(
             .init(keyID: "theirs", publicKeyDER: own.jwtAuthorities[0].publicKeyDER, expiresAt: 0))
         #expect(Self.refusal(key, ownBundle: own)?.message.contains("our own") == true)
+    }
+
+    @Test("BND-21: a key of our own is refused in another certificate, and under another name")
+    func ownKeyElsewhere() throws {
+        let key = P256.Signing.PrivateKey()
+        var own = TrustBundle(trustDomain: try TrustDomain("acme.test"))
+        own.x509Authorities = [.init(der: try Partner.certificate([], key: key))]
+        var again = try Partner.stored("b.test")
+        again.x509Authorities.append(
+            .init(der: try Partner.certificate(["spiffe://b.test"], key: key)))
+        #expect(Self.refusal(again, ownBundle: own)?.message.contains("our own") == true)
+        var token = try Partner.stored("b.test")
+        token.jwtAuthorities.append(
+            .init(
+                keyID: "x", publicKeyDER: [UInt8](key.publicKey.derRepresentation), expiresAt: 0))
+        #expect(Self.refusal(token, ownBundle: own)?.message.contains("our own") == true)
     }
 
     @Test func `keys that nobody can use, or that have one name, are refused`() throws {

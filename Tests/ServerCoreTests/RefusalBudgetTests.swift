@@ -1,4 +1,5 @@
 import NIOConcurrencyHelpers
+import SPIFFE
 import Testing
 
 @testable import ServerCore

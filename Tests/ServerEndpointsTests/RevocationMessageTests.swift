@@ -38,6 +38,30 @@ import Testing
         }
     }
 
+    @Test
+    func
+        `a CRL that no agent takes is told as something that is none, so that the one before stays`()
+        throws
+    {
+        // An empty list, from the vectors of AgentCore's tests.
+        let text = """
+            MIHMMHQCAQEwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJYWNtZS50ZXN0Fw0yNjAxMDEwMDAwMDBaFw0yNjAxMDEwMDEwMDBa\
+            oC8wLTAKBgNVHRQEAwIBAzAfBgNVHSMEGDAWgBQwbc/BUNaD/2a9GrxZ6DAxZ4cfJjAKBggqhkjOPQQDAgNIADBFAiEAhitN\
+            QQV5VrPFOjiHfFm9u5qkYps47cbS1rBrOrb0NJQCICR7Fx9OisR2OSMipyzbuGoekh67MRefLaKTOAVRjVMh
+            """
+        let crl = [UInt8](try #require(Data(base64Encoded: text)))
+        _ = try CertificateRevocationList(der: crl)
+        #expect(Wire.told(crl, longest: crl.count) == crl)
+        let told = Wire.told(crl, longest: crl.count - 1)
+        #expect(told == Array(crl.dropLast()))
+        #expect(throws: RevocationListError.self) { try CertificateRevocationList(der: told) }
+        let long = [UInt8](repeating: 0x30, count: CertificateRevocationList.maximumLength + 1)
+        let pages = Wire.pages(
+            try self.published(tokens: 1...1, crls: ["a": long]), isAddition: false,
+            pageBytes: Wire.revocationPageBytes)
+        #expect(pages.flatMap(\.crls).map(\.count) == [Wire.brokenCRLBytes])
+    }
+
     @Test func `only the last message asks for the confirmation`() throws {
         let first = try self.published(tokens: 1...3)
         let second = try self.published(tokens: 1...5, number: 2, after: first)

@@ -218,7 +218,7 @@ struct Outcome: Sendable {
                 "-spiffeID=spiffe://a/b", "--parentID", "spiffe://a/c", "-selector", "a:b",
                 "-selector=c:d",
                 "-admin=true", "-downstream=false", "-x509SVIDTTL", "60", "-dns", "-odd", "-hint=",
-            ], switches: ["admin", "downstream"])
+            ], switches: ServerCommandLine.switches)
         let flags = try EntryFlags.parse(arguments)
         let inputs = try flags.inputs(isNode: false, needsID: false)
         let entry = try #require(inputs.first).entryForCreation
@@ -230,9 +230,10 @@ struct Outcome: Sendable {
 
     @Test func revokeOnExitIsSetLeftOpenAndSwitchedOff() throws {
         func input(_ more: String...) throws -> EntryInput {
-            let flags = try EntryFlags.parse(
+            let arguments = try GoArguments.normalised(
                 ["-spiffeID", "spiffe://a/b", "-parentID", "spiffe://a/c", "-selector", "a:b"]
-                    + more)
+                    + more, switches: ServerCommandLine.switches)
+            let flags = try EntryFlags.parse(arguments)
             return try #require(try flags.inputs(isNode: false, needsID: false).first)
         }
         var current = Spire_Api_Types_Entry.AdditionalAttributes()
@@ -241,9 +242,41 @@ struct Outcome: Sendable {
         #expect(on.additionalAttributes.revokeOnExit)
         #expect(!(try input().entryForCreation.hasAdditionalAttributes))
         #expect(try input().entryForUpdate(current).additionalAttributes.revokeOnExit)
-        let off = try input("-noRevokeOnExit").entryForUpdate(current).additionalAttributes
-        #expect(off.hasRevokeOnExit && !off.revokeOnExit)
+        for flag in ["-noRevokeOnExit", "-revokeOnExit=false", "--revokeOnExit=F"] {
+            let off = try input(flag).entryForUpdate(current).additionalAttributes
+            #expect(off.hasRevokeOnExit && !off.revokeOnExit)
+            #expect(try !input(flag).entryForCreation.additionalAttributes.revokeOnExit)
+        }
+        #expect(try input("-revokeOnExit=1").entryForCreation.additionalAttributes.revokeOnExit)
         #expect(throws: CommandError.self) { try input("-revokeOnExit", "-noRevokeOnExit") }
+        let both = try input("-revokeOnExit=false", "-noRevokeOnExit").revokeOnExit
+        #expect(both == false)
+    }
+
+    @Test func anUpdateReplacesAllButTheAdditionalAttributesThatItDoesNotName() throws {
+        var current = Spire_Api_Types_Entry.AdditionalAttributes()
+        current.disableX509SvidPrefetch = true
+        current.jwtSvidIncludeJti = true
+        let arguments = try GoArguments.normalised(
+            [
+                "-spiffeID", "spiffe://a/b", "-parentID", "spiffe://a/c", "-selector", "a:b",
+                "-admin=false", "-storeSVID=false", "-disableX509SVIDPrefetch=false",
+            ], switches: ServerCommandLine.switches)
+        let inputs = try EntryFlags.parse(arguments).inputs(isNode: false, needsID: false)
+        let entry = try #require(inputs.first).entryForUpdate(current)
+        #expect(!entry.admin && !entry.storeSvid && !entry.downstream)
+        #expect(!entry.additionalAttributes.disableX509SvidPrefetch)
+        #expect(entry.additionalAttributes.jwtSvidIncludeJti)
+    }
+
+    @Test func everySwitchOfEveryCommandTakesGoValues() throws {
+        let (flags, options) = try CommandFlags.names(of: ServerCommandLine.RootCommand.self)
+        #expect(flags.count > 10 && options.count > 30)
+        let switches = ServerCommandLine.switches
+        #expect(flags.subtracting(["help", "version"]) == switches.plain)
+        #expect(switches.threeWay.isSubset(of: options))
+        // What is a switch of one command must not take a value in another.
+        #expect(options.isDisjoint(with: switches.plain))
     }
 
     @Test func readsEntriesFromJSON() throws {

@@ -10,9 +10,12 @@ import X509
 package enum Partner {
     /// A self-signed authority in DER.
     ///
-    /// - Parameter names: its URI names; a SPIFFE ID of its trust domain in the usual case, or none.
+    /// - Parameters:
+    ///   - names: its URI names; a SPIFFE ID of its trust domain in the usual case, or none.
+    ///   - keyID: its subject key ID, whether it fits the key or not; nil for none.
     package static func certificate(
-        _ names: [String], key: P256.Signing.PrivateKey = P256.Signing.PrivateKey()
+        _ names: [String], key: P256.Signing.PrivateKey = P256.Signing.PrivateKey(),
+        keyID: [UInt8]? = nil
     ) throws -> [UInt8] {
         let privateKey = Certificate.PrivateKey(key)
         let name = try DistinguishedName { CommonName("partner") }
@@ -28,6 +31,7 @@ package enum Partner {
                 if !names.isEmpty {
                     SubjectAlternativeNames(names.map { .uniformResourceIdentifier($0) })
                 }
+                if let keyID { SubjectKeyIdentifier(keyIdentifier: keyID[...]) }
             }, issuerPrivateKey: privateKey)
         var serializer = DER.Serializer()
         try serializer.serialize(certificate)

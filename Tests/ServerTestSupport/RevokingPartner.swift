@@ -1,7 +1,9 @@
+import Crypto
 import PluginAPI
 import Plugins
 package import SPIFFE
 package import ServerCore
+import SwiftASN1
 import X509
 
 /// Another trust domain that signs lists of what it has taken back, with authorities of its own.
@@ -65,6 +67,26 @@ package struct RevokingPartner: Sendable {
         let signature = try await other.x509.key.privateKey.signAsynchronously(
             bytes: unsigned, signatureAlgorithm: other.x509.signatureAlgorithm)
         return builder.certificateList(unsigned, signature: signature.rawRepresentation)
+    }
+
+    /// The bundle with one more authority: it has our key, and name and key ID of another trust domain's authority.
+    package func bundle(claiming other: RevokingPartner) throws -> TrustBundle {
+        let model = other.x509.certificate
+        let certificate = try Certificate(
+            version: .v3, serialNumber: Certificate.SerialNumber(),
+            publicKey: self.x509.certificate.publicKey, notValidBefore: model.notValidBefore,
+            notValidAfter: model.notValidAfter, issuer: model.subject, subject: model.subject,
+            signatureAlgorithm: .ecdsaWithSHA256,
+            extensions: try Certificate.Extensions {
+                Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
+                Critical(KeyUsage(keyCertSign: true, cRLSign: true))
+                SubjectKeyIdentifier(keyIdentifier: other.x509.subjectKeyIdentifier)
+            }, issuerPrivateKey: Certificate.PrivateKey(P256.Signing.PrivateKey()))
+        var serializer = DER.Serializer()
+        try serializer.serialize(certificate)
+        var bundle = self.bundle
+        bundle.x509Authorities.append(.init(der: serializer.serializedBytes))
+        return bundle
     }
 
     package var statusListURI: String { "https://\(self.trustDomain.name)/statuslist" }

@@ -62,13 +62,14 @@ package struct AgentBundle: Hashable, Sendable {
     package var witAuthorities: [WITAuthority]
     package var refreshHint: Duration?
     package var sequenceNumber: UInt64
-    /// Nil when it may be used for everything.
-    package var limits: BundleLimits?
+    /// What it may be used for, as the server says; nil when for everything. Kinds of use are left out of what workloads
+    /// are given; paths cannot be taken out of a bundle, so they are held against what is verified.
+    package var limits: TrustDomainLimits?
 
     package init(
         trustDomain: TrustDomain, x509Authorities: [X509Authority],
         jwtAuthorities: [JWTAuthority] = [], witAuthorities: [WITAuthority] = [],
-        refreshHint: Duration? = nil, sequenceNumber: UInt64 = 0, limits: BundleLimits? = nil
+        refreshHint: Duration? = nil, sequenceNumber: UInt64 = 0, limits: TrustDomainLimits? = nil
     ) {
         self.limits = limits
         self.trustDomain = trustDomain
@@ -134,6 +135,8 @@ package struct BundleSet: Sendable {
         var x509Changed: Set<TrustDomain> = []
         var jwtChanged: Set<TrustDomain> = []
         var witChanged: Set<TrustDomain> = []
+        /// Those that came, that went, and those with other limits.
+        var limitsChanged: Set<TrustDomain> = []
         /// Key IDs of authorities of our own trust domain that were tainted just now.
         var newlyTaintedX509: Set<[UInt8]> = []
         /// Key IDs of our own JWT authorities that no token may rest on any more.
@@ -143,6 +146,7 @@ package struct BundleSet: Sendable {
         /// All trust domains with a change.
         var changed: Set<TrustDomain> {
             self.x509Changed.union(self.jwtChanged).union(self.witChanged)
+                .union(self.limitsChanged)
         }
     }
 
@@ -151,6 +155,7 @@ package struct BundleSet: Sendable {
         var x509Version: UInt64
         var jwtVersion: UInt64
         var witVersion: UInt64
+        var limitsVersion: UInt64
         var taintedKeyIDs: Set<[UInt8]>
         var keyIDs: Set<[UInt8]>?
     }
@@ -200,6 +205,7 @@ package struct BundleSet: Sendable {
                 difference.x509Changed.insert(trustDomain)
                 difference.jwtChanged.insert(trustDomain)
                 difference.witChanged.insert(trustDomain)
+                difference.limitsChanged.insert(trustDomain)
             }
         }
         for bundle in change.upserted {
@@ -215,6 +221,7 @@ package struct BundleSet: Sendable {
             var new = Held(
                 bundle: bundle, x509Version: old?.x509Version ?? 0,
                 jwtVersion: old?.jwtVersion ?? 0, witVersion: old?.witVersion ?? 0,
+                limitsVersion: old?.limitsVersion ?? 0,
                 taintedKeyIDs: old?.taintedKeyIDs ?? [], keyIDs: old?.keyIDs)
             if x509Changed {
                 new.x509Version = self.nextVersion
@@ -252,6 +259,11 @@ package struct BundleSet: Sendable {
                     difference.withdrawnWIT = Set(
                         old.bundle.witAuthorities.lazy.map(\.keyID).filter { !usable.contains($0) })
                 }
+            }
+            if old == nil || old?.bundle.limits != bundle.limits {
+                new.limitsVersion = self.nextVersion
+                self.nextVersion += 1
+                difference.limitsChanged.insert(bundle.trustDomain)
             }
             self.held[bundle.trustDomain] = new
         }

@@ -35,7 +35,7 @@ package final class AgentLifecycle: Sendable {
         }
     }
 
-    private enum Outcome: Sendable {
+    enum Outcome: Sendable {
         case renewed(AgentIdentity)
         case ended
         case failed(ServerFailure)
@@ -46,21 +46,17 @@ package final class AgentLifecycle: Sendable {
     /// there until the new SVID is.
     static let keyIDs = ["agent-svid-A", "agent-svid-B"]
 
-    private let settings: Settings
-    private let server: any ServerConnection
-    private let keyManager: any KeyManager
-    private let store: any AgentStateStore
-    private let identities: WorkloadIdentities
-    private let logger: Logger
-    private let events: (any AgentEvents)?
-    private let now: @Sendable () -> Date
-    /// Held while the state is written.
-    private let saving = NIOLockedValueBox<Void>(())
-    private let state: NIOLockedValueBox<AgentState>
-    private let current = NIOLockedValueBox<AgentIdentity?>(nil)
-    private let taint = NIOLockedValueBox(Taint())
+    let settings: Settings
+    let server: any ServerConnection
+    let keyManager: any KeyManager
+    let keeper: AgentStateKeeper
+    let identities: WorkloadIdentities
+    let logger: Logger
+    let events: (any AgentEvents)?
+    let now: @Sendable () -> Date
+    let taint = NIOLockedValueBox(Taint())
 
-    private struct Taint {
+    struct Taint {
         /// Key IDs of the tainted authorities of our own trust domain.
         var keyIDs: Set<[UInt8]> = []
         /// Woken when there are more; set while an SVID is waited for to become due.
@@ -75,32 +71,25 @@ package final class AgentLifecycle: Sendable {
         self.settings = settings
         self.server = server
         self.keyManager = keyManager
-        self.store = store
+        self.keeper = AgentStateKeeper(store, logger: logger)
         self.identities = identities
         self.logger = logger
         self.events = events
         self.now = now
-        self.state = NIOLockedValueBox(AgentState())
     }
 
     /// The agent's own SVID chain as of now, in DER, leaf first; empty while it has none.
-    package var chain: [[UInt8]] { self.state.withLockedValue { $0.chain } }
+    package var chain: [[UInt8]] { self.keeper.state.chain }
 
     /// The agent's own identity as of now, with its key; nil while it has none.
-    package var identity: AgentIdentity? { self.current.withLockedValue { $0 } }
+    package var identity: AgentIdentity? { self.keeper.identity }
 
     /// Stores the trust domain's authorities when they have changed, and has the agent's SVID renewed when its own
     /// was tainted.
     package func bundleChanged(_ bundle: AgentBundle) {
         let tainted = bundle.taintedKeyIDs
         self.taint.withLockedValue { $0.keyIDs = tainted }
-        let authorities = bundle.x509Authorities.map(\.der)
-        let isChanged = self.state.withLockedValue { state in
-            if state.bundle == authorities { return false }
-            state.bundle = authorities
-            return true
-        }
-        if isChanged { self.save() }
+        if self.keeper.learn(bundle.x509Authorities.map(\.der)) { self.keeper.save() }
         // Last: the renewal saves too.
         if !tainted.isEmpty { self.taint.withLockedValue { _ = $0.changed?.yield() } }
     }
@@ -116,7 +105,7 @@ package final class AgentLifecycle: Sendable {
     ///   a join token; `state` when the stored state cannot be read.
     package func run() async throws {
         var identity = try await self.restore()
-        self.current.withLockedValue { [identity] in $0 = identity }
+        self.keeper.use(identity)
         if identity == nil, self.settings.joinToken() == nil {
             throw AgentError(
                 .noWayToAttest,
@@ -201,236 +190,24 @@ package final class AgentLifecycle: Sendable {
                 "the server took this agent's identity back; workloads are refused until it attests again",
                 metadata: [LogKeys.agentID: "\(identity.id)", LogKeys.reason: "\(failure.message)"])
             self.identities.suspend(.notAttested)
-            self.forgetIdentity()
+            self.keeper.forgetIdentity()
             return nil
         case .mustReattest:
-            self.forgetIdentity()
+            self.keeper.forgetIdentity()
             return nil
         case .unavailable, .untrusted, .denied, .agentExpired:
             if identity.expiresAt > self.now(), failure.code != .agentExpired { return identity }
             self.logger.error(
                 "the agent's SVID has expired; it must attest again",
                 metadata: [LogKeys.agentID: "\(identity.id)"])
-            self.forgetIdentity()
+            self.keeper.forgetIdentity()
             return nil
         }
     }
 
-    private func renewWhenDue(_ identity: AgentIdentity) async -> Outcome {
-        let due = self.settings.rotation.rotationDate(
-            notBefore: identity.notBefore, notAfter: identity.expiresAt,
-            jitter: Double.random(in: 0..<1))
-        var backOff = BackOff(first: .seconds(1), longest: .seconds(60))
-        do {
-            try await self.waitUntilDue(identity, at: due)
-            while true {
-                do {
-                    let renewed = try await self.renew(identity)
-                    if self.isTainted(renewed) {
-                        self.logger.error(
-                            "the server signed the agent's SVID with a tainted authority",
-                            metadata: [LogKeys.agentID: "\(renewed.id)"])
-                        // Not again and again at full speed.
-                        try await Task.sleep(for: .seconds(60))
-                    }
-                    return .renewed(renewed)
-                } catch let failure as ServerFailure
-                    where failure.code != .unavailable && failure.code != .untrusted
-                {
-                    // What was taken back and is not replaced is as good as a ban.
-                    if self.identities.isRevoked(identity) {
-                        return .failed(
-                            ServerFailure(
-                                .agentNotActive, "the agent's SVID was revoked: \(failure.message)")
-                        )
-                    }
-                    return .failed(failure)
-                } catch {
-                    try Task.checkCancellation()
-                    let wait = backOff.next()
-                    self.logger.warning(
-                        "cannot renew the agent's SVID",
-                        metadata: [LogKeys.error: "\(error)", LogKeys.retryIn: "\(wait.logText)"])
-                    try await Task.sleep(for: wait)
-                }
-            }
-        } catch {
-            return .cancelled
-        }
-    }
-
-    private func isTainted(_ identity: AgentIdentity) -> Bool {
-        guard let keyID = identity.authorityKeyID else { return false }
-        return self.taint.withLockedValue { $0.keyIDs.contains(keyID) }
-    }
-
-    private func mustBeReplaced(_ identity: AgentIdentity) -> Bool {
-        self.isTainted(identity) || self.identities.isRevoked(identity)
-    }
-
-    /// Waits until the SVID is to be renewed, because of its age, because its authority was tainted or because it was
-    /// revoked.
-    private func waitUntilDue(_ identity: AgentIdentity, at due: Date) async throws {
-        let (taints, changed) = AsyncStream.makeStream(
-            of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        self.taint.withLockedValue { $0.changed = changed }
-        defer { self.taint.withLockedValue { $0.changed = nil } }
-        // Asked after the way to be woken is there, so that nothing is missed in between.
-        if self.mustBeReplaced(identity) { return }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                // In steps, because the wall clock may be set while we sleep.
-                while due > self.now() {
-                    try await Task.sleep(
-                        for: .seconds(min(due.timeIntervalSince(self.now()) + 0.01, 3600)))
-                }
-            }
-            group.addTask {
-                for await _ in taints where self.mustBeReplaced(identity) {
-                    self.logger.info(
-                        self.isTainted(identity)
-                            ? "the authority of the agent's SVID is tainted; renewing it"
-                            : "the agent's SVID was revoked; renewing it")
-                    return
-                }
-                // The stream ends by cancellation only.
-                throw CancellationError()
-            }
-            defer { group.cancelAll() }
-            try await group.next()
-        }
-    }
-
-    /// Gets an SVID for a new key. The new key is on disk before the server hears of it, and the
-    /// new SVID is on disk before the old one is forgotten; until its first use the server accepts
-    /// the old one too.
-    private func renew(_ identity: AgentIdentity) async throws -> AgentIdentity {
-        let keyID = Self.keyIDs.first { $0 != identity.key.id } ?? Self.keyIDs[0]
-        let key = try await self.keyManager.generateKey(id: keyID, type: .ecP256)
-        let chain = try await self.server.renew(identity, newKey: key, trust: self.trust)
-        let renewed = try AgentIdentity(chain: chain, key: key)
-        try self.keep(renewed, canReattest: self.state.withLockedValue { $0.canReattest })
-        self.logger.info(
-            "renewed the agent's SVID",
-            metadata: [LogKeys.agentID: "\(renewed.id)", LogKeys.expiresAt: "\(renewed.expiresAt)"])
-        self.events?.record(.renewed(agentID: renewed.id, expiresAt: renewed.expiresAt))
-        return renewed
-    }
-
-    // MARK: Attestation
-
-    /// Tries until it succeeds; nil only when the task is cancelled.
-    private func attest() async -> AgentIdentity? {
-        var backOff = self.settings.attestation
-        while !Task.isCancelled {
-            var problem: String
-            do {
-                if let token = self.settings.joinToken() {
-                    return try await self.attest(with: token)
-                }
-                problem = "there is no join token; make one with \"token generate\" on the server"
-            } catch {
-                if Task.isCancelled { return nil }
-                problem = "\(error)"
-            }
-            let wait = backOff.next()
-            self.logger.error(
-                "agent is not attested",
-                metadata: [LogKeys.error: "\(problem)", LogKeys.retryIn: "\(wait.logText)"])
-            do { try await Task.sleep(for: wait) } catch { return nil }
-        }
-        return nil
-    }
-
-    private func attest(with token: String) async throws -> AgentIdentity {
-        let key = try await self.keyManager.generateKey(id: Self.keyIDs[0], type: .ecP256)
-        let result = try await self.server.attest(joinToken: token, key: key, trust: self.trust)
-        let identity = try AgentIdentity(chain: result.chain, key: key)
-        guard identity.id.trustDomain == self.settings.trustDomain else {
-            throw AgentError(
-                .badIssuance,
-                "agent SVID refused: it is for \(identity.id), outside \(self.settings.trustDomain)"
-            )
-        }
-        guard result.bundle.trustDomain == self.settings.trustDomain,
-            !result.bundle.x509Authorities.isEmpty
-        else { throw AgentError(.badIssuance, "the server sent no bundle for this trust domain") }
-        self.state.withLockedValue { $0.bundle = result.bundle.x509Authorities.map(\.der) }
-        try self.keep(identity, canReattest: result.canReattest)
-        self.identities.receive(.bundles(BundleChange(upserted: [result.bundle])))
-        self.logger.info(
-            "attested this node",
-            metadata: [
-                LogKeys.agentID: "\(identity.id)", LogKeys.expiresAt: "\(identity.expiresAt)",
-            ])
-        self.events?.record(.attested(agentID: identity.id, expiresAt: identity.expiresAt))
-        return identity
-    }
-
-    // MARK: State
-
-    private var trust: ServerTrust {
-        if self.state.withLockedValue({ $0.bundle.isEmpty }) { return self.settings.bootstrap }
-        return .authorities { [state] in state.withLockedValue { $0.bundle } }
-    }
-
-    /// The stored identity, if its key is there and it has more than a second to live.
-    private func restore() async throws -> AgentIdentity? {
-        guard let stored = try self.store.load() else { return nil }
-        self.state.withLockedValue { $0 = stored }
-        if !stored.bundle.isEmpty {
-            let authorities = stored.bundle.map { AgentBundle.X509Authority(der: $0) }
-            self.identities.receive(
-                .bundles(
-                    BundleChange(upserted: [
-                        AgentBundle(
-                            trustDomain: self.settings.trustDomain, x509Authorities: authorities)
-                    ])))
-        }
-        if stored.chain.isEmpty { return nil }
-        for keyID in Self.keyIDs {
-            guard let key = try await self.keyManager.key(id: keyID),
-                let identity = try? AgentIdentity(chain: stored.chain, key: key),
-                identity.id.trustDomain == self.settings.trustDomain
-            else { continue }
-            guard identity.expiresAt > self.now().addingTimeInterval(1) else {
-                self.logger.warning(
-                    "the stored agent SVID has expired",
-                    metadata: [LogKeys.agentID: "\(identity.id)"])
-                return nil
-            }
-            return identity
-        }
-        self.logger.warning("the stored agent SVID is of no use: its key is missing")
-        return nil
-    }
-
-    private func keep(_ identity: AgentIdentity, canReattest: Bool) throws {
-        self.current.withLockedValue { $0 = identity }
-        self.state.withLockedValue { state in
-            state.chain = identity.chain
-            state.canReattest = canReattest
-        }
-        try self.saveNow()
-    }
-
-    private func forgetIdentity() {
-        self.current.withLockedValue { $0 = nil }
-        self.state.withLockedValue { $0.chain = [] }
-        self.save()
-    }
-
-    /// One at a time, each with the newest state: of two at once the older could come to stand last.
-    private func saveNow() throws {
-        try self.saving.withLockedValue { _ in
-            try self.store.save(self.state.withLockedValue { $0 })
-        }
-    }
-
-    private func save() {
-        do { try self.saveNow() } catch {
-            self.logger.error(
-                "cannot store the agent's state", metadata: [LogKeys.error: "\(error)"])
-        }
+    /// How the server is recognised: by the trust domain's authorities, once they are known.
+    var trust: ServerTrust {
+        if self.keeper.state.bundle.isEmpty { return self.settings.bootstrap }
+        return .authorities { [keeper] in keeper.state.bundle }
     }
 }

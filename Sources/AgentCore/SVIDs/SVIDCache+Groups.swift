@@ -32,6 +32,7 @@ extension SVIDCache {
         var jwtBundles: BundleView?
         var witBundles: BundleView?
         var revocations: RevocationView?
+        var limits: PartnerLimitView?
         var lastUse: UInt64 = 0
 
         func isWaiting(_ id: SubscriberID) -> Bool {
@@ -210,6 +211,7 @@ extension SVIDCache {
         self.groups[id]?.jwtBundles = nil
         self.groups[id]?.witBundles = nil
         self.groups[id]?.revocations = nil
+        self.groups[id]?.limits = nil
         self.settle(id, now, &effects)
     }
 
@@ -261,6 +263,8 @@ extension SVIDCache {
                 effects.deliveries.append((subscriber, .bundles(view)))
             case .revocations:
                 self.tellRevocations(subscriber, state, id, &effects)
+            case .limits:
+                self.tellLimits(subscriber, state, id, &effects)
             }
         }
         if hasX509 { self.settleX509(id, now, &effects) }
@@ -325,6 +329,10 @@ extension SVIDCache {
             if state.kind.isBundles, self.settings.allowsUnauthenticatedVerifiers {
                 if state.kind == .revocations {
                     self.tellRevocations(subscriber, state, id, &effects)
+                    continue
+                }
+                if state.kind == .limits {
+                    self.tellLimits(subscriber, state, id, &effects)
                     continue
                 }
                 let view = self.bundleView(id, state.kind)

@@ -40,7 +40,7 @@ package struct SVIDCache: Sendable {
 
     /// What a stream of a workload asks for.
     package enum Kind: Hashable, Sendable {
-        case x509SVIDs, x509Bundles, jwtBundles, witSVIDs, witBundles, revocations
+        case x509SVIDs, x509Bundles, jwtBundles, witSVIDs, witBundles, revocations, limits
 
         /// Whether callers without an identity may be let in.
         var isBundles: Bool { self != .x509SVIDs && self != .witSVIDs }
@@ -54,6 +54,7 @@ package struct SVIDCache: Sendable {
         case wit(WITView)
         case bundles(BundleView)
         case revocations(RevocationView)
+        case limits(PartnerLimitView)
         /// The last thing it hears.
         case end(WorkloadRefusal)
     }
@@ -140,6 +141,8 @@ package struct SVIDCache: Sendable {
     var views: [X509View.Key: (view: X509View, users: Int)] = [:]
     /// The view of revocations made last; most groups see the same.
     var sharedRevocations: RevocationView?
+    /// The same of limits.
+    var sharedLimits: PartnerLimitView?
     var random: @Sendable () -> Double
 
     package init(

@@ -107,6 +107,8 @@ package final class RevocationView: Sendable {
     package let domains: [Domain]
     let versions: [UInt64]
     package let encoded = EncodedForm()
+    /// For clients that take parts.
+    package let encodedParts = EncodedForm()
 
     init(domains: [Domain], versions: [UInt64]) {
         self.domains = domains

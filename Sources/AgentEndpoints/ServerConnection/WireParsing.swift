@@ -30,7 +30,7 @@ enum WireParsing {
             do {
                 var bundle = try AgentBundle(message)
                 bundle.limits = limits[bundle.trustDomain.name].map {
-                    BundleLimits($0, of: bundle.trustDomain)
+                    self.limits($0, of: bundle.trustDomain, logger)
                 }
                 return bundle
             } catch {
@@ -40,6 +40,23 @@ enum WireParsing {
                 return nil
             }
         }
+    }
+
+    /// A pattern that cannot be read accepts nothing.
+    private static func limits(
+        _ message: Cygnet_Sync_V1_BundleLimits, of trustDomain: TrustDomain, _ logger: Logger
+    ) -> TrustDomainLimits {
+        let (limits, problem) = TrustDomainLimits.reading(
+            of: trustDomain, allowsX509: message.x509, allowsJWT: message.jwt,
+            acceptedPaths: message.limitsPaths ? message.acceptedPaths : nil)
+        if let problem {
+            logger.error(
+                "a partner's limits cannot be read; what cannot be read accepts nothing",
+                metadata: [
+                    LogKeys.trustDomain: "\(trustDomain)", LogKeys.error: "\(problem.message)",
+                ])
+        }
+        return limits
     }
 
     /// Whether what was asked for is done.
@@ -115,14 +132,6 @@ extension AuthorizedEntry {
             $0.createdAt = true
             $0.additionalAttributes = true
         }
-    }
-}
-
-extension BundleLimits {
-    init(_ message: Cygnet_Sync_V1_BundleLimits, of trustDomain: TrustDomain) {
-        self.init(
-            of: trustDomain, allowsX509: message.x509, allowsJWT: message.jwt,
-            acceptedPaths: message.limitsPaths ? message.acceptedPaths : nil)
     }
 }
 

@@ -17,12 +17,14 @@ package enum WorkloadMethod: String, CaseIterable, Sendable {
     case fetchWITSVID = "FetchWITSVID"
     case fetchWITBundles = "FetchWITBundles"
     case fetchRevocations = "FetchRevocations"
+    case fetchPartnerLimits = "FetchPartnerLimits"
     case record = "Record"
 
     /// The service that has it.
     var service: String {
         switch self {
         case .fetchRevocations: WorkloadRevocationsService.serviceName
+        case .fetchPartnerLimits: PartnerLimitsService.serviceName
         case .record: CustodyService.serviceName
         default: WorkloadAPIService.serviceName
         }
@@ -159,6 +161,16 @@ package final class WorkloadAPI: Sendable {
         return try WorkloadRequest.id(request.spiffeID)
     }
 
+    /// Whether who asks for revocations joins the parts of a state.
+    ///
+    /// - Throws: ``WorkloadRefusal`` when the message is malformed.
+    func takesRevocationParts(_ bytes: [UInt8]) throws(WorkloadRefusal) -> Bool {
+        guard
+            let request = try? Cygnet_Workload_V1_FetchRevocationsRequest(serializedBytes: bytes)
+        else { throw WorkloadAPI.malformed }
+        return request.takesParts
+    }
+
     /// - Throws: ``WorkloadRefusal`` when the WIT profile is not offered.
     func requireWITSVIDs() throws(WorkloadRefusal) {
         if !self.settings.offersWITSVIDs { throw WorkloadAPI.unimplemented }
@@ -251,7 +263,8 @@ package final class WorkloadAPI: Sendable {
                 token, audience: audience, bundles: bundles,
                 revocation: .standard.asking(
                     HeldStatusLists(
-                        identities: self.identities, bundles: bundles, lists: self.statusLists)))
+                        identities: self.identities, bundles: bundles, lists: self.statusLists)),
+                limits: HeldLimits(bundles: held, own: self.settings.trustDomain))
         } catch {
             throw WorkloadRefusal(.invalidArgument, error.message)
         }
@@ -259,12 +272,6 @@ package final class WorkloadAPI: Sendable {
             self.identities.isRevoked(token: token)
         {
             throw WorkloadRefusal(.invalidArgument, "token was revoked")
-        }
-        let limits = held.first { $0.trustDomain == svid.id.trustDomain }?.limits
-        guard limits?.accepts(svid.id) ?? true else {
-            throw WorkloadRefusal(
-                .invalidArgument,
-                "\(svid.id) is outside of the paths that are accepted of \(svid.id.trustDomain)")
         }
         var claims = svid.claims
         if svid.id.trustDomain != self.settings.trustDomain {

@@ -41,6 +41,24 @@ package struct WorkloadRevocationsService: EventLoopService {
     }
 }
 
+/// `cygnet.workload.v1.PartnerLimits`: what partners are trusted with, for whoever verifies; rules as
+/// ``WorkloadRevocationsService``.
+package struct PartnerLimitsService: EventLoopService {
+    static let serviceName = "cygnet.workload.v1.PartnerLimits"
+    package let name = Self.serviceName
+    private let api: WorkloadAPI
+    private let announcements = AnnouncementsByLoop()
+
+    package init(_ api: WorkloadAPI) { self.api = api }
+
+    package func handler(
+        for call: GRPCCall, fields: HPACKHeaders
+    ) -> (any GRPCCallHandler)? {
+        WorkloadCallHandler(
+            call, of: self.name, fields, api: self.api, announcements: self.announcements)
+    }
+}
+
 /// What every call must carry, so that no one can be tricked into making it (SPIFFE Workload Endpoint
 /// §6).
 private enum SecurityHeader {
@@ -57,6 +75,7 @@ final class WorkloadCallHandler: GRPCCallHandler, Announced {
     private let announcements: AnnouncementsByLoop
     private var hasBegun = false
     private var isOver = false
+    private var takesParts = false
     private var stream: WorkloadStream?
     /// What takes time; its result comes back to the event loop.
     private var task: Task<Void, Never>?
@@ -112,7 +131,10 @@ final class WorkloadCallHandler: GRPCCallHandler, Announced {
             case .fetchX509SVID: try self.open(.x509SVIDs, process)
             case .fetchX509Bundles: try self.open(.x509Bundles, process)
             case .fetchJWTBundles: try self.open(.jwtBundles, process)
-            case .fetchRevocations: try self.open(.revocations, process)
+            case .fetchRevocations:
+                self.takesParts = try self.api.takesRevocationParts(request)
+                try self.open(.revocations, process)
+            case .fetchPartnerLimits: try self.open(.limits, process)
             case .fetchJWTSVID, .validateJWTSVID, .record:
                 try self.answer(WorkloadRequest(self.method, request), process)
             case .fetchWITSVID:
@@ -147,7 +169,8 @@ final class WorkloadCallHandler: GRPCCallHandler, Announced {
         let bound = NIOLoopBound(self as any Announced, eventLoop: self.call.eventLoop)
         let announcements = self.announcements.announcements(of: self.call.eventLoop)
         let stream = WorkloadStream(
-            kind, process, attested, spiffeID: spiffeID, isFresh: isFresh, api: self.api,
+            kind, process, attested, spiffeID: spiffeID, takesParts: self.takesParts,
+            isFresh: isFresh, api: self.api,
             announce: { announcements.add(bound) })
         self.stream = stream
         self.push()

@@ -59,23 +59,58 @@ struct WorkloadMessages: Sendable {
         return fitting.map { Data($0) }
     }
 
+    /// The whole state in one message.
     func revocations(_ view: RevocationView) throws(WorkloadRefusal) -> ByteBuffer {
-        try self.once(view.encoded) {
-            Cygnet_Workload_V1_FetchRevocationsResponse.with {
-                $0.trustDomains = view.domains.map { domain in
-                    .with {
-                        $0.trustDomain = domain.trustDomain.name
-                        $0.crls = domain.crls.map { Data($0) }
-                        $0.statusLists = domain.statusLists.sorted { $0.key < $1.key }.map { list in
-                            .with {
-                                $0.uri = list.key
-                                $0.token = list.value
-                            }
+        try self.once(view.encoded) { Self.state(view) }
+    }
+
+    /// The state in as many messages as it takes, for clients that join them; never none.
+    func revocationParts(_ view: RevocationView) throws(WorkloadRefusal) -> [ByteBuffer] {
+        do {
+            return try view.encodedParts.get {
+                let state: [UInt8] = try Self.state(view).serializedBytes(
+                    options: Self.deterministic)
+                return try RevocationParts.messages(state).map { GRPCCall.framed($0) }
+            }
+        } catch {
+            throw WorkloadRefusal(.internal, "response cannot be encoded")
+        }
+    }
+
+    private static func state(
+        _ view: RevocationView
+    ) -> Cygnet_Workload_V1_FetchRevocationsResponse {
+        .with {
+            $0.trustDomains = view.domains.map { domain in
+                .with {
+                    $0.trustDomain = domain.trustDomain.name
+                    $0.crls = domain.crls.map { Data($0) }
+                    $0.statusLists = domain.statusLists.sorted { $0.key < $1.key }.map { list in
+                        .with {
+                            $0.uri = list.key
+                            $0.token = list.value
                         }
-                        // In order: equal content, equal bytes.
-                        $0.revokedTokens = domain.revokedTokens.map(\.bytes).sorted {
-                            $0.lexicographicallyPrecedes($1)
-                        }.map { Data($0) }
+                    }
+                    // In order: equal content, equal bytes.
+                    $0.revokedTokens = domain.revokedTokens.map(\.bytes).sorted {
+                        $0.lexicographicallyPrecedes($1)
+                    }.map { Data($0) }
+                }
+            }
+        }
+    }
+
+    func limits(_ view: PartnerLimitView) throws(WorkloadRefusal) -> ByteBuffer {
+        try self.once(view.encoded) {
+            Cygnet_Workload_V1_FetchPartnerLimitsResponse.with {
+                $0.trustDomains = view.trustDomains.map(\.name)
+                $0.limits = view.limits.map { limits in
+                    .with {
+                        $0.trustDomain = limits.trustDomain.name
+                        $0.x509 = limits.allowsX509
+                        $0.jwt = limits.allowsJWT
+                        $0.limitsPaths = limits.acceptedPaths != nil
+                        $0.acceptedPaths = limits.acceptedPaths ?? []
                     }
                 }
             }
@@ -149,15 +184,19 @@ struct WorkloadMessages: Sendable {
     ) throws(WorkloadRefusal) -> ByteBuffer {
         do {
             return try form.get {
-                var options = BinaryEncodingOptions()
-                // Equal content, equal bytes: a message that says nothing new is not sent.
-                options.useDeterministicOrdering = true
-                let bytes: [UInt8] = try make().serializedBytes(options: options)
+                let bytes: [UInt8] = try make().serializedBytes(options: Self.deterministic)
                 return GRPCCall.framed(bytes)
             }
         } catch {
             throw WorkloadRefusal(.internal, "response cannot be encoded")
         }
+    }
+
+    /// Equal content, equal bytes: a message that says nothing new is not sent.
+    private static var deterministic: BinaryEncodingOptions {
+        var options = BinaryEncodingOptions()
+        options.useDeterministicOrdering = true
+        return options
     }
 
     private static func x509(_ bundle: AgentBundle) -> Data {

@@ -5,7 +5,8 @@ import PluginAPI
 import SPIFFE
 
 /// An open stream of a workload: its messages, newest first in the sense that what was overtaken is
-/// never sent.
+/// never sent. A state in several messages that has begun goes out whole: a slow client gets the end of it however
+/// often there is a newer one.
 ///
 /// Belongs to one event loop. News arrive on any thread, wait in a mailbox for one, and are fetched by
 /// the owner with ``next()``.
@@ -25,7 +26,12 @@ final class WorkloadStream {
     private let subscription: SVIDCache.SubscriberID
     private let selectors: Set<Selector>
     private let served: ((X509View) -> Void)?
-    private var last: ByteBuffer?
+    private let announce: @Sendable () -> Void
+    private let takesParts: Bool
+    /// The newest state that was begun, in its messages; not empty after the first.
+    private var last: [ByteBuffer] = []
+    /// How many of them wait to be sent.
+    private var waiting = 0
     /// The process has been looked at in this very moment, and need not be for the first message.
     private var isFresh: Bool
 
@@ -33,12 +39,13 @@ final class WorkloadStream {
     ///
     /// - Parameters:
     ///   - spiffeID: Of WIT-SVIDs only those for this ID; nil for all.
+    ///   - takesParts: Whether the client joins states of revocations that come in parts.
     ///   - isFresh: Whether `attested` was compared with the process just now, not before a wait.
     ///   - served: Told of each message of a stream of X509-SVIDs that the process may have.
     ///   - announce: Called on any thread when ``next()`` will have something; must not wait.
     init(
         _ kind: SVIDCache.Kind, _ process: any WorkloadProcess, _ attested: AttestedWorkload,
-        spiffeID: SPIFFEID? = nil, isFresh: Bool, api: WorkloadAPI,
+        spiffeID: SPIFFEID? = nil, takesParts: Bool = false, isFresh: Bool, api: WorkloadAPI,
         served: ((X509View) -> Void)? = nil,
         announce: @escaping @Sendable () -> Void
     ) {
@@ -49,6 +56,8 @@ final class WorkloadStream {
         self.isFresh = isFresh
         self.api = api
         self.served = served
+        self.announce = announce
+        self.takesParts = takesParts
         let mailbox = self.mailbox
         let (id, first) = api.identities.subscribe(
             kind, attested.selectors, spiffeID: spiffeID
@@ -67,59 +76,84 @@ final class WorkloadStream {
         }
     }
 
-    /// The newest message with its gRPC prefix, if there is one that says something new.
+    /// The next message with its gRPC prefix, if there is one that says something new.
     ///
     /// - Throws: ``WorkloadRefusal`` when the workload is entitled to nothing (any more).
     func next() throws(WorkloadRefusal) -> ByteBuffer? {
-        let delivery = self.mailbox.withLockedValue { mailbox in
+        let isMidway = self.waiting > 0
+        let delivery = self.mailbox.withLockedValue { mailbox -> SVIDCache.Delivery? in
+            if isMidway {
+                guard case .end? = mailbox.delivery else { return nil }
+            }
             mailbox.isAnnounced = false
             defer { mailbox.delivery = nil }
             return mailbox.delivery
         }
-        guard let delivery else { return nil }
-        let message: ByteBuffer
+        guard let delivery else { return isMidway ? try self.nextPart() : nil }
+        let messages: [ByteBuffer]
         var served: X509View?
         switch delivery {
         case .end(let refusal):
             self.api.refused(refusal, self.process, self.selectors)
             throw refusal
         case .x509(let view):
-            message = try self.api.messages.x509(view)
+            messages = [try self.api.messages.x509(view)]
             served = view
         case .wit(let view):
-            message = try self.api.messages.wit(view)
+            messages = [try self.api.messages.wit(view)]
         case .revocations(let view):
-            message = try self.api.messages.revocations(view)
+            messages =
+                self.takesParts
+                ? try self.api.messages.revocationParts(view)
+                : [try self.api.messages.revocations(view)]
+        case .limits(let view):
+            messages = [try self.api.messages.limits(view)]
         case .bundles(let view):
             switch self.kind {
-            case .x509Bundles: message = try self.api.messages.x509Bundles(view)
-            case .witBundles: message = try self.api.messages.witBundles(view)
-            default: message = try self.api.messages.jwtBundles(view)
+            case .x509Bundles: messages = [try self.api.messages.x509Bundles(view)]
+            case .witBundles: messages = [try self.api.messages.witBundles(view)]
+            default: messages = [try self.api.messages.jwtBundles(view)]
             }
         }
-        if message == self.last { return nil }
-        // The socket may have outlived the process that was attested, or the process the program:
-        // what was attested of one is not told to the other.
+        if messages == self.last { return nil }
+        try self.look()
+        switch delivery {
+        case .x509(let view):
+            if try !self.api.identities.hand(view, to: self.process) { return nil }
+        case .wit(let view):
+            if try !self.api.identities.hand(view, to: self.process) { return nil }
+        case .bundles, .revocations, .limits, .end: break
+        }
+        // Not before the last look at the process: nothing is said to be served that is not.
+        if let served {
+            if self.last.isEmpty { self.api.served(served, self.process) }
+            self.served?(served)
+        }
+        self.last = messages
+        self.waiting = messages.count - 1
+        if self.waiting > 0 { self.announce() }
+        return messages.first
+    }
+
+    private func nextPart() throws(WorkloadRefusal) -> ByteBuffer {
+        try self.look()
+        let part = self.last[self.last.count - self.waiting]
+        self.waiting -= 1
+        // Also behind the last part: a newer state may have come meanwhile. Not at once, for others of this event loop
+        // wait as well.
+        self.announce()
+        return part
+    }
+
+    /// The socket may have outlived the process that was attested, or the process the program: what was attested of
+    /// one is not told to the other.
+    private func look() throws(WorkloadRefusal) {
         if !self.isFresh {
             guard let now = self.process.fingerprint(), now.isSameProgramAndUser(as: self.attested),
                 self.process.isAlive
             else { throw WorkloadRefusal.attestationFailed }
         }
         self.isFresh = false
-        switch delivery {
-        case .x509(let view):
-            if try !self.api.identities.hand(view, to: self.process) { return nil }
-        case .wit(let view):
-            if try !self.api.identities.hand(view, to: self.process) { return nil }
-        case .bundles, .revocations, .end: break
-        }
-        // Not before the last look at the process: nothing is said to be served that is not.
-        if let served {
-            if self.last == nil { self.api.served(served, self.process) }
-            self.served?(served)
-        }
-        self.last = message
-        return message
     }
 
     /// The event loop has moved on: what was known about the process may not hold any more.

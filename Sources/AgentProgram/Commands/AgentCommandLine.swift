@@ -3,6 +3,12 @@ import ServiceRuntime
 
 /// The command line of the agent program.
 package enum AgentCommandLine {
+    /// The flags without value of all commands.
+    static let switches = GoSwitches([
+        "expandEnv", "logSourceLocation", "shallow", "verbose", "silent", "insecureBootstrap",
+        "allowUnauthenticatedVerifiers", "disableWorkloadAPI", "disableSDSAPI",
+    ])
+
     /// What `run` calls; set while a command runs.
     @TaskLocal static var runAgent: (@Sendable (AgentConfiguration) async throws -> Void)?
 
@@ -18,12 +24,7 @@ package enum AgentCommandLine {
         run: @escaping @Sendable (AgentConfiguration) async throws -> Void
     ) async -> Int32 {
         let runner = CommandRunner(
-            program: program, version: ProgramVersion.current,
-            switches: [
-                "expandEnv", "logSourceLocation", "shallow", "verbose", "silent",
-                "insecureBootstrap",
-                "allowUnauthenticatedVerifiers", "disableWorkloadAPI", "disableSDSAPI",
-            ])
+            program: program, version: ProgramVersion.current, switches: Self.switches)
         return await AgentCommandLine.$runAgent.withValue(run) {
             await runner.run(RootCommand.self, arguments: arguments)
         }

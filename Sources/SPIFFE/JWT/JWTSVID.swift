@@ -2,7 +2,7 @@ public import Foundation
 
 /// A JWT-SVID.
 ///
-/// ``validate(_:audience:bundles:now:leeway:revocation:)`` is the way to take one from a peer;
+/// ``validate(_:audience:bundles:now:leeway:revocation:limits:)`` is the way to take one from a peer;
 /// ``unverified(_:hint:)`` is for tokens that come from the Workload API.
 public struct JWTSVID: Sendable, Equatable {
     /// The most bytes that a token may have.
@@ -37,11 +37,13 @@ public struct JWTSVID: Sendable, Equatable {
     ///   - now: The time to validate at, UTC.
     ///   - leeway: How far clocks may differ, for `exp` and `nbf`.
     ///   - revocation: What is done about tokens that were taken back.
+    ///   - limits: What partners are trusted with; nil takes the source of the bundles, if it knows.
     /// - Throws: ``JWTSVIDError`` with the first rule broken.
     /// - SeeAlso: JWT-SVID §2–4.
     public static func validate(
         _ token: String, audience: String, bundles: any JWTBundleSource, now: Date = Date(),
-        leeway: Duration = .seconds(60), revocation: RevocationPolicy = .standard
+        leeway: Duration = .seconds(60), revocation: RevocationPolicy = .standard,
+        limits: (any PartnerLimitSource)? = nil
     ) throws(JWTSVIDError) -> JWTSVID {
         guard !audience.isEmpty else {
             throw JWTSVIDError(
@@ -56,6 +58,11 @@ public struct JWTSVID: Sendable, Equatable {
                 .audience,
                 "it is for \(SPIFFEIDError.quoted(svid.audience.joined(separator: " "))), not for "
                     + SPIFFEIDError.quoted(audience))
+        }
+        switch PartnerLimitChecker(limits, bundles: bundles)?.check(svid.id, for: .jwt) {
+        case .accepted, nil: break
+        case .outside(let reason): throw JWTSVIDError(.outsideLimits, reason)
+        case .unknown(let reason): throw JWTSVIDError(.limitsUnknown, reason)
         }
         if let checker = RevocationChecker(revocation, bundles: bundles) {
             try parsed.checkRevocation(of: svid.id.trustDomain, checker, now)

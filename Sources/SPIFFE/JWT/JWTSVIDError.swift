@@ -7,7 +7,7 @@ public struct JWTSVIDError: Error, Hashable, Sendable, CustomStringConvertible {
         private enum Value: String, Hashable, Sendable {
             case malformed, algorithm, type, criticalHeader, subject, noAudience, noExpectedAudience
             case claim, noBundle, unknownKey, signature, expired, notYetValid, audience
-            case revoked, revocationUnknown
+            case revoked, revocationUnknown, outsideLimits, limitsUnknown
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -44,6 +44,10 @@ public struct JWTSVIDError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let revoked = Code(.revoked)
         /// The list that would say whether it was taken back is too old or missing, see ``RevocationPolicy``.
         public static let revocationUnknown = Code(.revocationUnknown)
+        /// The trust domain is not trusted with this kind of SVID or with this path, see ``TrustDomainLimits``.
+        public static let outsideLimits = Code(.outsideLimits)
+        /// What the trust domain is trusted with has not been told yet, see ``TrustDomainLimits/unknown(of:)``.
+        public static let limitsUnknown = Code(.limitsUnknown)
 
         public var description: String { self.value.rawValue }
     }

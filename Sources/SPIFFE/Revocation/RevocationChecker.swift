@@ -15,8 +15,6 @@ package struct RevocationChecker: Sendable {
 
     /// Where it is known.
     package let source: any RevocationSource
-    /// Whether live connections of revoked peers are to be closed.
-    package let closesConnections: Bool
     private let overdue: RevocationPolicy.Overdue
 
     /// - Parameters:
@@ -29,7 +27,6 @@ package struct RevocationChecker: Sendable {
         else { return nil }
         self.source = source
         self.overdue = overdue
-        self.closesConnections = policy.closesConnections
     }
 
     // MARK: X.509

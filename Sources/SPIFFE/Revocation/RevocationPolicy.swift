@@ -18,8 +18,8 @@ public struct RevocationPolicy: Sendable {
     let overdue: Overdue?
     /// Where it is known what was taken back; nil takes the source of the bundles, if it knows.
     public var source: (any RevocationSource)?
-    /// Whether a live connection is closed when its peer's SVID is taken back. For the helpers that keep connections:
-    /// TLS, HTTP, gRPC and Hummingbird.
+    /// Whether a live connection is closed when its peer's SVID is taken back, or when the limits of its trust domain get
+    /// narrower than its SPIFFE ID. For the helpers that keep connections: TLS, HTTP, gRPC and Hummingbird.
     public var closesConnections: Bool
 
     private init(_ overdue: Overdue?) {

@@ -25,7 +25,7 @@ extension RevocationSource {
     ) -> RevocationObservation? { nil }
 }
 
-/// Keeps calls about changed revocations coming as long as somebody holds it.
+/// Keeps calls about changes, of revocations or of partners' limits, coming as long as somebody holds it.
 public final class RevocationObservation: Sendable {
     private let onEnd: @Sendable () -> Void
 
@@ -35,7 +35,7 @@ public final class RevocationObservation: Sendable {
     deinit { self.onEnd() }
 }
 
-/// Those who want to be told of changes; for implementers of ``RevocationSource``.
+/// Those who want to be told of changes; for implementers of ``RevocationSource`` and ``PartnerLimitSource``.
 package final class RevocationObservers: Sendable {
     private struct State {
         var bodies: [UInt64: @Sendable () -> Void] = [:]

@@ -98,18 +98,24 @@ public struct UnprovenWITSVID: Sendable {
     ///   - leeway: How far clocks may differ, for `exp` and `nbf`; at most ``maximumLeeway``.
     ///   - maximumLifespan: Refuses tokens that live longer; nil for any.
     ///   - revocation: What is done about tokens that were taken back.
+    ///   - limits: What partners are trusted with; nil takes the source of the bundles, if it knows.
     /// - Throws: ``WITSVIDError`` with the first rule broken.
     /// - SeeAlso: WIT-SVID §2, §3, §6.2.
     public init(
         validating token: String, bundles: any WITBundleSource, now: Date = Date(),
         leeway: Duration = .seconds(60), maximumLifespan: Duration? = nil,
-        revocation: RevocationPolicy = .standard
+        revocation: RevocationPolicy = .standard, limits: (any PartnerLimitSource)? = nil
     ) throws(WITSVIDError) {
         let content = try WITClaims(token)
         try content.checkSignature(bundles)
         try content.checkTime(
             now, leeway: min(max(leeway, .zero), UnprovenWITSVID.maximumLeeway).timeInterval,
             maximumLifespan: maximumLifespan?.timeInterval)
+        switch PartnerLimitChecker(limits, bundles: bundles)?.check(content.id, for: .jwt) {
+        case .accepted, nil: break
+        case .outside(let reason): throw WITSVIDError(.outsideLimits, reason)
+        case .unknown(let reason): throw WITSVIDError(.limitsUnknown, reason)
+        }
         if let checker = RevocationChecker(revocation, bundles: bundles) {
             try content.checkRevocation(checker, now)
         }

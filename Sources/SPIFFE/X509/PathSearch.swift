@@ -152,11 +152,13 @@ package struct NameConstrainedPaths: Sendable {
     /// The time that the rest of the rules was held against.
     let now: Date
     /// What the path that holds is checked with at the end.
+    var limits: PartnerLimitChecker?
     var revocation: RevocationChecker?
 
     /// Tries the paths in the order in which they were found.
     ///
-    /// - Throws: ``X509SVIDError`` `nameConstraints` when none holds; `revoked` or `revocationUnknown`.
+    /// - Throws: ``X509SVIDError`` `nameConstraints` when none holds; `outsideLimits` or `limitsUnknown`; `revoked` or
+    ///   `revocationUnknown`.
     package func verified() async throws(X509SVIDError) -> VerifiedX509SVID {
         var reasons: [String] = []
         for path in self.paths {
@@ -170,6 +172,7 @@ package struct NameConstrainedPaths: Sendable {
             case .validCertificate(let chain):
                 let verified = VerifiedX509SVID(
                     id: self.id, leaf: self.leaf, chain: Array(chain))
+                try self.limits?.check(verified)
                 try self.revocation?.check(verified, now: self.now)
                 return verified
             case .couldNotValidate(let failures):

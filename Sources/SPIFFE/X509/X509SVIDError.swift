@@ -10,7 +10,7 @@ public struct X509SVIDError: Error, Hashable, Sendable, CustomStringConvertible 
             case certificateAuthority, keyUsage, extendedKeyUsage, unhandledCriticalExtension
             case version, unsupportedKey, unsupportedSignatureAlgorithm, notYetValid, expired
             case noBundle, untrusted, notAnAuthority, pathLength, nameConstraints
-            case revoked, revocationUnknown
+            case revoked, revocationUnknown, outsideLimits, limitsUnknown
         }
         private let value: Value
         private init(_ value: Value) { self.value = value }
@@ -66,6 +66,10 @@ public struct X509SVIDError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let revoked = Code(.revoked)
         /// The list that would say whether a certificate was taken back is too old, see ``RevocationPolicy``.
         public static let revocationUnknown = Code(.revocationUnknown)
+        /// The trust domain is not trusted with this kind of SVID or with this path, see ``TrustDomainLimits``.
+        public static let outsideLimits = Code(.outsideLimits)
+        /// What the trust domain is trusted with has not been told yet, see ``TrustDomainLimits/unknown(of:)``.
+        public static let limitsUnknown = Code(.limitsUnknown)
 
         public var description: String { self.value.rawValue }
     }

@@ -8,7 +8,8 @@ public import X509
 /// those of RFC 5280 §6 leads to an authority in the bundle of *the leaf's* trust domain. Other bundles
 /// are never looked at. Who the peer may be is a question for an ``Authorizer``.
 ///
-/// Each certificate of the path is also held against the newest CRL of its issuer that is known, by a ``RevocationPolicy``.
+/// Each certificate of the path is also held against the newest CRL of its issuer that is known, by a ``RevocationPolicy``,
+/// and the SPIFFE ID against what its trust domain is trusted with, see ``TrustDomainLimits``.
 public struct X509SVIDVerifier: Sendable {
     /// The most certificates that a chain may have.
     package static let maximumCertificates = 10
@@ -18,22 +19,33 @@ public struct X509SVIDVerifier: Sendable {
     private let bundles: any X509BundleSource
     private let now: @Sendable () -> Date
     /// Nil when nothing is to be checked, or nobody knows.
-    package let revocation: RevocationChecker?
+    private let revocation: RevocationChecker?
+    /// Nil when nobody knows.
+    private let limits: PartnerLimitChecker?
+    /// For those who keep connections of verified peers; nil when they are not to be closed, or nobody knows.
+    package let recheck: PeerRecheck?
 
     /// - Parameters:
     ///   - bundles: Asked at each verification, so that changed bundles count at once.
     ///   - revocation: What is done about SVIDs that were taken back.
-    public init(bundles: any X509BundleSource, revocation: RevocationPolicy = .standard) {
-        self.init(bundles: bundles, revocation: revocation, now: { Date() })
+    ///   - limits: What partners are trusted with; nil takes the source of the bundles, if it knows.
+    public init(
+        bundles: any X509BundleSource, revocation: RevocationPolicy = .standard,
+        limits: (any PartnerLimitSource)? = nil
+    ) {
+        self.init(bundles: bundles, revocation: revocation, limits: limits, now: { Date() })
     }
 
     /// - Parameter now: The time to verify at.
     package init(
         bundles: any X509BundleSource, revocation: RevocationPolicy = .standard,
-        now: @escaping @Sendable () -> Date
+        limits: (any PartnerLimitSource)? = nil, now: @escaping @Sendable () -> Date
     ) {
         self.bundles = bundles
         self.revocation = RevocationChecker(revocation, bundles: bundles)
+        self.limits = PartnerLimitChecker(limits, bundles: bundles)
+        self.recheck =
+            revocation.closesConnections ? PeerRecheck(self.revocation, self.limits) : nil
         self.now = now
     }
 
@@ -81,9 +93,11 @@ public struct X509SVIDVerifier: Sendable {
             id: id, leaf: leaf, bundle: bundle, others: chainDER.dropFirst(), now: now)
         switch try search.run() {
         case .verified(let verified):
+            try self.limits?.check(verified)
             try self.revocation?.check(verified, now: now)
             return .verified(verified)
         case .namesToCheck(var pending):
+            pending.limits = self.limits
             pending.revocation = self.revocation
             return .namesToCheck(pending)
         }

@@ -1,37 +1,6 @@
-import GRPCCore
 import HTTP2
 import NIOCore
-import NIOHPACK
 import NIOTLS
-
-/// What all connections of a listener share.
-final class GRPCListenerContext: Sendable {
-    let http2: HTTP2ServerConnection.Configuration
-    let settings: SPIFFEServerTransport.Settings
-    let services: [String: any EventLoopService]
-    /// Takes the calls of all other services.
-    let router: RoutedCall.Router
-    let connections: ConnectionSet
-    let budget: CallBudget
-
-    init(
-        settings: SPIFFEServerTransport.Settings, services: [any EventLoopService],
-        router: @escaping RoutedCall.Router, connections: ConnectionSet
-    ) {
-        var limits = HTTP2Limits()
-        limits.maxConcurrentStreams = settings.maxConcurrentStreams
-        limits.streamWindow = settings.streamWindow
-        self.http2 = HTTP2ServerConnection.Configuration(limits: limits)
-        self.settings = settings
-        self.services = Dictionary(services.map { ($0.name, $0) }) { first, _ in first }
-        self.router = router
-        self.connections = connections
-        self.budget = CallBudget(
-            CallBudget.Limits(
-                calls: settings.maxCalls, callsPerUser: settings.maxCallsPerUser,
-                heldBytes: settings.maxHeldBytes, heldBytesPerUser: settings.maxHeldBytesPerUser))
-    }
-}
 
 /// One connection: carries bytes between the socket and ``HTTP2ServerConnection``, and calls between
 /// that and their handlers.
@@ -56,10 +25,10 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     /// What the listener's budget knows of this connection.
     private var load = CallBudget.Load()
     private let makePeer: () -> PeerContext
-    private lazy var peer: PeerContext = self.makePeer()
-    private var http2: HTTP2ServerConnection
-    private var calls: [HTTP2ServerConnection.StreamID: GRPCCall] = [:]
-    private var context: ChannelHandlerContext?
+    private(set) lazy var peer: PeerContext = self.makePeer()
+    var http2: HTTP2ServerConnection
+    var calls: [HTTP2ServerConnection.StreamID: GRPCCall] = [:]
+    private(set) var context: ChannelHandlerContext?
     private var timers: [Scheduled<Void>?] = []
     private var establishment: Scheduled<Void>?
     private var isReading = false
@@ -67,11 +36,11 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     private var isClosing = false
     private var hasFailed = false
     private var isRenewing = false
-    private var isWritable = true
+    private(set) var isWritable = true
     private var isPaused = false
     private var isAutoReading = true
     /// Bytes of incomplete messages in all calls.
-    private var bufferedBytes = 0
+    private(set) var bufferedBytes = 0
 
     init(
         listener: GRPCListenerContext, isTLS: Bool, from origin: ConnectionOrigin?,
@@ -202,8 +171,9 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
         self.reportChange()
     }
 
-    // MARK: Requests
+    // MARK: Calls
 
+    /// One thing that happened on a stream.
     private func handle(_ event: HTTP2ServerConnection.Event) {
         switch event {
         case .request(let id, let head, let isComplete):
@@ -223,164 +193,16 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
         }
     }
 
-    private func begin(_ id: HTTP2ServerConnection.StreamID, _ head: RequestHead) {
-        if self.report(self.currentLoad).hasTooManyCalls {
-            return self.refuse(
-                id, .resourceExhausted, "too many calls are open here; end some and try again")
-        }
-        guard head.method == "POST" else { return self.refuse(id, httpStatus: 405) }
-        guard let type = head.fields.first(name: "content-type"), Self.isGRPC(type) else {
-            return self.refuse(id, httpStatus: 415)
-        }
-        let path = head.path.utf8
-        guard path.first == UInt8(ascii: "/"), let slash = path.dropFirst().firstIndex(of: 0x2f)
-        else { return self.refuse(id, .unimplemented, "no such method") }
-        let encoding = head.fields.first(name: "grpc-encoding") ?? "identity"
-        if encoding != "identity" {
-            return self.refuse(
-                id, .unimplemented, "messages compressed as \(encoding) are not supported",
-                ["grpc-accept-encoding": "identity"])
-        }
-        guard let context = self.context else { return }
-        let call = GRPCCall(
-            streamID: id, eventLoop: context.eventLoop, peer: self.peer,
-            service: String(head.path[path.index(after: path.startIndex)..<slash]),
-            method: String(head.path[path.index(after: slash)...]), connection: self)
-        self.calls[id] = call
-        if let service = self.listener.services[call.service], service.serves(call.method) {
-            guard let handler = service.handler(for: call, fields: head.fields) else {
-                return call.finish(Status(code: .unimplemented, message: "no such method"))
-            }
-            // It may have ended the call already.
-            guard self.calls[id] === call else { return }
-            call.handler = handler
-        } else {
-            call.handler = RoutedCall(call, fields: head.fields, listener: self.listener)
-        }
-        // gRPC's router keeps deadlines as well, but not of a call whose request never comes.
-        self.armDeadline(call, head.fields)
-    }
+    // MARK: Load
 
-    private func receive(
-        _ id: HTTP2ServerConnection.StreamID, _ bytes: ByteBuffer, isComplete: Bool
-    ) {
-        guard let call = self.calls[id], let handler = call.handler else { return }
-        call.reader.append(bytes)
-        do throws(RPCError) {
-            while let message = try call.reader.next(
-                maxBytes: self.listener.settings.maxRequestBytes)
-            {
-                handler.receive(message)
-                if self.calls[id] == nil { return }
-            }
-            self.count(call, call.reader.bufferedBytes)
-            if self.bufferedBytes > self.listener.settings.maxBufferedBytes {
-                throw RPCError(
-                    code: .resourceExhausted,
-                    message: "too many incomplete requests on one connection")
-            }
-            if isComplete, call.reader.bufferedBytes > 0 {
-                throw RPCError(code: .internalError, message: "request ends inside a message")
-            }
-        } catch {
-            self.calls[id] = nil
-            call.finish(Status(code: Status.Code(error.code), message: error.message))
-            self.release(call)?.cancelled()
-            return
-        }
-        self.credit(call, bytes.readableBytes)
-        if isComplete { handler.receiveEnd() }
-    }
-
-    private func count(_ call: GRPCCall, _ bytes: Int) {
+    /// Notes how many bytes of an incomplete message a call holds now.
+    func count(_ call: GRPCCall, _ bytes: Int) {
         self.bufferedBytes += bytes - call.countedBytes
         call.countedBytes = bytes
     }
 
-    /// Lets the client send on, unless the handler is behind.
-    private func credit(_ call: GRPCCall, _ count: Int) {
-        if let routed = call.handler as? RoutedCall, routed.isBehind {
-            call.withheld += count
-        } else {
-            self.http2.consumed(count, on: call.streamID)
-        }
-    }
-
-    /// The handler has caught up.
-    func creditWithheld(_ call: GRPCCall) {
-        if call.withheld == 0 || self.calls[call.streamID] !== call { return }
-        self.http2.consumed(call.withheld, on: call.streamID)
-        call.withheld = 0
-        self.scheduleFlush()
-    }
-
-    private static func isGRPC(_ contentType: String) -> Bool {
-        let prefix = "application/grpc"
-        guard contentType.hasPrefix(prefix) else { return false }
-        let next = contentType.utf8.dropFirst(prefix.utf8.count).first
-        return next == nil || next == UInt8(ascii: "+") || next == UInt8(ascii: ";")
-    }
-
-    private func refuse(_ id: HTTP2ServerConnection.StreamID, httpStatus: Int) {
-        self.http2.send(block: HeaderBlocks.http(status: httpStatus), on: id, endsStream: true)
-    }
-
-    private func refuse(
-        _ id: HTTP2ServerConnection.StreamID, _ code: Status.Code, _ message: String,
-        _ metadata: Metadata = [:]
-    ) {
-        let block = HeaderBlocks.trailersOnly(Status(code: code, message: message), metadata)
-        self.http2.send(block: block, on: id, endsStream: true)
-    }
-
-    private func armDeadline(_ call: GRPCCall, _ fields: HPACKHeaders) {
-        guard let text = fields.first(name: "grpc-timeout"), let after = Timeout.parse(text)
-        else { return }
-        let id = call.streamID
-        call.deadline = self.schedule(after: after) { handler in
-            guard let call = handler.calls.removeValue(forKey: id) else { return }
-            call.finish(Status(code: .deadlineExceeded, message: "deadline exceeded"))
-            handler.release(call)?.cancelled()
-        }
-    }
-
-    // MARK: Answers
-
-    func isBlocked(_ id: HTTP2ServerConnection.StreamID) -> Bool {
-        !self.isWritable || self.http2.isBlocked(id)
-    }
-
-    func send(block: ByteBuffer, on id: HTTP2ServerConnection.StreamID, endsStream: Bool) {
-        self.http2.send(block: block, on: id, endsStream: endsStream)
-        self.scheduleFlush()
-    }
-
-    func send(_ bytes: ByteBuffer, on id: HTTP2ServerConnection.StreamID) {
-        self.http2.send(bytes, on: id)
-        self.scheduleFlush()
-    }
-
-    /// Sends a message that is kept for this call alone, unless the client does not take it and there is too much
-    /// of that already.
-    func send(own bytes: ByteBuffer, for call: GRPCCall) {
-        let leaves =
-            self.isWritable && self.http2.hasRoom(for: bytes.readableBytes, on: call.streamID)
-        if !leaves, self.report(self.currentLoad).holdsTooMuch {
-            self.calls[call.streamID] = nil
-            call.finish(
-                Status(
-                    code: .resourceExhausted,
-                    message: "too many answers wait to be read; read them and try again"))
-            self.release(call)?.cancelled()
-            return
-        }
-        call.sendHead()
-        self.http2.send(bytes, on: call.streamID, isOwn: true)
-        self.scheduleFlush()
-    }
-
     /// What this connection costs now; nothing once it has ended.
-    private var currentLoad: CallBudget.Load {
+    var currentLoad: CallBudget.Load {
         guard let context = self.context else { return CallBudget.Load() }
         var load = CallBudget.Load(
             calls: self.http2.streamCount,
@@ -392,7 +214,7 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     }
 
     /// Tells the listener what this connection costs now.
-    private func report(_ load: CallBudget.Load) -> CallBudget.Verdict {
+    func report(_ load: CallBudget.Load) -> CallBudget.Verdict {
         let verdict = self.listener.budget.update(self.origin, from: self.load, to: load)
         self.load = load
         return verdict
@@ -403,30 +225,10 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
         if load != self.load { _ = self.report(load) }
     }
 
-    func finish(_ call: GRPCCall, _ block: ByteBuffer) {
-        self.send(block: block, on: call.streamID, endsStream: true)
-        if self.calls[call.streamID] === call {
-            self.calls[call.streamID] = nil
-            _ = self.release(call)
-        }
-    }
-
-    /// Lets go of a call that has left `calls`; gives its handler, for the caller to say why.
-    private func release(_ call: GRPCCall) -> (any GRPCCallHandler)? {
-        self.count(call, 0)
-        call.reader = MessageReader()
-        call.deadline?.cancel()
-        call.deadline = nil
-        call.connection = nil
-        let handler = call.handler
-        call.handler = nil
-        return handler
-    }
-
     // MARK: Writing
 
     /// Everything that is sent in one turn of the event loop leaves in one write.
-    private func scheduleFlush() {
+    func scheduleFlush() {
         if self.isReading || self.isFlushScheduled { return }
         guard let context = self.context else { return }
         self.isFlushScheduled = true
@@ -488,7 +290,8 @@ final class GRPCConnectionHandler: ChannelInboundHandler {
     /// Closes the socket; what is open ends without an answer.
     func closeChannel() { self.context?.close(promise: nil) }
 
-    private func schedule(
+    /// Does something later, unless the connection has ended by then.
+    func schedule(
         after delay: TimeAmount, _ action: @escaping (GRPCConnectionHandler) -> Void
     ) -> Scheduled<Void>? {
         guard let context = self.context else { return nil }

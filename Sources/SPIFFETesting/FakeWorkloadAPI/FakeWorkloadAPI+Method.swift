@@ -25,6 +25,9 @@ extension FakeWorkloadAPI {
         /// The stream of SVIDs that were taken back, an extension of Cygnet's agents. To be an agent without it, let it
         /// fail with `notSupported`.
         public static let fetchRevocations = Method("FetchRevocations")
+        /// The stream of what partners are trusted with, an extension of Cygnet's agents; answered with UNIMPLEMENTED
+        /// until limits are served.
+        public static let fetchPartnerLimits = Method("FetchPartnerLimits")
     }
 
     /// How a call can fail.

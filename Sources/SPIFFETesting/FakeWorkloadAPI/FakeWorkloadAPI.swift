@@ -36,6 +36,8 @@ public final class FakeWorkloadAPI: Sendable {
     let wit = FakeStreams<WITSVIDResponse>(.notSupported)
     let witBundles = FakeStreams<WITBundlesResponse>(.notSupported)
     let revocations = FakeStreams<Cygnet_Workload_V1_FetchRevocationsResponse>()
+    // As an agent of others, until a test serves limits.
+    let partnerLimits = FakeStreams<Cygnet_Workload_V1_FetchPartnerLimitsResponse>(.notSupported)
     let state = NIOLockedValueBox(FakeState())
 
     /// - Parameter socketPath: Must be free; nil takes a new one in the folder for temporary files.
@@ -63,6 +65,7 @@ public final class FakeWorkloadAPI: Sendable {
                 listener: .unixSocket(path: self.socketPath, mode: 0o600)),
             services: [
                 FakeWorkloadAPIService(api: self), FakeRevocationService(api: self),
+                FakePartnerLimitService(api: self),
             ])
         defer { try? FileManager.default.removeItem(atPath: self.socketPath) }
         return try await withThrowingTaskGroup(of: Void.self) { group in
@@ -177,6 +180,7 @@ public final class FakeWorkloadAPI: Sendable {
         case .fetchWITSVID: self.wit.interrupt(event)
         case .fetchWITBundles: self.witBundles.interrupt(event)
         case .fetchRevocations: self.revocations.interrupt(event)
+        case .fetchPartnerLimits: self.partnerLimits.interrupt(event)
         default: break
         }
     }

@@ -5,7 +5,9 @@ public import SPIFFE
 /// gives it.
 ///
 /// Takes the place of `JWTSource` wherever a `JWTSVIDSource` or `JWTBundleSource` is asked for.
-public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, RevocationSource, Sendable {
+public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, RevocationSource,
+    PartnerLimitSource, Sendable
+{
     private struct State {
         var issue: (@Sendable ([String], SPIFFEID?) throws -> JWTSVID)?
         var bundles: JWTBundleSet
@@ -14,6 +16,7 @@ public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, RevocationSour
 
     private let state: NIOLockedValueBox<State>
     private let revocations = TestRevocationState()
+    private let limits = TestPartnerLimitState()
 
     /// - Parameters:
     ///   - bundles: Whom it believes.
@@ -59,6 +62,19 @@ public final class TestJWTSource: JWTSVIDSource, JWTBundleSource, RevocationSour
     public func observeRevocations(
         _ onChange: @escaping @Sendable () -> Void
     ) -> RevocationObservation? { self.revocations.observeRevocations(onChange) }
+
+    /// Puts what partners are trusted with in the place of what was known; trust domains that are left out have no limits.
+    public func set(limits: [TrustDomainLimits]) { self.limits.set(limits) }
+
+    /// What was set last, or nil.
+    public func partnerLimits(for trustDomain: TrustDomain) -> TrustDomainLimits? {
+        self.limits.partnerLimits(for: trustDomain)
+    }
+
+    /// Tells of changes to limits, as long as the result is held.
+    public func observePartnerLimits(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.limits.observePartnerLimits(onChange) }
 
     /// Puts other bundles in the place of the present ones.
     public func set(bundles: [JWTBundle]) {

@@ -4,7 +4,9 @@ public import SPIFFE
 /// A WIT source without Workload API: holds a WIT-SVID and the bundles that the test gives it. Incubating.
 ///
 /// Takes the place of `WITSource` wherever a `WITSVIDSource` or `WITBundleSource` is asked for.
-public final class TestWITSource: WITSVIDSource, WITBundleSource, RevocationSource, Sendable {
+public final class TestWITSource: WITSVIDSource, WITBundleSource, RevocationSource,
+    PartnerLimitSource, Sendable
+{
     private struct State {
         var svid: WITSVID?
         var bundles: WITBundleSet
@@ -13,6 +15,7 @@ public final class TestWITSource: WITSVIDSource, WITBundleSource, RevocationSour
 
     private let state: NIOLockedValueBox<State>
     private let revocations = TestRevocationState()
+    private let limits = TestPartnerLimitState()
 
     /// - Parameters:
     ///   - svid: Who the program is; nil is one without identity.
@@ -51,6 +54,19 @@ public final class TestWITSource: WITSVIDSource, WITBundleSource, RevocationSour
     public func observeRevocations(
         _ onChange: @escaping @Sendable () -> Void
     ) -> RevocationObservation? { self.revocations.observeRevocations(onChange) }
+
+    /// Puts what partners are trusted with in the place of what was known; trust domains that are left out have no limits.
+    public func set(limits: [TrustDomainLimits]) { self.limits.set(limits) }
+
+    /// What was set last, or nil.
+    public func partnerLimits(for trustDomain: TrustDomain) -> TrustDomainLimits? {
+        self.limits.partnerLimits(for: trustDomain)
+    }
+
+    /// Tells of changes to limits, as long as the result is held.
+    public func observePartnerLimits(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.limits.observePartnerLimits(onChange) }
 
     /// Puts other bundles in the place of the present ones.
     public func set(bundles: [WITBundle]) {

@@ -5,7 +5,9 @@ public import SPIFFE
 ///
 /// Takes the place of `X509Source` wherever an `X509SVIDSource` or `X509BundleSource` is asked for. What is
 /// set counts from the next handshake on, as with a real one.
-public final class TestX509Source: X509SVIDSource, X509BundleSource, RevocationSource, Sendable {
+public final class TestX509Source: X509SVIDSource, X509BundleSource, RevocationSource,
+    PartnerLimitSource, Sendable
+{
     private struct State {
         var svid: X509SVID?
         var bundles: X509BundleSet
@@ -13,6 +15,7 @@ public final class TestX509Source: X509SVIDSource, X509BundleSource, RevocationS
 
     private let state: NIOLockedValueBox<State>
     private let revocations = TestRevocationState()
+    private let limits = TestPartnerLimitState()
 
     /// - Parameters:
     ///   - svid: Nil is a program without identity.
@@ -51,6 +54,19 @@ public final class TestX509Source: X509SVIDSource, X509BundleSource, RevocationS
     public func observeRevocations(
         _ onChange: @escaping @Sendable () -> Void
     ) -> RevocationObservation? { self.revocations.observeRevocations(onChange) }
+
+    /// Puts what partners are trusted with in the place of what was known; trust domains that are left out have no limits.
+    public func set(limits: [TrustDomainLimits]) { self.limits.set(limits) }
+
+    /// What was set last, or nil.
+    public func partnerLimits(for trustDomain: TrustDomain) -> TrustDomainLimits? {
+        self.limits.partnerLimits(for: trustDomain)
+    }
+
+    /// Tells of changes to limits, as long as the result is held.
+    public func observePartnerLimits(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.limits.observePartnerLimits(onChange) }
 
     /// Puts other bundles in the place of the present ones; trust domains that are left out are trusted no more.
     public func set(bundles: [X509Bundle]) {

@@ -218,6 +218,10 @@ public final class WorkloadAPIClient: Sendable {
         .init(wrapping: self.grpc)
     }
 
+    var partnerLimitAPI: Cygnet_Workload_V1_PartnerLimits.Client<HTTP2ClientTransport.Posix> {
+        .init(wrapping: self.grpc)
+    }
+
     var custodyAPI: Cygnet_Workload_V1_Custody.Client<HTTP2ClientTransport.Posix> {
         .init(wrapping: self.grpc)
     }

@@ -10,6 +10,9 @@ public struct WorkloadAPIConfiguration: Sendable {
     public var longestBackOff: Duration = .seconds(10)
     /// The most bytes that an answer may have. Bundles of many trust domains are large.
     public var maximumMessageBytes = 64 * 1024 * 1024
+    /// The most bytes that a state of revocations may have that comes in parts, as agents send a long one. One that is longer
+    /// is not used: what was known before stays, and `RevocationPolicy` decides once that is overdue.
+    public var maximumRevocationBytes = 256 * 1024 * 1024
     /// Told at `debug` why a stream had to be opened again. Nil keeps the client silent.
     public var logger: Logger?
 

@@ -4,12 +4,15 @@ public import SPIFFE
 ///
 /// Holds the stream of JWT bundles while ``run()`` runs; rules of withdrawal as ``X509Source``. Tokens
 /// are asked for one by one: the server keeps and renews them, so this keeps none. Knows which tokens were taken back
-/// where the agent tells, as ``X509Source`` does.
-public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, Sendable {
+/// and what partners are trusted with where the agent tells, as ``X509Source`` does; which trust domain is its own only
+/// the agent says, so before ``ready(within:)`` returns no token at all may be accepted.
+public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, PartnerLimitSource,
+    Sendable
+{
     private let client: WorkloadAPIClient
     private let ownsClient: Bool
     private let latest = LatestValue<JWTBundleSet>(withdrawn: JWTBundleSet())
-    private let revocations: SourceRevocations
+    private let news: SourceNews
 
     /// Makes a source with a connection of its own; does not connect.
     ///
@@ -23,14 +26,14 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, 
     ) throws(WorkloadAPIError) {
         self.client = try WorkloadAPIClient(address: address, configuration: configuration)
         self.ownsClient = true
-        self.revocations = SourceRevocations { [latest] in latest.report($0) }
+        self.news = SourceNews { [latest] in latest.report($0) }
     }
 
     /// Makes a source that shares a connection; the caller runs the client.
     public init(client: WorkloadAPIClient) {
         self.client = client
         self.ownsClient = false
-        self.revocations = SourceRevocations { [latest] in latest.report($0) }
+        self.news = SourceNews { [latest] in latest.report($0) }
     }
 
     /// Keeps the bundles fresh until the task is cancelled; then returns. May be called once.
@@ -41,27 +44,33 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, 
         do throws(WorkloadAPIError) {
             try await self.client.whileRunning(self.ownsClient) {
                 () async throws(WorkloadAPIError) in
-                try await self.revocations.whileWatching(self.client) {
+                try await self.news.whileWatching(self.client) {
                     () async throws(WorkloadAPIError) in
                     try await self.client.watchJWTBundles(
                         onUpdate: { bundles in
-                            self.revocations.arrived { $0.update(bundles) }
-                            self.latest.update(bundles)
+                            self.news.arrived {
+                                $0.update(bundles)
+                            } handOut: {
+                                self.latest.update(bundles)
+                            }
                         },
                         onError: { self.failed($0) })
                 }
             }
-            self.revocations.end()
-            self.latest.end(WorkloadAPIError(.stopped, "the JWT source has ended"))
+            self.end(WorkloadAPIError(.stopped, "the JWT source has ended"))
         } catch {
-            self.revocations.end()
-            self.latest.end(error)
+            self.end(error)
             throw error
         }
     }
 
+    private func end(_ error: WorkloadAPIError) {
+        self.news.end(error)
+        self.latest.end(error)
+    }
+
     private func failed(_ error: WorkloadAPIError) {
-        self.revocations.broke()
+        self.news.broke()
         if error.code == .noIdentity {
             self.latest.withdraw(error)
         } else {
@@ -71,7 +80,7 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, 
 
     /// Returns as soon as the bundles are there; rules as ``X509Source/ready(within:)``.
     public func ready(within limit: Duration? = nil) async throws {
-        try await self.latest.ready(within: limit)
+        try await self.news.ready(within: limit) { try await self.latest.ready(within: $0) }
     }
 
     /// The bundle of exactly this trust domain; nil when there is none, then no token of it is trusted.
@@ -81,13 +90,23 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, 
 
     /// What is known about SVIDs of this trust domain that were taken back; nil when nothing is.
     public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
-        self.revocations.feed.revocations(for: trustDomain)
+        self.news.revocations.revocations(for: trustDomain)
     }
 
     /// Tells of changes to what was taken back, as long as the result is held.
     public func observeRevocations(
         _ onChange: @escaping @Sendable () -> Void
-    ) -> RevocationObservation? { self.revocations.feed.observeRevocations(onChange) }
+    ) -> RevocationObservation? { self.news.revocations.observeRevocations(onChange) }
+
+    /// The limits of this trust domain; nil when it has none, unknown while the agent has not told them.
+    public func partnerLimits(for trustDomain: TrustDomain) -> TrustDomainLimits? {
+        self.news.limits.partnerLimits(for: trustDomain)
+    }
+
+    /// Tells of changes to partners' limits, as long as the result is held.
+    public func observePartnerLimits(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.news.limits.observePartnerLimits(onChange) }
 
     /// The bundles of this moment.
     ///
@@ -107,7 +126,7 @@ public final class JWTSource: JWTBundleSource, JWTSVIDSource, RevocationSource, 
     }
 
     /// Lets the server check a token that a peer presented, as the standard prefers. To check it in this
-    /// process pass the source to `JWTSVID.validate(_:audience:bundles:now:leeway:revocation:)`.
+    /// process pass the source to `JWTSVID.validate(_:audience:bundles:now:leeway:revocation:limits:)`.
     ///
     /// - Throws: ``WorkloadAPIError`` `invalidRequest` when the token is refused.
     public func validate(

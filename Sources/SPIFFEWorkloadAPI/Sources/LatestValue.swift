@@ -117,6 +117,8 @@ final class LatestValue<Value: Sendable>: Sendable {
     ///   `CancellationError`.
     func ready(within limit: Duration?) async throws {
         guard let limit else { return try await self.wait() }
+        // However short the limit is: what is there need not be waited for.
+        if self.state.withLockedValue({ $0.value != nil }) { return }
         try await withThrowingTaskGroup(of: Bool.self) { group in
             defer { group.cancelAll() }
             group.addTask {

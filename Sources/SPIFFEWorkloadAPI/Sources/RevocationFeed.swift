@@ -22,6 +22,8 @@ package final class RevocationFeed: RevocationSource, Sendable {
         var hasEnded = false
         /// The newest message of the stream; nil while there was none.
         var received: [TrustDomain: ReceivedRevocations]?
+        /// A newer message of the stream could not be used.
+        var lacksState = false
         var fieldLists: [[UInt8]] = []
         var x509Bundles = X509BundleSet()
         /// The chains of this process's own SVIDs above the leaf: authorities that bundles do not name.
@@ -85,8 +87,15 @@ package final class RevocationFeed: RevocationSource, Sendable {
 
     /// Takes a message of the stream; it replaces the one before it whole.
     func update(_ received: [TrustDomain: ReceivedRevocations]) {
-        self.update { $0.received = received }
+        self.update { state in
+            state.received = received
+            state.lacksState = false
+        }
     }
+
+    /// A message of the stream could not be used as a whole, such as one that is too long. What is known stays; where there
+    /// is no list, the trust domain's news counts as missing from now on.
+    func couldNotUseState() { self.update { $0.lacksState = true } }
 
     /// Knows nothing any more.
     package func end() {
@@ -129,8 +138,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
         let before = state.lists
         /// Reads lists of one kind; those of before stay where a new one is bad.
         func read(
-            _ raw: [[UInt8]], before last: [CertificateRevocationList],
-            from authorities: (CertificateRevocationList) -> Authorship
+            _ raw: [[UInt8]], before last: [CertificateRevocationList], _ bundles: [X509Bundle]
         ) -> (good: [CertificateRevocationList], isWhole: Bool) {
             var good: [CertificateRevocationList] = []
             var isWhole = true
@@ -142,7 +150,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
                     } else {
                         list = try self.read(der)
                     }
-                    guard authorities(list) != .forged else {
+                    guard Authorship(list, bundles) != .forged else {
                         throw RevocationListError.forged
                     }
                     lists[der] = list
@@ -153,7 +161,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
                 }
             }
             if !isWhole {
-                for list in last where !good.contains(where: { $0.hasIssuer(of: list) }) {
+                for list in last where !Authorship.hasSuccessor(list, among: good, bundles) {
                     lists[list.der] = list
                     good.append(list)
                 }
@@ -163,12 +171,11 @@ package final class RevocationFeed: RevocationSource, Sendable {
 
         let bundles =
             Array(state.x509Bundles.bundles.values) + Array(state.x509Intermediates.values)
-        var (fromFields, areFieldsWhole) = read(state.fieldLists, before: state.fieldKnown) {
-            Authorship($0, bundles)
-        }
+        var (fromFields, areFieldsWhole) = read(
+            state.fieldLists, before: state.fieldKnown, bundles)
         if state.received == nil {
             for list in state.fieldKnown
-            where !fromFields.contains(where: { $0.hasIssuer(of: list) })
+            where !Authorship.hasSuccessor(list, among: fromFields, bundles)
                 && Authorship(list, bundles) == .known
             {
                 lists[list.der] = list
@@ -181,7 +188,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
         var statusTokens: [String: StatusList] = [:]
         let received = state.received ?? [:]
         var trustDomains = Set(received.keys)
-        if !fromFields.isEmpty || !areFieldsWhole {
+        if !fromFields.isEmpty || !areFieldsWhole || state.lacksState {
             trustDomains.formUnion(state.x509Bundles.bundles.keys)
         }
         var missingSince: [TrustDomain: Date] = [:]
@@ -191,8 +198,7 @@ package final class RevocationFeed: RevocationSource, Sendable {
             let last = state.last[trustDomain]
             let (certificateLists, isWhole) = read(
                 now?.certificateLists ?? [],
-                before: now == nil ? [] : (last?.certificateLists ?? [])
-            ) { Authorship($0, own) }
+                before: now == nil ? [] : (last?.certificateLists ?? []), own)
             var statusLists: [StatusList] = []
             for (uri, token) in now?.statusLists ?? [] {
                 do throws(RevocationListError) {
@@ -210,9 +216,9 @@ package final class RevocationFeed: RevocationSource, Sendable {
             }
             let all = certificateLists + fromFields
             let lacksOne = own.flatMap(\.authorities).contains { authority in
-                !all.contains { $0.isNamed(authority) }
+                !all.contains { $0.isSigned(by: authority) }
             }
-            if !(isWhole && areFieldsWhole), lacksOne {
+            if !(isWhole && areFieldsWhole) || state.lacksState, lacksOne {
                 missingSince[trustDomain] = state.missingSince[trustDomain] ?? self.now()
             }
             var entry = TrustDomainRevocations(
@@ -252,6 +258,19 @@ private enum Authorship {
             self = .unknown
         } else {
             self = named.contains { list.isSigned(by: $0) } ? .known : .forged
+        }
+    }
+
+    /// Whether a list of the same authority is among others. One that only says so is none: the bundles of several trust
+    /// domains are together here, and a partner may have an authority with the name and the key ID of ours.
+    static func hasSuccessor(
+        _ list: CertificateRevocationList, among others: [CertificateRevocationList],
+        _ bundles: [X509Bundle]
+    ) -> Bool {
+        let authors = bundles.flatMap(\.authorities).filter { list.isSigned(by: $0) }
+        return others.contains { other in
+            authors.isEmpty
+                ? other.hasIssuer(of: list) : authors.contains { other.isSigned(by: $0) }
         }
     }
 }

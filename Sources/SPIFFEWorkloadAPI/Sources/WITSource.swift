@@ -4,14 +4,16 @@ public import SPIFFE
 ///
 /// Incubating. Holds two streams while ``run()`` runs; rules of withdrawal as ``X509Source``. Present an
 /// identity with `WorkloadProofSigner`; check others' with `WorkloadProofVerifier` and this as the source of
-/// bundles. Knows which tokens were taken back where the agent tells; for the status lists, which JWT authorities sign, it
-/// then holds the stream of JWT bundles too.
-public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, Sendable {
+/// bundles. Knows which tokens were taken back and what partners are trusted with where the agent tells; for the status
+/// lists, which JWT authorities sign, it then holds the stream of JWT bundles too.
+public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, PartnerLimitSource,
+    Sendable
+{
     private let client: WorkloadAPIClient
     private let ownsClient: Bool
     private let svids = LatestValue<[WITSVID]>(withdrawn: [])
     private let latestBundles = LatestValue<WITBundleSet>(withdrawn: WITBundleSet())
-    private let revocations: SourceRevocations
+    private let news: SourceNews
 
     /// Makes a source with a connection of its own; does not connect.
     ///
@@ -25,14 +27,14 @@ public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, 
     ) throws(WorkloadAPIError) {
         self.client = try WorkloadAPIClient(address: address, configuration: configuration)
         self.ownsClient = true
-        self.revocations = SourceRevocations { [latestBundles] in latestBundles.report($0) }
+        self.news = SourceNews { [latestBundles] in latestBundles.report($0) }
     }
 
     /// Makes a source that shares a connection; the caller runs the client.
     public init(client: WorkloadAPIClient) {
         self.client = client
         self.ownsClient = false
-        self.revocations = SourceRevocations { [latestBundles] in latestBundles.report($0) }
+        self.news = SourceNews { [latestBundles] in latestBundles.report($0) }
     }
 
     /// Keeps SVIDs and bundles fresh until the task is cancelled; then returns. May be called once.
@@ -53,16 +55,15 @@ public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, 
                 group.addTask {
                     try await self.client.watchWITBundles(
                         onUpdate: { bundles in
-                            self.revocations.arrived { _ in }
-                            self.latestBundles.update(bundles)
+                            self.news.arrived(handOut: { self.latestBundles.update(bundles) })
                         },
                         onError: { error in
-                            self.revocations.broke()
+                            self.news.broke()
                             WITSource.failed(error, self.latestBundles)
                         })
                 }
                 group.addTask {
-                    await self.revocations.watch(self.client, fetchesJWTBundles: true)
+                    await self.news.watch(self.client, fetchesJWTBundles: true)
                 }
                 // Each lasts until it is cancelled or fails for good, and then so does the whole.
                 try await group.next()
@@ -78,7 +79,7 @@ public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, 
     }
 
     private func end(_ error: WorkloadAPIError) {
-        self.revocations.end()
+        self.news.end(error)
         self.svids.end(error)
         self.latestBundles.end(error)
     }
@@ -89,11 +90,13 @@ public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, 
         if error.code == .noIdentity { latest.withdraw(error) } else { latest.report(error) }
     }
 
-    /// Returns as soon as SVIDs and bundles are there; rules as ``X509Source/ready(within:)``, the limit
-    /// for each.
+    /// Returns as soon as SVIDs and bundles are there; rules as ``X509Source/ready(within:)``, the limit for SVIDs and
+    /// for all else.
     public func ready(within limit: Duration? = nil) async throws {
         try await self.svids.ready(within: limit)
-        try await self.latestBundles.ready(within: limit)
+        try await self.news.ready(within: limit) {
+            try await self.latestBundles.ready(within: $0)
+        }
     }
 
     /// The identities of this moment; the first is the default.
@@ -126,13 +129,25 @@ public final class WITSource: WITSVIDSource, WITBundleSource, RevocationSource, 
 
     /// What is known about SVIDs of this trust domain that were taken back; nil when nothing is.
     public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
-        self.revocations.feed.revocations(for: trustDomain)
+        self.news.revocations.revocations(for: trustDomain)
     }
 
     /// Tells of changes to what was taken back, as long as the result is held.
     public func observeRevocations(
         _ onChange: @escaping @Sendable () -> Void
-    ) -> RevocationObservation? { self.revocations.feed.observeRevocations(onChange) }
+    ) -> RevocationObservation? { self.news.revocations.observeRevocations(onChange) }
+
+    /// The limits of this trust domain; nil when it has none, unknown while the agent has not told them.
+    public func partnerLimits(for trustDomain: TrustDomain) -> TrustDomainLimits? {
+        let own = try? self.svids.current()
+        if own?.contains(where: { $0.id.trustDomain == trustDomain }) == true { return nil }
+        return self.news.limits.partnerLimits(for: trustDomain)
+    }
+
+    /// Tells of changes to partners' limits, as long as the result is held.
+    public func observePartnerLimits(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.news.limits.observePartnerLimits(onChange) }
 
     /// The bundles of this moment.
     ///

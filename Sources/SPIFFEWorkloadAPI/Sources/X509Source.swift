@@ -12,8 +12,12 @@ public import SPIFFE
 /// peers then refuse. When the run ends, nothing is handed out any more.
 ///
 /// It also knows which SVIDs were taken back, from the CRLs of its messages and from the stream that Cygnet's agents
-/// have for it; verifiers and TLS configurations that take their bundles from here refuse those.
-public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSource, Sendable {
+/// have for it; verifiers and TLS configurations that take their bundles from here refuse those. In the same way it knows
+/// what partners are trusted with; what lies outside is refused too.
+public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSource,
+    PartnerLimitSource,
+    Sendable
+{
     private struct Snapshot: Sendable {
         let context: X509Context
         let chosen: Result<X509SVID, WorkloadAPIError>
@@ -25,7 +29,7 @@ public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSourc
     private let latest = LatestValue<Snapshot>(
         withdrawn: Snapshot(
             context: .empty, chosen: .failure(WorkloadAPIError(.noIdentity, "withdrawn"))))
-    private let revocations: SourceRevocations
+    private let news: SourceNews
 
     /// Makes a source with a connection of its own; does not connect.
     ///
@@ -41,7 +45,7 @@ public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSourc
         self.client = try WorkloadAPIClient(address: address, configuration: configuration)
         self.ownsClient = true
         self.picker = picker
-        self.revocations = SourceRevocations { [latest] in latest.report($0) }
+        self.news = SourceNews { [latest] in latest.report($0) }
     }
 
     /// Makes a source that shares a connection; the caller runs the client.
@@ -49,7 +53,7 @@ public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSourc
         self.client = client
         self.ownsClient = false
         self.picker = picker
-        self.revocations = SourceRevocations { [latest] in latest.report($0) }
+        self.news = SourceNews { [latest] in latest.report($0) }
     }
 
     // MARK: Running
@@ -63,29 +67,35 @@ public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSourc
         do throws(WorkloadAPIError) {
             try await self.client.whileRunning(self.ownsClient) {
                 () async throws(WorkloadAPIError) in
-                try await self.revocations.whileWatching(self.client) {
+                try await self.news.whileWatching(self.client) {
                     () async throws(WorkloadAPIError) in
                     try await self.client.watchX509Context(
                         onUpdate: { self.update($0) }, onError: { self.failed($0) })
                 }
             }
-            self.revocations.end()
-            self.latest.end(WorkloadAPIError(.stopped, "the X.509 source has ended"))
+            self.end(WorkloadAPIError(.stopped, "the X.509 source has ended"))
         } catch {
-            self.revocations.end()
-            self.latest.end(error)
+            self.end(error)
             throw error
         }
     }
 
+    private func end(_ error: WorkloadAPIError) {
+        self.news.end(error)
+        self.latest.end(error)
+    }
+
     private func update(_ context: X509Context) {
         let chosen = Result { () throws(WorkloadAPIError) in try self.picker(context.svids) }
-        self.revocations.arrived { $0.update(context) }
-        self.latest.update(Snapshot(context: context, chosen: chosen))
+        self.news.arrived {
+            $0.update(context)
+        } handOut: {
+            self.latest.update(Snapshot(context: context, chosen: chosen))
+        }
     }
 
     private func failed(_ error: WorkloadAPIError) {
-        self.revocations.broke()
+        self.news.broke()
         if error.code == .noIdentity {
             self.latest.withdraw(error)
         } else {
@@ -95,13 +105,16 @@ public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSourc
 
     // MARK: Reading
 
-    /// Returns as soon as the server has said who this process is; at once when it has.
+    /// Returns as soon as the server has said who this process is, and what partners are trusted with if it knows that;
+    /// at once when it has.
+    ///
+    /// Before, own identities and those of the own trust domain may be there already, but nobody of a partner is accepted.
     ///
     /// - Parameter limit: How long to wait; nil for as long as it takes.
     /// - Throws: After the limit the last failure, such as ``WorkloadAPIError`` `noIdentity`, or
     ///   `deadlineExceeded`; the error that ended the run; `CancellationError`.
     public func ready(within limit: Duration? = nil) async throws {
-        try await self.latest.ready(within: limit)
+        try await self.news.ready(within: limit) { try await self.latest.ready(within: $0) }
     }
 
     /// The X509-SVID to present now.
@@ -119,13 +132,25 @@ public final class X509Source: X509SVIDSource, X509BundleSource, RevocationSourc
 
     /// What is known about SVIDs of this trust domain that were taken back; nil when nothing is.
     public func revocations(for trustDomain: TrustDomain) -> TrustDomainRevocations? {
-        self.revocations.feed.revocations(for: trustDomain)
+        self.news.revocations.revocations(for: trustDomain)
     }
 
     /// Tells of changes to what was taken back, as long as the result is held.
     public func observeRevocations(
         _ onChange: @escaping @Sendable () -> Void
-    ) -> RevocationObservation? { self.revocations.feed.observeRevocations(onChange) }
+    ) -> RevocationObservation? { self.news.revocations.observeRevocations(onChange) }
+
+    /// The limits of this trust domain; nil when it has none, unknown while the agent has not told them.
+    public func partnerLimits(for trustDomain: TrustDomain) -> TrustDomainLimits? {
+        let own = try? self.latest.current().context.svids
+        if own?.contains(where: { $0.id.trustDomain == trustDomain }) == true { return nil }
+        return self.news.limits.partnerLimits(for: trustDomain)
+    }
+
+    /// Tells of changes to partners' limits, as long as the result is held.
+    public func observePartnerLimits(
+        _ onChange: @escaping @Sendable () -> Void
+    ) -> RevocationObservation? { self.news.limits.observePartnerLimits(onChange) }
 
     /// Everything of this moment.
     ///

@@ -13,7 +13,14 @@ package final class PartnerHolders: BundleHolders {
     private let bound: Duration
     private let logger: Logger
     private let start = ContinuousClock.now
-    private let holdings = NIOLockedValueBox(PartnerHoldings())
+    private let state = NIOLockedValueBox(State())
+
+    private struct State {
+        var holdings = PartnerHoldings()
+        /// Those who wait; called within the lock, after each request.
+        var waiters: [UInt64: AsyncStream<Void>.Continuation] = [:]
+        var nextWaiter: UInt64 = 0
+    }
 
     /// - Parameter bound: how long partners may take; zero waits for none.
     package init(bound: Duration = PartnerHolders.defaultBound, logger: Logger) {
@@ -33,19 +40,40 @@ package final class PartnerHolders: BundleHolders {
     ) {
         guard self.bound > .zero else { return }
         let now = self.uptime
-        self.holdings.withLockedValue {
-            $0.note(trustDomain, at: address, holds: held, patience: patience, now: now)
+        self.state.withLockedValue { state in
+            state.holdings.note(trustDomain, at: address, holds: held, patience: patience, now: now)
+            for waiter in state.waiters.values { waiter.yield() }
         }
     }
 
     package func awaitBundle(_ sequenceNumber: UInt64) async {
+        guard self.bound > .zero else { return }
         let deadline = self.uptime + self.bound
-        while !self.isDone(sequenceNumber), self.uptime < deadline {
-            do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
+        let (events, continuation) = AsyncStream.makeStream(
+            of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let waiter = self.state.withLockedValue { state in
+            state.nextWaiter += 1
+            state.waiters[state.nextWaiter] = continuation
+            return state.nextWaiter
         }
-        guard self.bound > .zero, !self.isDone(sequenceNumber) else { return }
+        defer { self.state.withLockedValue { $0.waiters[waiter] = nil } }
+        var iterator = events.makeAsyncIterator()
+        while true {
+            let now = self.uptime
+            let end = self.state.withLockedValue { $0.holdings.end(sequenceNumber, now: now) }
+            guard let end else { return }
+            guard now < deadline else { break }
+            // Somebody who does not come back is gone without a word.
+            let next = min(end, deadline) - now
+            let timer = Task {
+                try await Task.sleep(for: next)
+                continuation.yield()
+            }
+            defer { timer.cancel() }
+            guard await iterator.next() != nil, !Task.isCancelled else { return }
+        }
         let now = self.uptime
-        let pending = self.holdings.withLockedValue { $0.pending(sequenceNumber, now: now) }
+        let pending = self.state.withLockedValue { $0.holdings.pending(sequenceNumber, now: now) }
         self.logger.warning(
             "partners have not said in time that they have the bundle; going on without them",
             metadata: [
@@ -61,11 +89,14 @@ package final class PartnerHolders: BundleHolders {
 
     package func disconnect(x509AuthorityID: String) {}
 
+    /// How many wait.
+    var waiting: Int { self.state.withLockedValue { $0.waiters.count } }
+
     private var uptime: Duration { ContinuousClock.now - self.start }
 
     private func isDone(_ sequenceNumber: UInt64) -> Bool {
         let now = self.uptime
-        return self.holdings.withLockedValue { $0.isDone(sequenceNumber, now: now) }
+        return self.state.withLockedValue { $0.holdings.isDone(sequenceNumber, now: now) }
     }
 }
 

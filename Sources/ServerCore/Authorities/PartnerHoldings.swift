@@ -69,9 +69,17 @@ package struct PartnerHoldings: Sendable {
             .map { "\($0.key.trustDomain) at \($0.key.address)" }.sorted()
     }
 
+    /// When all who keep the bundle have that version or count no more, should nobody be heard of until then; nil when it is
+    /// so now.
+    package func end(_ sequenceNumber: UInt64, now: Duration) -> Duration? {
+        let end = self.rows.values.reduce(self.crowdedUntil) { end, row in
+            row.sequenceNumber < sequenceNumber ? max(end, row.end) : end
+        }
+        return end > now ? end : nil
+    }
+
     /// Whether all who keep the bundle are known to have that version or a later one.
     package func isDone(_ sequenceNumber: UInt64, now: Duration) -> Bool {
-        self.crowdedUntil <= now
-            && !self.rows.values.contains { $0.end > now && $0.sequenceNumber < sequenceNumber }
+        self.end(sequenceNumber, now: now) == nil
     }
 }

@@ -146,6 +146,7 @@ package struct BundleRegistry: Sendable {
     package func update(_ bundle: TrustBundle, parts: Parts) async throws -> TrustBundle {
         let own = self.trustDomain
         let ownBundle = self.directory.ownBundle
+        let keyIDs = self.directory.authorityKeyIDs
         return try await self.write(bundle.keeping(parts)) {
             (old: TrustBundle?, new: TrustBundle) throws(ServerError) -> TrustBundle in
             guard let old else { throw Self.notFound }
@@ -156,7 +157,8 @@ package struct BundleRegistry: Sendable {
             if parts.contains(.refreshHint) { merged.refreshHint = new.refreshHint }
             if parts.contains(.sequence) { merged.foreignSequence = new.foreignSequence }
             merged.isFetched = false
-            return try ForeignBundle.checked(merged, own: own, ownBundle: ownBundle)
+            return try ForeignBundle.checked(
+                merged, own: own, ownBundle: ownBundle, keyIDs: keyIDs)
         }
     }
 
@@ -181,7 +183,8 @@ package struct BundleRegistry: Sendable {
             @escaping @Sendable (TrustBundle?, TrustBundle) throws(ServerError) -> TrustBundle
     ) async throws -> TrustBundle {
         let new = try ForeignBundle.checked(
-            bundle, own: self.trustDomain, ownBundle: self.directory.ownBundle)
+            bundle, own: self.trustDomain, ownBundle: self.directory.ownBundle,
+            keyIDs: self.directory.authorityKeyIDs)
         let stored = try await self.store.writeBundle(bundle.trustDomain, requiring: nil) {
             (old: TrustBundle?) throws(ServerError) -> TrustBundle? in try rule(old, new)
         }

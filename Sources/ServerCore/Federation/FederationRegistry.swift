@@ -146,7 +146,8 @@ package struct FederationRegistry: Sendable {
                     + "\(quoted(trustDomain.name))")
         }
         return try ForeignBundle.checked(
-            bundle, own: self.trustDomain, ownBundle: self.directory.ownBundle)
+            bundle, own: self.trustDomain, ownBundle: self.directory.ownBundle,
+            keyIDs: self.directory.authorityKeyIDs)
     }
 
     private static func notFound(_ trustDomain: TrustDomain) -> ServerError {

@@ -21,7 +21,6 @@ extension FederationUpdater {
         _ trustDomain: TrustDomain, _ generation: UInt64
     ) async -> Result<Void, ServerError> {
         let lane = self.partners[trustDomain]?.lane ?? .normal
-        await self.enter(lane)
         let outcome = await self.exchange(trustDomain, generation, patience: .zero, lane: lane)
         if self.partners[trustDomain]?.generation == generation {
             self.partners[trustDomain]?.attempt = nil
@@ -77,18 +76,23 @@ extension FederationUpdater {
 
     /// One request, and what comes of it.
     ///
-    /// - Parameter lane: is left once the endpoint has answered.
+    /// - Parameter lane: whose place it takes until the endpoint has answered; nil for none.
     private func exchange(
-        _ trustDomain: TrustDomain, _ generation: UInt64, patience: Duration, lane: Lane?
+        _ trustDomain: TrustDomain, _ generation: UInt64, patience: Duration,
+        lane: FetchLanes.Lane?
     ) async -> Outcome {
-        guard let partner = self.partners[trustDomain], partner.generation == generation else {
-            if let lane { self.leave(lane) }
-            return Outcome(result: .failure(Self.ended(trustDomain)))
-        }
         do {
-            let fetched = try await self.fetch(
-                partner.status.relationship, entityTag: self.entityTag(partner), patience: patience)
-            if let lane { self.leave(lane) }
+            let answer =
+                if let lane {
+                    try await self.lanes.taken(lane) {
+                        try await self.fetch(trustDomain, generation, patience: patience)
+                    }
+                } else {
+                    try await self.fetch(trustDomain, generation, patience: patience)
+                }
+            guard let fetched = answer else {
+                return Outcome(result: .failure(Self.ended(trustDomain)))
+            }
             let before = self.directory.bundle(trustDomain)?.sequenceNumber
             let result = await self.take(fetched, trustDomain, generation)
             return Outcome(
@@ -96,47 +100,27 @@ extension FederationUpdater {
                 isChanged: self.directory.bundle(trustDomain)?.sequenceNumber != before,
                 appliedWait: fetched.appliedWait)
         } catch {
-            if let lane { self.leave(lane) }
             return Outcome(
                 result: .failure(
                     ServerError(
-                        .unavailable, "failed to refresh bundle: \(Self.bounded("\(error)"))")),
-                timedOut: error is TimedOut)
+                        .unavailable, "failed to refresh bundle: \(PartnerMessage.text(of: error))")
+                ),
+                timedOut: error is TimeLimit.Exceeded)
         }
     }
 
-    private struct TimedOut: Error, CustomStringConvertible {
-        let limit: Duration
-        var description: String { "the endpoint did not answer within \(self.limit)" }
-    }
-
-    /// Fetches within the time limit; an attempt that does not heed its cancellation is left behind.
+    /// Fetches within the time limit; nil when the relationship has ended meanwhile.
     private func fetch(
-        _ relationship: FederationRelationship, entityTag: String?, patience: Duration
-    ) async throws -> FetchedBundle {
-        let fetcher = self.fetcher
-        let limit = self.settings.timeout + patience
-        let answers = AsyncThrowingStream<FetchedBundle, any Error>.makeStream()
-        let work = Task {
-            do {
-                answers.continuation.yield(
-                    try await fetcher.fetch(
-                        relationship, entityTag: entityTag, waitingUpTo: patience))
-                answers.continuation.finish()
-            } catch {
-                answers.continuation.finish(throwing: error)
-            }
+        _ trustDomain: TrustDomain, _ generation: UInt64, patience: Duration
+    ) async throws -> FetchedBundle? {
+        guard let partner = self.partners[trustDomain], partner.generation == generation else {
+            return nil
         }
-        let timer = Task {
-            try await Task.sleep(for: limit)
-            answers.continuation.finish(throwing: TimedOut(limit: limit))
+        let (fetcher, relationship) = (self.fetcher, partner.status.relationship)
+        let entityTag = self.entityTag(partner)
+        return try await TimeLimit.within(self.settings.timeout + patience) {
+            try await fetcher.fetch(relationship, entityTag: entityTag, waitingUpTo: patience)
         }
-        defer {
-            work.cancel()
-            timer.cancel()
-        }
-        for try await answer in answers.stream { return answer }
-        throw CancellationError()
     }
 
     /// Checks what was fetched and stores it.
@@ -162,7 +146,8 @@ extension FederationUpdater {
             }
             let candidate = try ForeignBundle.checked(
                 TrustBundle(fetched: bundle), own: self.directory.trustDomain,
-                ownBundle: self.directory.ownBundle)
+                ownBundle: self.directory.ownBundle,
+                keyIDs: self.directory.authorityKeyIDs)
             // A relationship of the configuration cannot end while the server runs.
             let stored = try await self.store.writeBundle(
                 trustDomain,
@@ -220,33 +205,5 @@ extension FederationUpdater {
                 metadata: metadata)
         }
         self.partners[trustDomain] = partner
-    }
-
-    /// Errors may carry what the partner sent.
-    private static func bounded(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.prefix(400).map { scalar in
-                    scalar.value < 0x20 || scalar.value == 0x7F ? " " : scalar
-                }))
-    }
-}
-
-// Attempts at the same time are bounded, and those that hang are so apart from the others.
-extension FederationUpdater {
-    func enter(_ lane: Lane) async {
-        if let count = self.free[lane], count > 0 {
-            self.free[lane] = count - 1
-            return
-        }
-        await withCheckedContinuation { self.queues[lane, default: []].append($0) }
-    }
-
-    func leave(_ lane: Lane) {
-        if self.queues[lane]?.isEmpty == false, let next = self.queues[lane]?.removeFirst() {
-            next.resume()
-        } else {
-            self.free[lane, default: 0] += 1
-        }
     }
 }

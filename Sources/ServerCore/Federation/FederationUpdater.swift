@@ -24,15 +24,13 @@ package actor FederationUpdater {
         package init() {}
     }
 
-    enum Lane: Hashable { case normal, slow }
-
     struct Partner {
         let generation: UInt64
         var status: FederationStatus
         var entityTag: String?
         /// The store's number of the bundle that ``entityTag`` names: after an operator's change it names another.
         var taggedSequence: UInt64?
-        var lane = Lane.normal
+        var lane = FetchLanes.Lane.normal
         var loop: Task<Void, Never>?
         var attempt: Task<Result<Void, ServerError>, Never>?
         var push = PartnerPush()
@@ -61,8 +59,7 @@ package actor FederationUpdater {
     private let jitter: @Sendable () -> Double
     var partners: [TrustDomain: Partner] = [:]
     private var generation: UInt64 = 0
-    var free: [Lane: Int]
-    var queues: [Lane: [CheckedContinuation<Void, Never>]] = [:]
+    let lanes: FetchLanes
     var waitingCount = 0
 
     package init(
@@ -78,9 +75,7 @@ package actor FederationUpdater {
         self.logger = logger
         self.now = now
         self.jitter = jitter
-        self.free = [
-            .normal: max(1, settings.concurrency), .slow: max(1, settings.slowConcurrency),
-        ]
+        self.lanes = FetchLanes(normal: settings.concurrency, slow: settings.slowConcurrency)
     }
 
     // MARK: Running

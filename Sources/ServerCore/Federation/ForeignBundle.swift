@@ -1,4 +1,5 @@
 package import SPIFFE
+import SwiftASN1
 import X509
 
 /// The rules for bundles of other trust domains, however they come in.
@@ -12,16 +13,18 @@ package enum ForeignBundle {
 
     /// Checks a bundle before it is stored.
     ///
-    /// An authority whose certificate names a trust domain must name this one, and none may be an authority
-    /// of ours: either would let a partner vouch for identities that are not its own.
+    /// An authority whose certificate names a trust domain must name this one, and none may have a key
+    /// of ours: either would let a partner vouch for identities that are not its own. None may have the key ID of another
+    /// trust domain's, either; see ``AuthorityKeyIDs``.
     ///
     /// - Parameters:
     ///   - own: the server's trust domain.
     ///   - ownBundle: what the server's trust domain publishes, if it is there already.
+    ///   - keyIDs: of all bundles that are stored.
     /// - Returns: the bundle without duplicates and with the hint in bounds.
     /// - Throws: ``ServerError`` `invalidArgument`.
     package static func checked(
-        _ bundle: TrustBundle, own: TrustDomain, ownBundle: TrustBundle?
+        _ bundle: TrustBundle, own: TrustDomain, ownBundle: TrustBundle?, keyIDs: AuthorityKeyIDs
     ) throws(ServerError) -> TrustBundle {
         try FederationRelationship.checkPartner(bundle.trustDomain, own: own)
         try self.checkSize(bundle)
@@ -42,7 +45,10 @@ package enum ForeignBundle {
         for certificate in parsed.x509Bundle.authorities {
             try self.checkName(certificate, bundle.trustDomain)
         }
-        if let ownBundle { try self.checkApart(bundle, from: ownBundle) }
+        if let ownBundle { try self.checkApart(parsed, from: ownBundle) }
+        for certificate in parsed.x509Bundle.authorities {
+            try self.checkKeyID(certificate, bundle.trustDomain, keyIDs)
+        }
         var result = bundle
         var seen: Set<[UInt8]> = []
         result.x509Authorities.removeAll { !seen.insert($0.der).inserted }
@@ -91,22 +97,41 @@ package enum ForeignBundle {
         }
     }
 
-    /// Trust domains share no keys (Trust Domain and Bundle §6.2).
+    /// Trust domains share no keys (Trust Domain and Bundle §6.2), whatever stands around them. What a partner shares
+    /// with another partner is their affair.
     private static func checkApart(
-        _ bundle: TrustBundle, from own: TrustBundle
+        _ bundle: SPIFFEBundle, from own: TrustBundle
     ) throws(ServerError) {
-        let certificates = Set(own.x509Authorities.map(\.der))
-        let keys = Set(own.jwtAuthorities.map(\.publicKeyDER))
+        var keys = Set(own.jwtAuthorities.map(\.publicKeyDER))
             .union(own.witAuthorities.map(\.publicKeyDER))
-        guard bundle.x509Authorities.allSatisfy({ !certificates.contains($0.der) }),
+        for authority in own.x509Authorities {
+            guard let certificate = try? Certificate(derEncoded: authority.der) else { continue }
+            keys.insert(AuthorityKeyIDs.der(certificate.publicKey))
+        }
+        guard
+            bundle.x509Bundle.authorities.allSatisfy({
+                !keys.contains(AuthorityKeyIDs.der($0.publicKey))
+            }),
             bundle.jwtAuthorities.allSatisfy({ !keys.contains($0.publicKeyDER) }),
             bundle.witAuthorities.allSatisfy({ !keys.contains($0.publicKeyDER) })
         else {
             throw ServerError(
                 .invalidArgument,
-                "bundle of \(bundle.trustDomain) rejected: it has an authority of our own trust domain "
+                "bundle of \(bundle.trustDomain) rejected: it has the key of an authority of our own trust domain "
                     + "\(own.trustDomain)")
         }
+    }
+
+    private static func checkKeyID(
+        _ certificate: Certificate, _ trustDomain: TrustDomain, _ keyIDs: AuthorityKeyIDs
+    ) throws(ServerError) {
+        guard let other = keyIDs.obstacle(to: certificate, of: trustDomain) else { return }
+        let keyID = (try? certificate.extensions.subjectKeyIdentifier)?.keyIdentifier ?? []
+        throw ServerError(
+            .invalidArgument,
+            "bundle of \(trustDomain) rejected: its X.509 authority with subject key ID "
+                + "\(PartnerAuthorities.hex(keyID)) has the key ID of an authority of \(other), and another key; "
+                + "verifiers could not tell the CRLs of the two apart")
     }
 
     /// Whether a fetched bundle takes the stored one's place (SPIFFE Federation §4.2).

@@ -62,6 +62,10 @@ package struct IssuanceTicket: Sendable, Hashable {
     /// verifier that is told of the first by its signing input would refuse the second with it.
     package var isToBeUnique: Bool
 
+    /// - Parameters:
+    ///   - status: The token's place; nil when it gets none.
+    ///   - epoch: Counts replacements from the start of the server; 0 before the first.
+    ///   - isToBeUnique: Whether the token must differ from every earlier one.
     package init(
         status: StatusReference? = nil, epoch: UInt64 = 0, isToBeUnique: Bool = false
     ) {

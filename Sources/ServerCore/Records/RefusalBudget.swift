@@ -1,4 +1,5 @@
 import NIOConcurrencyHelpers
+import SPIFFE
 
 /// How many refusals of one caller are recorded: those who are refused must not be able to fill the ledger.
 ///
@@ -17,6 +18,7 @@ package final class RefusalBudget: Sendable {
     private let buckets = NIOLockedValueBox<[String: Bucket]>([:])
     private let now: @Sendable () -> ContinuousClock.Instant
 
+    /// - Parameter now: The clock that the budget fills up by; it must not run backwards.
     package init(
         now: @escaping @Sendable () -> ContinuousClock.Instant = { ContinuousClock.now }
     ) {

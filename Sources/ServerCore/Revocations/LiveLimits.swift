@@ -14,6 +14,7 @@ package struct LiveLimits: Sendable, Hashable {
     /// tokens without end does not take the others' room.
     package var perEntry = 8_192
 
+    /// What a server has whose configuration says nothing of it.
     package init() {}
 
     /// Any number.

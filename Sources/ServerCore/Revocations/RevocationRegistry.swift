@@ -38,13 +38,10 @@ package final class RevocationRegistry: Sendable {
         var underWay: Set<String> = []
         /// Ends of workloads that are being revoked.
         var ends: Set<RevocationTarget> = []
-        var commits: [String: ContinuousClock.Instant] = [:]
-        var commitOrder: [String] = []
+        var commits = RememberedCommits()
         /// Something could not be recorded; it is tried again.
         var isBehind = false
     }
-
-    private static let rememberedCommits = 1_000
 
     let directory: Directory
     private let store: any RevocationStore
@@ -124,7 +121,8 @@ package final class RevocationRegistry: Sendable {
         guard try await self.store.createRevocation(revocation) else {
             throw ServerError(.alreadyExists, "revocation \(revocation.id) exists already")
         }
-        self.noteCommit(revocation.id)
+        let committed = ContinuousClock.now
+        self.state.withLockedValue { $0.commits.note(revocation, at: committed) }
         self.logger.log(
             level: revocation.endsWithItsHits ? .info : .notice,
             "revocation is in force",
@@ -374,17 +372,6 @@ package final class RevocationRegistry: Sendable {
             agents: result.agents, confirmed: result.confirmed,
             lastConfirmation: result.lastConfirmation.map { $0 + (called - commit) },
             waitingFor: result.waitingFor)
-    }
-
-    private func noteCommit(_ id: String) {
-        let now = ContinuousClock.now
-        self.state.withLockedValue { state in
-            state.commits[id] = now
-            state.commitOrder.append(id)
-            if state.commitOrder.count > Self.rememberedCommits {
-                state.commits[state.commitOrder.removeFirst()] = nil
-            }
-        }
     }
 
     private static func notFound(_ id: String) -> ServerError {

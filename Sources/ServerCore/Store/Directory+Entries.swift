@@ -13,8 +13,10 @@ extension Directory {
         self.state.withLockedValue { ($0.entries.digest, $0.seq) }
     }
 
+    /// The number of the change feed's last row that the directory has applied; 0 before the first.
     package var seq: UInt64 { self.state.withLockedValue { $0.seq } }
 
+    /// The attested node with that agent ID, banned ones included; nil when there is none.
     package func node(_ id: SPIFFEID) -> AttestedNode? {
         self.state.withLockedValue { $0.nodes[id] }
     }

@@ -3,6 +3,7 @@ package import SPIFFE
 
 // Bundles, relationships, and what partners are trusted with.
 extension Directory {
+    /// The bundle of a trust domain, our own or another; nil when none is stored.
     package func bundle(_ trustDomain: TrustDomain) -> TrustBundle? {
         self.state.withLockedValue { $0.bundles[trustDomain] }
     }
@@ -10,6 +11,7 @@ extension Directory {
     /// The bundle of the server's own trust domain.
     package var ownBundle: TrustBundle? { self.bundle(self.trustDomain) }
 
+    /// How many bundles are stored, our own included.
     package var bundleCount: Int { self.state.withLockedValue { $0.bundles.count } }
 
     /// The bundles of other trust domains, ordered by name.
@@ -24,6 +26,8 @@ extension Directory {
         self.configuredRelationships[trustDomain] ?? self.storedRelationship(trustDomain)
     }
 
+    /// The relationship that operators made through the API, also where the configuration's counts; nil when there is
+    /// none.
     package func storedRelationship(_ trustDomain: TrustDomain) -> FederationRelationship? {
         self.state.withLockedValue { $0.relationships[trustDomain] }
     }

@@ -28,6 +28,7 @@ extension Directory {
         return session
     }
 
+    /// Ends the session: it gets no change any more, and whoever waits for its next one is told that it is over.
     package func closeSession(_ session: SyncSession) {
         self.state.withLockedValue { $0.hub.remove(session) }
         session.finish(nil)

@@ -30,6 +30,8 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
 
     package let trustDomain: TrustDomain
     let state: NIOLockedValueBox<State>
+    /// What was made of the bundles last; see ``authorityKeyIDs``.
+    let keyIDs: NIOLockedValueBox<AuthorityKeyIDs>
     /// What becomes of the sessions of connected agents.
     let sessionEvents = SessionEvents()
     private let onBundle = NIOLockedValueBox<[@Sendable (TrustBundle) -> Void]>([])
@@ -52,6 +54,7 @@ package final class Directory: ChangeFeedConsumer, RevocationAudience {
         now: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.trustDomain = trustDomain
+        self.keyIDs = NIOLockedValueBox(AuthorityKeyIDs(own: trustDomain))
         self.now = now
         self.groups = groups
         self.configuredLimits = Dictionary(limits.map { ($0.trustDomain, $0) }) { first, _ in first

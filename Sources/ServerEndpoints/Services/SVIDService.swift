@@ -102,17 +102,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         let results = try await self.issuer.issueEach(
             wanted, entryIDs: request.params.map(\.entryID), agent: agent)
         return .with {
-            $0.results = results.map { result in
-                .with {
-                    switch result {
-                    case .success(let svid):
-                        $0.status = itemOK
-                        $0.svid = Wire.message(svid)
-                    case .failure(let error):
-                        $0.status = error.itemStatus
-                    }
-                }
-            }
+            $0.results = results.map { .item($0) { $0.svid = Wire.message($1) } }
         }
     }
 
@@ -164,17 +154,7 @@ struct SVIDService: Spire_Api_Server_Svid_V1_SVID.SimpleServiceProtocol {
         let results = try await self.issuer.issueEach(
             wanted, entryIDs: request.params.map(\.entryID), agent: agent)
         return .with {
-            $0.results = results.map { result in
-                .with {
-                    switch result {
-                    case .success(let svid):
-                        $0.status = itemOK
-                        $0.svid = Wire.message(svid)
-                    case .failure(let error):
-                        $0.status = error.itemStatus
-                    }
-                }
-            }
+            $0.results = results.map { .item($0) { $0.svid = Wire.message($1) } }
         }
     }
 

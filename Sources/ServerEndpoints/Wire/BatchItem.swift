@@ -25,6 +25,23 @@ extension BatchItem {
         }
         return result
     }
+
+    /// Tells how it went.
+    ///
+    /// - Parameter fill: sets the payload.
+    static func item<Value>(
+        _ result: Result<Value, ServerError>, _ fill: (inout Self, Value) -> Void
+    ) -> Self {
+        var item = Self()
+        switch result {
+        case .success(let value):
+            item.status = itemOK
+            fill(&item, value)
+        case .failure(let error):
+            item.status = error.itemStatus
+        }
+        return item
+    }
 }
 
 extension Spire_Api_Server_Trustdomain_V1_BatchCreateFederationRelationshipResponse.Result:
@@ -40,3 +57,8 @@ extension Spire_Api_Server_Bundle_V1_BatchCreateFederatedBundleResponse.Result: 
 extension Spire_Api_Server_Bundle_V1_BatchUpdateFederatedBundleResponse.Result: BatchItem {}
 extension Spire_Api_Server_Bundle_V1_BatchSetFederatedBundleResponse.Result: BatchItem {}
 extension Spire_Api_Server_Bundle_V1_BatchDeleteFederatedBundleResponse.Result: BatchItem {}
+extension Spire_Api_Server_Svid_V1_BatchNewX509SVIDResponse.Result: BatchItem {}
+extension Spire_Api_Server_Svid_V1_BatchNewWITSVIDResponse.Result: BatchItem {}
+extension Cygnet_Sync_V1_SignX509Result: BatchItem {}
+extension Cygnet_Sync_V1_SignJWTResult: BatchItem {}
+extension Cygnet_Sync_V1_SignWITResult: BatchItem {}

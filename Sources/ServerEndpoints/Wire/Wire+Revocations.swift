@@ -5,8 +5,11 @@ import ServerCore
 import SwiftProtobuf
 
 extension Wire {
-    /// Where one message ends and the next begins. Agents take up to 64 MiB; a single CRL may be larger than this.
+    /// Where one message ends and the next begins. Agents take up to 64 MiB; a single CRL may be larger than this, but no
+    /// larger than ``told(_:longest:)`` lets it be.
     static let revocationPageBytes = 4 * 1024 * 1024
+    /// So much of a CRL is told that is too long for agents.
+    static let brokenCRLBytes = 64 * 1024
     private static let digestBytes = 34
 
     /// What an update tells of revocations, in messages of bounded size; only the last asks for the confirmation.
@@ -54,7 +57,8 @@ extension Wire {
             change(&page)
             size += bytes
         }
-        for (_, crl) in state.crls.sorted(by: { $0.key < $1.key }) {
+        for (_, signed) in state.crls.sorted(by: { $0.key < $1.key }) {
+            let crl = Self.told(signed)
             add(crl.count) { $0.crls.append(Data(crl)) }
         }
         for (uri, token) in state.statusLists.sorted(by: { $0.key < $1.key }) {
@@ -70,5 +74,16 @@ extension Wire {
             add(Self.digestBytes) { $0.revokedTokens.append(Data(token)) }
         }
         return pages + [page]
+    }
+
+    /// What agents are told of a CRL: the CRL, or of one that no agent takes its beginning.
+    ///
+    /// Above 64 MiB the message would end the agent's stream, and each one after it; the agent could not even renew. A
+    /// beginning is no CRL: the agent keeps the one before it and does not confirm the state, as with any list that it cannot
+    /// use. Were it left out, the agent would drop the one before.
+    static func told(
+        _ crl: [UInt8], longest: Int = CertificateRevocationList.maximumLength
+    ) -> [UInt8] {
+        crl.count <= longest ? crl : Array(crl.prefix(min(longest, Self.brokenCRLBytes)))
     }
 }

@@ -102,16 +102,14 @@ struct AgentListCommand: AsyncParsableCommand {
     static func list(
         _ filter: Spire_Api_Server_Agent_V1_ListAgentsRequest.Filter?, _ server: ServerConnection
     ) async throws -> [Spire_Api_Types_Agent] {
-        var agents: [Spire_Api_Types_Agent] = []
         var request = Spire_Api_Server_Agent_V1_ListAgentsRequest()
         if let filter { request.filter = filter }
         request.pageSize = 1000
-        while true {
+        return try await ServerConnection.allPages { token in
+            request.pageToken = token
             let page = try await server.agents.listAgents(
                 request, options: ServerConnection.options)
-            agents += page.agents
-            if page.nextPageToken.isEmpty || page.agents.isEmpty { return agents }
-            request.pageToken = page.nextPageToken
+            return (page.agents, page.nextPageToken)
         }
     }
 }

@@ -58,19 +58,23 @@ struct EntryFlags: ParsableArguments {
     @Option(name: .go("hint"), parsing: .unconditional, help: "Tells several identities apart.")
     var hint = ""
 
-    @Flag(
-        name: .go("disableX509SVIDPrefetch"), help: "Sign X509-SVIDs only when they are asked for.")
-    var disableX509SVIDPrefetch = false
+    // What an update leaves as it is when it is not given. As `-name` the same as `-name=true`.
+    @Option(
+        name: .go("disableX509SVIDPrefetch"), parsing: .unconditional,
+        help: "Sign X509-SVIDs only when they are asked for.")
+    var disableX509SVIDPrefetch: GoBoolean?
 
-    @Flag(name: .go("jwtSVIDIncludeJTI"), help: "Give each JWT-SVID an ID of its own.")
-    var jwtSVIDIncludeJTI = false
+    @Option(
+        name: .go("jwtSVIDIncludeJTI"), parsing: .unconditional,
+        help: "Give each JWT-SVID an ID of its own.")
+    var jwtSVIDIncludeJTI: GoBoolean?
 
-    @Flag(
-        name: .go("revokeOnExit"),
+    @Option(
+        name: .go("revokeOnExit"), parsing: .unconditional,
         help: "Revoke the SVIDs when the last process on a node that has them ends.")
-    var revokeOnExit = false
+    var revokeOnExit: GoBoolean?
 
-    @Flag(name: .go("noRevokeOnExit"), help: "Do not, for an entry that did.")
+    @Flag(name: .go("noRevokeOnExit"), help: "The same as -revokeOnExit=false.")
     var noRevokeOnExit = false
 
     @Option(
@@ -109,7 +113,7 @@ struct EntryFlags: ParsableArguments {
                     : "a parent ID is required if the node flag is not set",
                 hints: ["list nodes that can be parents: cygnet-server agent list"])
         }
-        if self.revokeOnExit, self.noRevokeOnExit {
+        if self.revokeOnExit == .true, self.noRevokeOnExit {
             throw CommandError("-revokeOnExit and -noRevokeOnExit exclude each other")
         }
         if isNode, !self.federatesWith.isEmpty {
@@ -145,8 +149,8 @@ struct EntryFlags: ParsableArguments {
         entry.storeSvid = self.storeSVID
         entry.hint = self.hint
         return EntryInput(
-            entry: entry, disableX509SVIDPrefetch: self.disableX509SVIDPrefetch ? true : nil,
-            jwtSVIDIncludeJTI: self.jwtSVIDIncludeJTI ? true : nil,
-            revokeOnExit: self.revokeOnExit ? true : self.noRevokeOnExit ? false : nil)
+            entry: entry, disableX509SVIDPrefetch: self.disableX509SVIDPrefetch?.value,
+            jwtSVIDIncludeJTI: self.jwtSVIDIncludeJTI?.value,
+            revokeOnExit: self.noRevokeOnExit ? false : self.revokeOnExit?.value)
     }
 }

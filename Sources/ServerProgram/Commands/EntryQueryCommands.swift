@@ -110,16 +110,14 @@ struct EntryShowCommand: AsyncParsableCommand {
     private static func list(
         _ filter: Spire_Api_Server_Entry_V1_ListEntriesRequest.Filter?, _ server: ServerConnection
     ) async throws -> [Spire_Api_Types_Entry] {
-        var entries: [Spire_Api_Types_Entry] = []
         var request = Spire_Api_Server_Entry_V1_ListEntriesRequest()
         if let filter { request.filter = filter }
         request.pageSize = 500
-        while true {
+        return try await ServerConnection.allPages { token in
+            request.pageToken = token
             let page = try await server.entries.listEntries(
                 request, options: ServerConnection.options)
-            entries += page.entries
-            if page.nextPageToken.isEmpty || page.entries.isEmpty { return entries }
-            request.pageToken = page.nextPageToken
+            return (page.entries, page.nextPageToken)
         }
     }
 }

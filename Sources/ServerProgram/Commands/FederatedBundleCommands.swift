@@ -31,16 +31,14 @@ struct BundleListCommand: AsyncParsableCommand {
             return try self.format.print(bundle, context)
         }
         let bundles = try await ServerConnection.with(self.socket) { server in
-            var bundles: [Spire_Api_Types_Bundle] = []
             var request = Spire_Api_Server_Bundle_V1_ListFederatedBundlesRequest()
             // A page must fit into one message, however large the bundles are.
             request.pageSize = 20
-            while true {
+            return try await ServerConnection.allPages { token in
+                request.pageToken = token
                 let page = try await server.bundles.listFederatedBundles(
                     request, options: ServerConnection.options)
-                bundles += page.bundles
-                if page.nextPageToken.isEmpty || page.bundles.isEmpty { return bundles }
-                request.pageToken = page.nextPageToken
+                return (page.bundles, page.nextPageToken)
             }
         }
         if self.output.format == .json {

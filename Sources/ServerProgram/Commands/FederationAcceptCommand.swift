@@ -55,12 +55,15 @@ struct FederationAcceptCommand: AsyncParsableCommand {
                 : context.print("\nNothing was changed.")
         }
         try await ServerConnection.with(self.socket) { server in
-            // Before the bundle, so that nothing of the partner is ever trusted beyond them.
-            if let limits {
-                _ = try await server.federation.setPartnerLimits(
-                    .with { $0.limits = limits }, options: ServerConnection.options)
+            let before = try await self.set(limits, server)
+            let status = try await self.relate(verified, exists: exists, server)
+            guard status.code == 0 else {
+                throw await self.undo(
+                    limits, before: before,
+                    CommandError(
+                        "failed to accept the invite of \(line.invite.trustDomain) \(EntryBlock.reason(status))"
+                    ), server)
             }
-            try await self.relate(verified, exists: exists, server)
         }
         if isJSON {
             return context.print(
@@ -119,9 +122,57 @@ struct FederationAcceptCommand: AsyncParsableCommand {
         return true
     }
 
+    /// Sets limits before the bundle is there, so that nothing of the partner is ever trusted beyond them.
+    ///
+    /// - Returns: those that were set before; nil when there were none.
+    private func set(
+        _ limits: Cygnet_Federation_V1_PartnerLimits?, _ server: ServerConnection
+    ) async throws -> Cygnet_Federation_V1_PartnerLimits? {
+        guard let limits else { return nil }
+        let known = try await server.federation.listPartnerLimits(
+            .init(), options: ServerConnection.options)
+        _ = try await server.federation.setPartnerLimits(
+            .with { $0.limits = limits }, options: ServerConnection.options)
+        return known.limits.first { $0.trustDomain == limits.trustDomain }
+    }
+
+    /// Puts limits back as they were, after the server has said that nothing came of the relationship. Where it has not
+    /// answered they stay: there may be a relationship, and nothing of it may be trusted beyond them.
+    ///
+    /// - Returns: what the command fails with.
+    private func undo(
+        _ limits: Cygnet_Federation_V1_PartnerLimits?,
+        before: Cygnet_Federation_V1_PartnerLimits?, _ error: CommandError,
+        _ server: ServerConnection
+    ) async -> CommandError {
+        guard let limits else { return error }
+        let message = error.message
+        do {
+            if let before {
+                _ = try await server.federation.setPartnerLimits(
+                    .with { $0.limits = before }, options: ServerConnection.options)
+            } else {
+                _ = try await server.federation.deletePartnerLimits(
+                    .with { $0.trustDomain = limits.trustDomain }, options: ServerConnection.options
+                )
+            }
+            return error
+        } catch {
+            return CommandError(
+                message,
+                hints: [
+                    "the limits of \(limits.trustDomain) stay set: "
+                        + "cygnet-server federation limits delete -trustDomain \(limits.trustDomain)"
+                ])
+        }
+    }
+
+    /// Makes the relationship, or changes the one that exists.
+    ///
+    /// - Returns: what became of it.
     private func relate(
         _ verified: VerifiedInvite, exists: Bool, _ server: ServerConnection
-    ) async throws {
+    ) async throws -> Spire_Api_Types_Status {
         let invite = verified.invite
         let relationship = Spire_Api_Types_FederationRelationship.with {
             $0.trustDomain = invite.trustDomain.name
@@ -147,10 +198,7 @@ struct FederationAcceptCommand: AsyncParsableCommand {
         guard let status else {
             throw CommandError("the server did not say what became of the relationship")
         }
-        guard status.code == 0 else {
-            throw CommandError(
-                "failed to accept the invite of \(invite.trustDomain) \(EntryBlock.reason(status))")
-        }
+        return status
     }
 
     /// The error as a command tells it.

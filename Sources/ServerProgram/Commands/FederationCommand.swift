@@ -70,18 +70,14 @@ struct FederationListCommand: AsyncParsableCommand {
 
     func run() async throws {
         let found = try await ServerConnection.with(self.socket) { server in
-            var found: [Spire_Api_Types_FederationRelationship] = []
             var request = Spire_Api_Server_Trustdomain_V1_ListFederationRelationshipsRequest()
             // A page must fit into one message, however large the bundles are.
             request.pageSize = 20
-            while true {
+            return try await ServerConnection.allPages { token in
+                request.pageToken = token
                 let page = try await server.trustDomains.listFederationRelationships(
                     request, options: ServerConnection.options)
-                found += page.federationRelationships
-                if page.nextPageToken.isEmpty || page.federationRelationships.isEmpty {
-                    return found
-                }
-                request.pageToken = page.nextPageToken
+                return (page.federationRelationships, page.nextPageToken)
             }
         }
         let context = CommandContext.current

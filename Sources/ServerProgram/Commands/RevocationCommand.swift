@@ -170,14 +170,12 @@ struct RevocationListCommand: AsyncParsableCommand {
 
     func run() async throws {
         let revocations = try await ServerConnection.with(self.socket) { server in
-            var all: [Cygnet_Revocation_V1_Revocation] = []
             var request = Cygnet_Revocation_V1_ListRevocationsRequest()
-            while true {
+            return try await ServerConnection.allPages { token in
+                request.pageToken = token
                 let page = try await server.revocations.listRevocations(
                     request, options: ServerConnection.options)
-                all += page.revocations
-                if page.nextPageToken.isEmpty || page.revocations.isEmpty { return all }
-                request.pageToken = page.nextPageToken
+                return (page.revocations, page.nextPageToken)
             }
         }
         let context = CommandContext.current

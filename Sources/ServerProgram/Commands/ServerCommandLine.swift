@@ -9,6 +9,14 @@ package enum ServerCommandLine {
     /// The name of SPIRE's separate program for discovery, and of the command that is the same.
     static let discoveryProviderName = "oidc-discovery-provider"
 
+    /// The flags without value of all commands.
+    static let switches = GoSwitches(
+        [
+            "expandEnv", "logSourceLocation", "shallow", "verbose", "node", "admin", "downstream",
+            "storeSVID", "noRevokeOnExit", "dryRun", "andChildren", "suspend", "replace", "revoke",
+            "printKey",
+        ], threeWay: ["disableX509SVIDPrefetch", "jwtSVIDIncludeJTI", "revokeOnExit"])
+
     /// See ``main(arguments:program:run:validate:)``.
     struct Actions: Sendable {
         let run: @Sendable (ServerConfiguration) async throws -> Void
@@ -32,15 +40,7 @@ package enum ServerCommandLine {
             program == Self.discoveryProviderName && !Self.asksForVersion(arguments)
             ? [Self.discoveryProviderName] + arguments : arguments
         let runner = CommandRunner(
-            program: program, version: ProgramVersion.current,
-            switches: [
-                "expandEnv", "logSourceLocation", "shallow", "verbose", "node", "admin",
-                "downstream",
-                "storeSVID", "disableX509SVIDPrefetch", "jwtSVIDIncludeJTI",
-                "revokeOnExit", "noRevokeOnExit", "dryRun",
-                "andChildren",
-                "suspend", "replace", "revoke", "printKey",
-            ])
+            program: program, version: ProgramVersion.current, switches: Self.switches)
         return await ServerCommandLine.$actions.withValue(Actions(run: run, validate: validate)) {
             await runner.run(RootCommand.self, arguments: arguments)
         }

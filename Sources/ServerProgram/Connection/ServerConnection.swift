@@ -87,6 +87,23 @@ struct ServerConnection: Sendable {
         }
     }
 
+    /// All items of a list that the server gives page by page.
+    ///
+    /// - Parameter page: Asks for one page, by the token that the one before gave, or an empty one for the first.
+    /// - Throws: What `page` throws.
+    static func allPages<Item>(
+        _ page: (_ token: String) async throws -> (items: [Item], next: String)
+    ) async throws -> [Item] {
+        var all: [Item] = []
+        var token = ""
+        while true {
+            let (items, next) = try await page(token)
+            all += items
+            if next.isEmpty || items.isEmpty { return all }
+            token = next
+        }
+    }
+
     private static func explain(_ error: RPCError, path: String) -> CommandError {
         let call = StatusCodeName.describe(code: error.code.rawValue, message: error.message)
         guard error.code == .unavailable, !UnixSocketPath.isListening(path) else {

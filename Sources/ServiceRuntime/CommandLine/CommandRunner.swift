@@ -8,11 +8,11 @@ package struct CommandRunner: Sendable {
     package let program: String
     /// What `-version` prints.
     package let version: String
-    /// Flags without value, which Go also takes as `-flag=true`.
-    package let switches: Set<String>
+    /// Flags without value, which Go also takes as `-flag=true` and `-flag=false`.
+    package let switches: GoSwitches
 
     /// Makes a runner.
-    package init(program: String, version: String, switches: Set<String>) {
+    package init(program: String, version: String, switches: GoSwitches) {
         self.program = program
         self.version = version
         self.switches = switches

@@ -1,6 +1,5 @@
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 
 /// One connection of a document listener: reads requests, answers each at once, and ends when a limit is passed.
 ///
@@ -12,16 +11,16 @@ final class DocumentConnection: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = ByteBuffer
 
-    private let routes: DocumentRoutes
-    private let slowRoutes: SlowDocumentRoutes?
+    let routes: DocumentRoutes
+    let slowRoutes: SlowDocumentRoutes?
     let posts: DocumentPosts?
     let limits: DocumentLimits
     private let clock: HTTPDate
     /// Nil when nobody may wait.
-    private let waits: DocumentWaits?
+    let waits: DocumentWaits?
     private(set) var client: String?
-    private var waiting: WaitingRequest?
-    private var context: ChannelHandlerContext?
+    var waiting: WaitingRequest?
+    private(set) var context: ChannelHandlerContext?
     private var head: HTTPRequestHead?
     /// A request whose body is coming.
     var upload: DocumentUpload?
@@ -30,22 +29,20 @@ final class DocumentConnection: ChannelInboundHandler {
     /// Bytes of answers that were written and not flushed.
     private var unflushedBytes = 0
     private static let mostUnflushedBytes = 64 * 1024
-    private var isIdle = false
-    private var isClosing = false
-    private var endOfLife = NIODeadline.distantFuture
-    private var deadline = NIODeadline.distantFuture
+    private(set) var isIdle = false
+    private(set) var isClosing = false
+    var endOfLife = NIODeadline.distantFuture
+    var deadline = NIODeadline.distantFuture
     private var timer: Scheduled<Void>?
 
     /// Whether an answer is being made on another thread; further requests wait for it.
-    private var isAnswering = false
+    var isAnswering = false
     /// What the client has not taken yet of a long answer; further requests wait for it, too.
-    private var unsent: ByteBuffer?
+    private(set) var unsent: ByteBuffer?
     private var closesBehindUnsent = false
     private var isSendingParts = false
     private static let partLength = 32 * 1024
-    private var queued: [HTTPRequestHead] = []
-    private static let mostQueued = 64
-    private static let mostQueuedBehindUnsent = 8
+    var queued: [HTTPRequestHead] = []
 
     /// Whether an answer is not out yet that comes before any other.
     var isBusy: Bool { self.isAnswering || self.unsent != nil || !self.queued.isEmpty }
@@ -60,15 +57,6 @@ final class DocumentConnection: ChannelInboundHandler {
         self.clock = clock
         self.waits = waits
         self.posts = posts
-    }
-
-    /// A request whose answer is held back.
-    private struct WaitingRequest {
-        let request: DocumentRequest
-        let head: HTTPRequestHead
-        let seconds: Int
-        let place: DocumentWaits.Place
-        let timer: Scheduled<Void>
     }
 
     // MARK: Life
@@ -163,7 +151,7 @@ final class DocumentConnection: ChannelInboundHandler {
         }
     }
 
-    private func flush(_ context: ChannelHandlerContext) {
+    func flush(_ context: ChannelHandlerContext) {
         self.unflushedBytes = 0
         context.flush()
     }
@@ -187,183 +175,14 @@ final class DocumentConnection: ChannelInboundHandler {
         head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
     }
 
-    private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        // It may be long, and this answer comes behind it.
-        self.endWaiting(context)
-        guard !self.isBusy else {
-            self.queued.append(head)
-            let most = self.unsent == nil ? Self.mostQueued : Self.mostQueuedBehindUnsent
-            if self.queued.count > most { self.end(context) }
-            return
-        }
-        self.respond(to: head, context)
-    }
-
-    private func respond(to head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard self.isReady(context) else { return }
-        guard let request = DocumentRequest(head, client: self.client) else {
-            return self.refuse(.refusal(400, "a request names a path and one host"), context)
-        }
-        guard let response = self.routes(request) else {
-            if head.method == .GET || head.method == .HEAD, let work = self.slowRoutes?(request) {
-                return self.make(by: work, head, request, context)
-            }
-            return self.refuse(.refusal(404, "there is nothing here"), context, head.method)
-        }
-        guard head.method == .GET || head.method == .HEAD else {
-            return self.refuse(
-                .refusal(405, "use GET", fields: [("allow", "GET, HEAD")]), context)
-        }
-        guard let seconds = self.wait(request, response) else {
-            return self.send(response, to: head, request, appliedWait: nil, context)
-        }
-        guard seconds > 0, response.entityTag.map(request.has) == true else {
-            return self.send(response, to: head, request, appliedWait: seconds, context)
-        }
-        if !self.hold(request, head, seconds, context) {
-            self.send(response, to: head, request, appliedWait: nil, context)
-        }
-    }
-
-    /// Ends a wait, and says whether a further answer can be sent.
-    private func isReady(_ context: ChannelHandlerContext) -> Bool {
-        self.endWaiting(context)
-        guard !self.isClosing else { return false }
-        if !context.channel.isWritable {
-            // Many answers at once: the kernel may still take them. If not, somebody asks on without reading.
-            self.flush(context)
-            guard context.channel.isWritable else {
-                self.end(context)
-                return false
-            }
-        }
-        return true
-    }
-
     /// Ends the connection without an answer.
-    private func end(_ context: ChannelHandlerContext) {
+    func end(_ context: ChannelHandlerContext) {
         self.isClosing = true
         self.unsent = nil
         context.close(promise: nil)
     }
 
-    private func answer(_ upload: DocumentUpload, _ context: ChannelHandlerContext) {
-        // Who sends the next before it has the answer to the one before gets neither (RFC 9112 §9.3.2).
-        self.endWaiting(context)
-        guard !self.isBusy else { return self.end(context) }
-        guard self.isReady(context) else { return }
-        let (answer, body) = (upload.post.answer, upload.body)
-        self.make(by: { answer(body) }, upload.head, upload.request, context)
-    }
-
-    /// Has the answer made on another thread, and takes the requests that came meanwhile afterwards.
-    private func make(
-        by work: @escaping @Sendable () -> DocumentResponse?, _ head: HTTPRequestHead,
-        _ request: DocumentRequest, _ context: ChannelHandlerContext
-    ) {
-        self.isAnswering = true
-        NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop, work)
-            .assumeIsolated().whenComplete { result in
-                self.isAnswering = false
-                guard !self.isClosing, let context = self.context else { return }
-                if case .success(let response?) = result {
-                    self.send(response, to: head, request, appliedWait: nil, context)
-                } else {
-                    self.refuse(.refusal(404, "there is nothing here"), context, head.method)
-                }
-                self.takeQueued(context)
-                self.flush(context)
-            }
-    }
-
-    /// Answers the requests that had to wait for an answer before theirs.
-    private func takeQueued(_ context: ChannelHandlerContext) {
-        while !self.isClosing, !self.isAnswering, self.unsent == nil, !self.queued.isEmpty,
-            context.channel.isWritable
-        {
-            self.respond(to: self.queued.removeFirst(), context)
-        }
-    }
-
-    private func send(
-        _ response: DocumentResponse, to head: HTTPRequestHead, _ request: DocumentRequest,
-        appliedWait: Int?, _ context: ChannelHandlerContext
-    ) {
-        // A protocol that somebody wants to change to is not spoken here, and what follows is not understood.
-        let closes =
-            response.status >= 400 || head.version != .http1_1 || !head.isKeepAlive
-            || !self.limits.keepsConnections || head.headers.contains(name: "upgrade")
-            || context.eventLoop.now >= self.endOfLife
-        self.send(
-            response, isUnchanged: response.entityTag.map(request.has) ?? false,
-            withBody: head.method != .HEAD, appliedWait: appliedWait, closes: closes, context)
-    }
-
-    // MARK: Waiting
-
-    /// For how many seconds the answer may be held back; nil when the client does not ask for it, or nobody may wait.
-    private func wait(_ request: DocumentRequest, _ response: DocumentResponse) -> Int? {
-        guard let preferred = request.preferredWait, self.waits != nil, response.entityTag != nil
-        else { return nil }
-        return min(preferred, Int(self.limits.maximumWait.components.seconds))
-    }
-
-    /// Holds the answer back until the document is another one; false when there is no place.
-    private func hold(
-        _ request: DocumentRequest, _ head: HTTPRequestHead, _ seconds: Int,
-        _ context: ChannelHandlerContext
-    ) -> Bool {
-        let loop = context.eventLoop
-        let this = NIOLoopBound(self, eventLoop: loop)
-        let place = self.waits?.enter(self.client, self.limits) { call in
-            loop.execute { this.value.called(call) }
-        }
-        guard let place else { return false }
-        let timer = loop.assumeIsolated().scheduleTask(in: .seconds(Int64(seconds))) {
-            self.endWaiting(context)
-        }
-        self.waiting = WaitingRequest(
-            request: request, head: head, seconds: seconds, place: place, timer: timer)
-        self.deadline = loop.now + .seconds(Int64(seconds)) + TimeAmount(self.limits.idleTimeout)
-        // The document may have changed before the place was taken.
-        self.called(.changed)
-        return true
-    }
-
-    private func called(_ call: DocumentWaits.Call) {
-        guard let waiting = self.waiting, let context = self.context else { return }
-        switch call {
-        case .ending: self.endWaiting(context, closes: true)
-        case .changed:
-            let tag = self.routes(waiting.request)?.entityTag
-            // What is there no more, or not yet again, is no news.
-            if let tag, !waiting.request.has(tag) { self.endWaiting(context) }
-        }
-    }
-
-    private func takeWaiting() -> WaitingRequest? {
-        guard let waiting = self.waiting else { return nil }
-        self.waiting = nil
-        waiting.timer.cancel()
-        self.waits?.leave(waiting.place)
-        return waiting
-    }
-
-    /// Answers the request that waits, if there is one.
-    private func endWaiting(_ context: ChannelHandlerContext, closes: Bool = false) {
-        guard let waiting = self.takeWaiting(), !self.isClosing else { return }
-        if self.isIdle {
-            self.deadline = context.eventLoop.now + TimeAmount(self.limits.idleTimeout)
-        }
-        guard let response = self.routes(waiting.request) else {
-            return self.refuse(
-                .refusal(404, "there is nothing here"), context, waiting.head.method)
-        }
-        if closes { self.endOfLife = context.eventLoop.now }
-        self.send(
-            response, to: waiting.head, waiting.request, appliedWait: waiting.seconds, context)
-        self.flush(context)
-    }
+    // MARK: Sending
 
     /// Answers and ends the connection.
     func refuse(
@@ -378,7 +197,7 @@ final class DocumentConnection: ChannelInboundHandler {
             context)
     }
 
-    private func send(
+    func send(
         _ response: DocumentResponse, isUnchanged: Bool, withBody: Bool, appliedWait: Int?,
         closes: Bool, _ context: ChannelHandlerContext
     ) {
@@ -438,22 +257,5 @@ final class DocumentConnection: ChannelInboundHandler {
             self.flush(context)
             // Another long answer may have come, and nobody calls again while the client takes everything.
         } while self.unsent != nil && !self.isClosing && context.channel.isWritable
-    }
-}
-
-/// Stands before the parser and tells the connection how much it is given.
-final class DocumentByteCounter: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
-
-    private let connection: DocumentConnection
-
-    init(_ connection: DocumentConnection) { self.connection = connection }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let buffer = self.unwrapInboundIn(data)
-        self.connection.willParse(buffer.readableBytes)
-        context.fireChannelRead(self.wrapInboundOut(buffer))
-        self.connection.didParse()
     }
 }

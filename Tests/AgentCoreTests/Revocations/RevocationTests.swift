@@ -62,6 +62,7 @@ private final class Listener: Sendable {
                     + view.domains.map {
                         "\($0.trustDomain.name):\($0.crls.count):\($0.statusLists.count):\($0.revokedTokens.count)"
                     }.joined(separator: " "))
+        case .limits(let view): self.say("limits of \(view.trustDomains.count)")
         case .end(let refusal): self.say("end \(refusal.code)")
         }
     }
@@ -79,28 +80,10 @@ private final class Listener: Sendable {
     var lastView: X509View? { self.views.withLockedValue { $0.last } }
 }
 
-/// The agent's memory and a server that signs and takes back by hand.
-private struct Session {
-    let authority: TestAuthority
-    let identities: WorkloadIdentities
-    let ownChanges: NIOLockedValueBox<Int>
-
-    init(_ entries: [AuthorizedEntry], _ bundles: [AgentBundle] = []) throws {
-        let authority = try TestAuthority()
-        let ownChanges = NIOLockedValueBox(0)
-        self.authority = authority
-        self.ownChanges = ownChanges
-        self.identities = WorkloadIdentities(
-            trustDomain: acme, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            now: { [now = Date()] in now },
-            onOwnRevocations: { ownChanges.withLockedValue { $0 += 1 } })
-        _ = self.identities.begin(isPush: true)
-        self.identities.receive(
-            .bundles(BundleChange(upserted: [authority.bundle()] + bundles)))
-        self.identities.receive(.entries(EntryChange(isSnapshot: true, upserted: entries)))
-    }
-
-    func listen(_ kind: SVIDCache.Kind, _ selector: String = "unix:uid:1") throws -> Listener {
+extension TestSession {
+    fileprivate func listen(_ kind: SVIDCache.Kind, _ selector: String = "unix:uid:1") throws
+        -> Listener
+    {
         let listener = Listener()
         let (_, first) = self.identities.subscribe(kind, try selectors(selector)) {
             listener.hear($0)
@@ -109,32 +92,7 @@ private struct Session {
         return listener
     }
 
-    /// What is to be sent to the server: numbers confirmed, and requests for X509-SVIDs.
-    func requests() -> (confirmed: [UInt64], x509: [SessionRequest.X509], jwt: [UInt64]) {
-        var confirmed: [UInt64] = []
-        var x509: [SessionRequest.X509] = []
-        var jwt: [UInt64] = []
-        for request in self.identities.takeRequests(limit: 100) {
-            switch request {
-            case .confirmRevocations(let number): confirmed.append(number)
-            case .x509(let batch): x509 += batch
-            case .jwt(let id, _, _): jwt.append(id)
-            default: break
-            }
-        }
-        return (confirmed, x509, jwt)
-    }
-
-    func sign(_ requests: [SessionRequest.X509]) throws {
-        for request in requests {
-            let chain = try self.authority.sign(
-                try SPIFFEID("spiffe://acme.test/w/\(request.entryID)"),
-                request.key.privateKey.publicKey)
-            self.identities.receive(.x509(requestID: request.requestID, .success(chain)))
-        }
-    }
-
-    func refuse(_ requests: [SessionRequest.X509], code: Int) {
+    fileprivate func refuse(_ requests: [SessionRequest.X509], code: Int) {
         for request in requests {
             self.identities.receive(
                 .x509(
@@ -143,7 +101,7 @@ private struct Session {
         }
     }
 
-    func revoke(
+    fileprivate func revoke(
         _ number: UInt64, crls: [[UInt8]], tokens: [String] = [], of trustDomain: TrustDomain = acme
     ) {
         self.identities.receive(
@@ -165,7 +123,7 @@ struct RevocationTests {
 
     @Test("a revoked SVID is dropped, confirmed and renewed at once")
     func renews() throws {
-        let session = try Session(try self.entries("a"))
+        let session = try TestSession(try self.entries("a"))
         let stream = try session.listen(.x509SVIDs)
         try session.sign(session.requests().x509)
         #expect(stream.news() == ["svids a"])
@@ -177,22 +135,22 @@ struct RevocationTests {
         #expect(session.identities.counts.x509SVIDs == 0, "it is not handed out again")
         let late = try session.listen(.x509SVIDs)
         #expect(late.news().isEmpty)
-        let (confirmed, again, _) = session.requests()
-        #expect(confirmed == [7])
-        #expect(again.map(\.entryID) == ["a"])
-        try session.sign(again)
+        let requests = session.requests()
+        #expect(requests.revocations == [7])
+        #expect(requests.x509.map(\.entryID) == ["a"])
+        try session.sign(requests.x509)
         #expect(stream.news() == ["svids a"])
         #expect(late.news() == ["svids a"])
         let new = try #require(stream.lastView?.identities.first?.svid)
         #expect(new.serialNumber != old.serialNumber)
         #expect(stream.lastView?.crls == [crl], "the list goes with the SVIDs")
-        #expect(session.requests().confirmed.isEmpty)
-        #expect(session.ownChanges.withLockedValue { $0 } == 1)
+        #expect(session.requests().revocations.isEmpty)
+        #expect(session.ownRevocations.withLockedValue { $0 } == 1)
     }
 
     @Test("where another identity is left the stream is redacted before the new one comes")
     func redacts() throws {
-        let session = try Session(try self.entries("a", "b"))
+        let session = try TestSession(try self.entries("a", "b"))
         let stream = try session.listen(.x509SVIDs)
         try session.sign(session.requests().x509)
         #expect(stream.news().last == "svids a,b")
@@ -208,7 +166,7 @@ struct RevocationTests {
         "what a revocation blocks is PERMISSION_DENIED, another refusal UNAVAILABLE",
         arguments: [9, 14])
     func blocked(code: Int) throws {
-        let session = try Session(try self.entries("a"))
+        let session = try TestSession(try self.entries("a"))
         let stream = try session.listen(.x509SVIDs)
         try session.sign(session.requests().x509)
         let revoked = try #require(stream.lastView?.identities.first?.svid)
@@ -233,7 +191,7 @@ struct RevocationTests {
 
     @Test("an SVID that was taken back on its way is not taken in")
     func onItsWay() throws {
-        let session = try Session(try self.entries("a"))
+        let session = try TestSession(try self.entries("a"))
         let stream = try session.listen(.x509SVIDs)
         let request = try #require(session.requests().x509.first)
         let chain = try session.authority.sign(
@@ -248,19 +206,19 @@ struct RevocationTests {
 
     @Test("nothing is confirmed that could not be applied")
     func notApplied() throws {
-        let session = try Session(try self.entries("a"))
+        let session = try TestSession(try self.entries("a"))
         let stream = try session.listen(.x509SVIDs)
         try session.sign(session.requests().x509)
         let svid = try #require(stream.lastView?.identities.first?.svid)
         var forged = try session.authority.crl(svid)
         forged[forged.count - 1] ^= 1
         session.revoke(1, crls: [forged])
-        #expect(session.requests().confirmed.isEmpty)
+        #expect(session.requests().revocations.isEmpty)
         #expect(session.identities.counts.x509SVIDs == 1)
         session.revoke(2, crls: [[0x30, 0x03, 1, 2, 3]])
-        #expect(session.requests().confirmed.isEmpty)
+        #expect(session.requests().revocations.isEmpty)
         session.revoke(3, crls: [try session.authority.crl(svid)])
-        #expect(session.requests().confirmed == [3])
+        #expect(session.requests().revocations == [3])
         #expect(session.identities.counts.x509SVIDs == 0)
     }
 
@@ -272,7 +230,7 @@ struct RevocationTests {
             try AuthorizedEntry.make("a", ["unix:uid:1"], federatesWith: ["other.test"]),
             try AuthorizedEntry.make("b", ["unix:uid:2"]),
         ]
-        let session = try Session(entries, [partner.bundle(other)])
+        let session = try TestSession(entries, partners: [partner.bundle(other)])
         let federated = try session.listen(.x509Bundles)
         let alone = try session.listen(.x509Bundles, "unix:uid:2")
         let svids = try session.listen(.x509SVIDs)
@@ -287,7 +245,7 @@ struct RevocationTests {
         #expect(svids.news() == ["svids a"])
         #expect(svids.lastView?.crls.count == 1)
         #expect(revocations.news() == ["revocations other.test:1:0:0"])
-        #expect(session.requests().confirmed == [4])
+        #expect(session.requests().revocations == [4])
         // Ours, signed by the partner, is no list of ours.
         session.revoke(5, crls: [try partner.crl(svid)])
         #expect(session.identities.counts.x509SVIDs == 1)
@@ -299,7 +257,7 @@ struct RevocationTests {
 
     @Test("streams hear of revocations at once, and again when they change")
     func fetchRevocations() throws {
-        let session = try Session(try self.entries("a"))
+        let session = try TestSession(try self.entries("a"))
         let stream = try session.listen(.revocations)
         #expect(stream.news() == ["revocations "], "nothing is known")
         session.revoke(1, crls: [try session.authority.crl()])
@@ -313,7 +271,7 @@ struct RevocationTests {
 
     @Test("revoked tokens are not kept, not handed out and not fallen back to")
     func tokens() async throws {
-        let session = try Session(try self.entries("a"))
+        let session = try TestSession(try self.entries("a"))
         let id = try SPIFFEID("spiffe://acme.test/w/a")
         let held = try selectors("unix:uid:1")
         func token(_ text: String) -> IssuedJWTSVID {
@@ -356,16 +314,16 @@ struct RevocationTests {
 
     @Test("a new session begins without a number to confirm, and keeps what is known")
     func reconnects() throws {
-        let session = try Session(try self.entries("a"))
+        let session = try TestSession(try self.entries("a"))
         let stream = try session.listen(.x509SVIDs)
         try session.sign(session.requests().x509)
         let svid = try #require(stream.lastView?.identities.first?.svid)
         session.revoke(1, crls: [try session.authority.crl(svid)])
         session.identities.disconnected(reason: "test")
         _ = session.identities.begin(isPush: true)
-        #expect(session.requests().confirmed.isEmpty)
+        #expect(session.requests().revocations.isEmpty)
         #expect(session.identities.counts.x509SVIDs == 0)
         session.revoke(2, crls: [try session.authority.crl(svid)])
-        #expect(session.requests().confirmed == [2])
+        #expect(session.requests().revocations == [2])
     }
 }

@@ -1,59 +1,39 @@
 import Foundation
-import Logging
 import SPIFFE
 import Testing
 import X509
 
 @testable import AgentCore
 
-/// The agent's memory and a server that signs by hand.
+/// A session in which the own bundle's authorities change.
 private struct Session {
-    let identities: WorkloadIdentities
     let old: TestAuthority
     let new: TestAuthority
+    let agent: TestSession
+
+    var identities: WorkloadIdentities { self.agent.identities }
 
     init(_ ids: [String]) throws {
         self.old = try TestAuthority(name: "old")
         self.new = try TestAuthority(name: "new")
-        self.identities = WorkloadIdentities(
-            trustDomain: acme, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        _ = self.identities.begin(isPush: true)
-        self.bundle([(self.old, false)], confirmation: 1)
-        let entries = try ids.map { try AuthorizedEntry.make($0, ["unix:uid:1"]) }
-        self.identities.receive(.entries(EntryChange(isSnapshot: true, upserted: entries)))
+        self.agent = try TestSession(
+            try ids.map { try AuthorizedEntry.make($0, ["unix:uid:1"]) }, authority: self.old,
+            bundle: Self.change([(self.old, false)], confirmation: 1))
     }
 
-    func bundle(_ authorities: [(TestAuthority, isTainted: Bool)], confirmation: UInt64) {
+    private static func change(
+        _ authorities: [(TestAuthority, isTainted: Bool)], confirmation: UInt64
+    ) -> BundleChange {
         let bundle = AgentBundle(
             trustDomain: acme,
             x509Authorities: authorities.map { .init(der: $0.0.der, isTainted: $0.isTainted) },
             sequenceNumber: confirmation)
+        return BundleChange(upserted: [bundle], confirmation: confirmation)
+    }
+
+    func bundle(_ authorities: [(TestAuthority, isTainted: Bool)], confirmation: UInt64) {
         self.identities.receive(
-            .bundles(BundleChange(upserted: [bundle], confirmation: confirmation)))
-    }
-
-    /// What is to be sent to the server: confirmations as text, and requests for X509-SVIDs.
-    func requests() -> (confirmations: [String], x509: [SessionRequest.X509]) {
-        var confirmations: [String] = []
-        var x509: [SessionRequest.X509] = []
-        for request in self.identities.takeRequests(limit: 100) {
-            switch request {
-            case .confirmBundle(let number, let isReplaced):
-                confirmations.append("\(number) \(isReplaced)")
-            case .x509(let batch): x509 += batch
-            default: break
-            }
-        }
-        return (confirmations, x509)
-    }
-
-    func answer(_ requests: [SessionRequest.X509], by authority: TestAuthority) throws {
-        for request in requests {
-            let chain = try authority.sign(
-                try SPIFFEID("spiffe://acme.test/w/\(request.entryID)"),
-                request.key.privateKey.publicKey)
-            self.identities.receive(.x509(requestID: request.requestID, .success(chain)))
-        }
+            .bundles(Self.change(authorities, confirmation: confirmation)))
     }
 }
 
@@ -62,33 +42,34 @@ struct TaintedAuthorityTests {
     @Test("the server hears of a bundle when it is applied, and again when all is replaced")
     func confirms() throws {
         let session = try Session(["a", "b"])
-        #expect(session.requests().confirmations == ["1 true"])
-        #expect(session.requests().confirmations.isEmpty)
+        #expect(session.agent.requests().bundles == ["1 true"])
+        #expect(session.agent.requests().bundles.isEmpty)
         _ = session.identities.subscribe(.x509SVIDs, try selectors("unix:uid:1"), sink: { _ in })
-        let first = session.requests().x509
+        let first = session.agent.requests().x509
         #expect(first.count == 2)
-        try session.answer(first, by: session.old)
+        try session.agent.sign(first, by: session.old)
         session.bundle([(session.old, false), (session.new, false)], confirmation: 2)
-        #expect(session.requests().confirmations == ["2 true"])
+        #expect(session.agent.requests().bundles == ["2 true"])
 
         session.bundle([(session.old, true), (session.new, false)], confirmation: 3)
-        let (confirmations, again) = session.requests()
-        #expect(confirmations == ["3 false"])
+        let requests = session.agent.requests()
+        let again = requests.x509
+        #expect(requests.bundles == ["3 false"])
         #expect(Set(again.map(\.entryID)) == ["a", "b"], "everything is asked for anew at once")
-        try session.answer(Array(again.prefix(1)), by: session.new)
-        #expect(session.requests().confirmations.isEmpty)
-        try session.answer(Array(again.dropFirst()), by: session.new)
-        #expect(session.requests().confirmations == ["3 true"])
-        #expect(session.requests().confirmations.isEmpty)
+        try session.agent.sign(Array(again.prefix(1)), by: session.new)
+        #expect(session.agent.requests().bundles.isEmpty)
+        try session.agent.sign(Array(again.dropFirst()), by: session.new)
+        #expect(session.agent.requests().bundles == ["3 true"])
+        #expect(session.agent.requests().bundles.isEmpty)
     }
 
     @Test("a new session begins without anything to confirm")
     func reconnects() throws {
         let session = try Session([])
         _ = session.identities.begin(isPush: true)
-        #expect(session.requests().confirmations.isEmpty)
+        #expect(session.agent.requests().bundles.isEmpty)
         session.bundle([(session.old, false)], confirmation: 1)
-        #expect(session.requests().confirmations == ["1 true"])
+        #expect(session.agent.requests().bundles == ["1 true"])
     }
 
     @Test("an SVID whose authority is not in the bundle yet is not handed out")

@@ -92,6 +92,7 @@ import Testing
         #expect(
             index.services == [
                 "SpiffeWorkloadAPI", "cygnet.workload.v1.Custody",
+                "cygnet.workload.v1.PartnerLimits",
                 "cygnet.workload.v1.WorkloadRevocations",
                 "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",

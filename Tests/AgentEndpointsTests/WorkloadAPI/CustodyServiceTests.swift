@@ -15,13 +15,6 @@ struct CustodyServiceTests {
     private typealias Client = Cygnet_Workload_V1_Custody.Client
     private typealias Request = Cygnet_Workload_V1_RecordCustodyRequest
 
-    private func code(_ body: () async throws -> Void) async -> RPCError.Code? {
-        do { try await body() } catch let error as RPCError { return error.code } catch {
-            return .unknown
-        }
-        return nil
-    }
-
     private func request(
         _ svid: SPIFFE.X509SVID, action: String = "close-valve", peer: SPIFFE.X509SVID? = nil
     ) throws -> (Request, SignedCustodyStatement) {
@@ -49,7 +42,7 @@ struct CustodyServiceTests {
             let answer = try await client.record(request, metadata: security)
             #expect(answer.statementDigest == Data(signed.digest))
             #expect(
-                await self.code { _ = try await client.record(refused, metadata: security) }
+                await code { _ = try await client.record(refused, metadata: security) }
                     == .permissionDenied)
         }
     }
@@ -74,11 +67,11 @@ struct CustodyServiceTests {
         ]
         try await agent.run { _, raw in
             let client = Client(wrapping: raw)
-            #expect(await self.code { _ = try await client.record(good) } == .invalidArgument)
-            for (request, code) in rows {
+            #expect(await code { _ = try await client.record(good) } == .invalidArgument)
+            for (request, wanted) in rows {
                 #expect(
-                    await self.code { _ = try await client.record(request, metadata: security) }
-                        == code)
+                    await code { _ = try await client.record(request, metadata: security) }
+                        == wanted)
             }
         }
     }
@@ -91,11 +84,11 @@ struct CustodyServiceTests {
         try await agent.run(signs: false) { _, raw in
             let client = Client(wrapping: raw)
             #expect(
-                await self.code { _ = try await client.record(request, metadata: security) }
+                await code { _ = try await client.record(request, metadata: security) }
                     == .unavailable)
             _ = agent.identities.begin(isPush: false)
             #expect(
-                await self.code { _ = try await client.record(request, metadata: security) }
+                await code { _ = try await client.record(request, metadata: security) }
                     == .unimplemented)
         }
     }
@@ -114,7 +107,7 @@ struct CustodyServiceTests {
             // More than a slow machine could win back meanwhile.
             for _ in 0..<20_000 where codes.last != .resourceExhausted {
                 codes.append(
-                    await self.code { _ = try await client.record(forged, metadata: security) })
+                    await code { _ = try await client.record(forged, metadata: security) })
             }
             #expect(codes.last == .resourceExhausted && codes.count > 100)
             #expect(codes.dropLast().allSatisfy { $0 == .invalidArgument })
@@ -130,7 +123,7 @@ struct CustodyServiceTests {
         try await agent.run { _, raw in
             // The session has begun when the first is answered.
             let first = Request.with { $0.statement = b.token }
-            while await self.code({
+            while await code({
                 _ = try await Client(wrapping: raw).record(first, metadata: security)
             }) != nil {}
             var refused = 0

@@ -9,6 +9,7 @@ import PluginAPI
 import SPIFFE
 import SPIFFEGRPC
 import SwiftASN1
+import Testing
 import WorkloadAPIProto
 import X509
 
@@ -78,7 +79,7 @@ final class TestAgent: Sendable {
                 listener: .unixSocket(path: path, mode: 0o600), settings: limits,
                 services: [
                     WorkloadAPIService(self.api), WorkloadRevocationsService(self.api),
-                    CustodyService(self.api),
+                    PartnerLimitsService(self.api), CustodyService(self.api),
                 ]),
             services: [AgentHealthService(identities: self.identities)])
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -182,6 +183,20 @@ final class TestAgent: Sendable {
         let leaf = try self.leaf(Certificate.PrivateKey(key).publicKey, path, lasting: lasting)
         return try SPIFFE.X509SVID(
             certificates: [try Self.der(leaf)], privateKeyPKCS8DER: Array(key.derRepresentation))
+    }
+
+    /// What a stream is to hear of next: "b" beside "a", then "b" alone, then nothing.
+    func changeIdentities(after ids: [String]) throws {
+        #expect(!ids.isEmpty)
+        switch ids.count {
+        case 1 where ids == ["spiffe://acme.test/a"]:
+            let entry = try TestAgent.entry("b", createdAt: 2)
+            self.identities.receive(.entries(EntryChange(upserted: [entry])))
+        case 2:
+            self.identities.receive(.entries(EntryChange(removedIDs: ["a"])))
+        default:
+            self.identities.receive(.entries(EntryChange(removedIDs: ["b"])))
+        }
     }
 
     private func leaf(

@@ -31,18 +31,6 @@ struct WITProfileTests {
         }
     }
 
-    /// The status of a call that must fail.
-    private func code(_ body: () async throws -> Void) async -> RPCError.Code? {
-        do {
-            try await body()
-            return nil
-        } catch let error as RPCError {
-            return error.code
-        } catch {
-            return .unknown
-        }
-    }
-
     @Test(
         "WAPI-43, WAPI-44, WAPI-45: content of a WITSVIDResponse; the key is a private JWK that fits cnf"
     )
@@ -82,12 +70,12 @@ struct WITProfileTests {
         try await agent.run { client, _ in
             let one = try await self.first(client, spiffeID: "spiffe://acme.test/b")
             #expect(one?.svids.map(\.spiffeID) == ["spiffe://acme.test/b"])
-            let other = await self.code {
+            let other = await code {
                 _ = try await self.first(client, spiffeID: "spiffe://acme.test/other")
             }
             #expect(other == .permissionDenied)
             for bad in ["acme.test/a", "spiffe://Acme.test/a", " "] {
-                let status = await self.code { _ = try await self.first(client, spiffeID: bad) }
+                let status = await code { _ = try await self.first(client, spiffeID: bad) }
                 #expect(status == .invalidArgument)
             }
         }
@@ -114,11 +102,11 @@ struct WITProfileTests {
         let agent = try TestAgent(offersWITSVIDs: true)
         agent.synchronise([try TestAgent.entry("a", selector: "unix:uid:other")])
         try await agent.run { client, _ in
-            let svids = await self.code { _ = try await self.first(client) }
-            let bundles = await self.code { _ = try await self.firstBundles(client) }
+            let svids = await code { _ = try await self.first(client) }
+            let bundles = await code { _ = try await self.firstBundles(client) }
             #expect(svids == .permissionDenied && bundles == .permissionDenied)
-            let bare = await self.code { _ = try await self.first(client, metadata: [:]) }
-            let bareBundles = await self.code {
+            let bare = await code { _ = try await self.first(client, metadata: [:]) }
+            let bareBundles = await code {
                 _ = try await self.firstBundles(client, metadata: [:])
             }
             #expect(bare == .invalidArgument && bareBundles == .invalidArgument)
@@ -132,20 +120,10 @@ struct WITProfileTests {
         let agent = try TestAgent(offersWITSVIDs: true)
         agent.synchronise([try TestAgent.entry("a", createdAt: 1)])
         try await agent.run { client, _ in
-            let status = await self.code {
+            let status = await code {
                 try await client.fetchWITSVID(.init(), metadata: security) { response in
                     for try await message in response.messages {
-                        let ids = message.svids.map(\.spiffeID)
-                        #expect(!ids.isEmpty)
-                        switch ids.count {
-                        case 1 where ids == ["spiffe://acme.test/a"]:
-                            let entry = try TestAgent.entry("b", createdAt: 2)
-                            agent.identities.receive(.entries(EntryChange(upserted: [entry])))
-                        case 2:
-                            agent.identities.receive(.entries(EntryChange(removedIDs: ["a"])))
-                        default:
-                            agent.identities.receive(.entries(EntryChange(removedIDs: ["b"])))
-                        }
+                        try agent.changeIdentities(after: message.svids.map(\.spiffeID))
                     }
                 }
             }
@@ -177,8 +155,8 @@ struct WITProfileTests {
         agent.identities.receive(.bundles(BundleChange(upserted: [stock])))
         agent.identities.receive(.entries(EntryChange(isSnapshot: true, upserted: [entry])))
         try await agent.run { client, _ in
-            let svids = await self.code { _ = try await self.first(client) }
-            let bundles = await self.code { _ = try await self.firstBundles(client) }
+            let svids = await code { _ = try await self.first(client) }
+            let bundles = await code { _ = try await self.firstBundles(client) }
             #expect(svids == .unimplemented && bundles == .unimplemented)
         }
     }

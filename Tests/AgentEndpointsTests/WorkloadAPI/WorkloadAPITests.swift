@@ -14,18 +14,6 @@ import X509
 
 private let security: Metadata = ["workload.spiffe.io": "true"]
 
-/// The status of a call that must fail.
-private func code(_ body: () async throws -> Void) async -> RPCError.Code? {
-    do {
-        try await body()
-        return nil
-    } catch let error as RPCError {
-        return error.code
-    } catch {
-        return .unknown
-    }
-}
-
 @Suite("Workload API on a socket", .timeLimit(.minutes(1)))
 struct WorkloadAPITests {
     private func firstX509(_ client: TestAgent.Client) async throws -> X509SVIDResponse? {
@@ -48,8 +36,8 @@ struct WorkloadAPITests {
             for value in values { metadata.addString(value, forKey: "workload.spiffe.io") }
             #expect(
                 await code {
-                    try await client.fetchX509SVID(.init(), metadata: metadata) { response in
-                        for try await _ in response.messages {}
+                    try await client.fetchX509SVID(.init(), metadata: metadata) {
+                        try await drain($0)
                     }
                 } == .invalidArgument)
             #expect(
@@ -83,13 +71,13 @@ struct WorkloadAPITests {
             #expect(
                 await code {
                     try await client.fetchX509Bundles(.init(), metadata: security) {
-                        for try await _ in $0.messages {}
+                        try await drain($0)
                     }
                 } == .permissionDenied)
             #expect(
                 await code {
                     try await client.fetchJWTBundles(.init(), metadata: security) {
-                        for try await _ in $0.messages {}
+                        try await drain($0)
                     }
                 } == .permissionDenied)
             #expect(
@@ -108,13 +96,13 @@ struct WorkloadAPITests {
             #expect(
                 await code {
                     try await client.fetchWITSVID(.init(), metadata: security) {
-                        for try await _ in $0.messages {}
+                        try await drain($0)
                     }
                 } == .unimplemented)
             #expect(
                 await code {
                     try await client.fetchWITBundles(.init(), metadata: security) {
-                        for try await _ in $0.messages {}
+                        try await drain($0)
                     }
                 } == .unimplemented)
         }
@@ -192,17 +180,7 @@ struct WorkloadAPITests {
             let status = await code {
                 try await client.fetchX509SVID(.init(), metadata: security) { response in
                     for try await message in response.messages {
-                        let ids = message.svids.map(\.spiffeID)
-                        #expect(!ids.isEmpty)
-                        switch ids.count {
-                        case 1 where ids == ["spiffe://acme.test/a"]:
-                            let entry = try TestAgent.entry("b", createdAt: 2)
-                            agent.identities.receive(.entries(EntryChange(upserted: [entry])))
-                        case 2:
-                            agent.identities.receive(.entries(EntryChange(removedIDs: ["a"])))
-                        default:
-                            agent.identities.receive(.entries(EntryChange(removedIDs: ["b"])))
-                        }
+                        try agent.changeIdentities(after: message.svids.map(\.spiffeID))
                     }
                 }
             }
@@ -413,7 +391,7 @@ struct WorkloadAPITests {
         let agent = try TestAgent()
         let key = P256.Signing.PrivateKey()
         let trustDomain = try TrustDomain("partner.test")
-        func bundle(_ limits: BundleLimits?) -> AgentBundle {
+        func bundle(_ limits: TrustDomainLimits?) -> AgentBundle {
             AgentBundle(
                 trustDomain: trustDomain, x509Authorities: [.init(der: agent.rootDER)],
                 jwtAuthorities: [
@@ -430,13 +408,17 @@ struct WorkloadAPITests {
         let (inside, outside) = (try token("/agents/a"), try token("/agents/a/b"))
         agent.synchronise(
             [try TestAgent.entry("a", federatesWith: ["partner.test"])], [bundle(nil)])
-        let wanted: [(limits: BundleLimits?, inside: Bool, outside: Bool)] = [
+        func paths(_ patterns: [String]) -> TrustDomainLimits {
+            TrustDomainLimits.reading(
+                of: trustDomain, allowsX509: true, allowsJWT: true, acceptedPaths: patterns
+            ).limits
+        }
+        let wanted: [(limits: TrustDomainLimits?, inside: Bool, outside: Bool)] = [
             (nil, true, true),
-            (BundleLimits(of: trustDomain, acceptedPaths: ["/agents/*"]), true, false),
-            (BundleLimits(of: trustDomain, acceptedPaths: []), false, false),
-            (BundleLimits(of: trustDomain, acceptedPaths: ["agents", "/x/"]), false, false),
-            (BundleLimits(of: trustDomain, allowsJWT: false), false, false),
-            (BundleLimits(of: trustDomain, allowsX509: false), true, true),
+            (paths(["/agents/*"]), true, false), (paths([]), false, false),
+            (paths(["agents", "/x/"]), false, false),
+            (try TrustDomainLimits(of: trustDomain, allowsJWT: false), false, false),
+            (try TrustDomainLimits(of: trustDomain, allowsX509: false), true, true),
         ]
         let cases = wanted.map {
             (bundle: bundle($0.limits), inside: $0.inside, outside: $0.outside)

@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackTestSupport
 import NIOConcurrencyHelpers
 import NIOSSL
 import SPIFFE

@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackTestSupport
 import NIOSSL
 import SPIFFE
 import SPIFFEFederation

@@ -1,4 +1,4 @@
-import NIOSSL
+import LoopbackTestSupport
 import SPIFFE
 import SPIFFEFederation
 import SPIFFETesting

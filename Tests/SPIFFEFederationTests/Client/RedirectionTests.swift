@@ -1,3 +1,4 @@
+import LoopbackTestSupport
 import SPIFFE
 import SPIFFEFederation
 import SPIFFETesting

@@ -92,6 +92,29 @@ import Testing
         #expect(try await self.refusal(feed, after: 10_000) == nil)
     }
 
+    @Test(
+        "a state that could not be used leaves what is known; where no list is, news is overdue from then on"
+    )
+    func unusableState() async throws {
+        let feed = self.feed()
+        feed.update(try self.context([]))
+        for step in 0..<2 {
+            self.time.withLockedValue { $0 += Double(step) * 3_000 }
+            feed.couldNotUseState()
+        }
+        #expect(try await self.refusal(feed, after: 3_500) == nil, "an hour is granted")
+        #expect(try await self.refusal(feed, after: 3_700) == .revocationUnknown)
+        #expect(try await self.refusal(feed, .failOpen, after: 10_000) == nil)
+        feed.update(
+            self.received([
+                try self.authority.certificateRevocationList(nextUpdate: Date() + 20_000)
+            ]))
+        #expect(try await self.refusal(feed, after: 10_000) == nil)
+        feed.couldNotUseState()
+        #expect(feed.revocations(for: self.trustDomain)?.certificateLists.count == 1)
+        #expect(try await self.refusal(feed, after: 10_000) == nil, "until the list is overdue")
+    }
+
     @Test("the same of the field alone, also when the list is too long")
     func missingField() async throws {
         let feed = self.feed()
@@ -120,5 +143,33 @@ import Testing
         other.update(try self.context([try self.authority.certificateRevocationList()]))
         other.update(.empty)
         #expect(other.revocations(for: self.trustDomain) == nil)
+    }
+
+    @Test("a list with the name and the key ID of another authority takes nobody's place")
+    func impostor() async throws {
+        let impostor = try Impostor("m.test", of: self.authority)
+        let good = try self.authority.certificateRevocationList()
+        let forged = try impostor.signed(good)
+        #expect(forged != good)
+        let read = try CertificateRevocationList(der: forged)
+        #expect(read.hasIssuer(of: try CertificateRevocationList(der: good)))
+        #expect(impostor.bundle.authorities.contains { read.isSigned(by: $0) })
+        func context(_ crls: [[UInt8]]) throws -> X509Context {
+            X509Context(
+                svids: [try self.authority.x509SVID("/web")],
+                bundles: X509BundleSet([try self.authority.x509Bundle, impostor.bundle]),
+                revocationLists: crls)
+        }
+        for crls in [[forged], [forged, [0x30, 0x00]]] {
+            let feed = self.feed()
+            feed.update(try context([good]))
+            feed.update(try context(crls))
+            let known = feed.revocations(for: self.trustDomain)?.certificateLists.map(\.der)
+            #expect(known?.contains(good) == true)
+        }
+        // Nor is the good one there because the other one is.
+        let feed = self.feed()
+        feed.update(try context([forged, [0x30, 0x00]]))
+        #expect(try await self.refusal(feed, after: 3_700) == .revocationUnknown)
     }
 }

@@ -5,7 +5,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from harness import Agent, Server, main, own_selectors, protos, wait_until
 
-SERVICES = {"SpiffeWorkloadAPI", "cygnet.workload.v1.Custody", "cygnet.workload.v1.WorkloadRevocations", "grpc.health.v1.Health",
+SERVICES = {"SpiffeWorkloadAPI", "cygnet.workload.v1.Custody", "cygnet.workload.v1.PartnerLimits",
+            "cygnet.workload.v1.WorkloadRevocations", "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
 V1 = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 

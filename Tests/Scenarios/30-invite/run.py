@@ -5,9 +5,12 @@ import json
 import os
 import time
 
-from harness import Agent, Server, Workload, free_port, main, wait_until
+from harness import Agent, Server, Workload, free_port, main, protos, wait_until
+from harness.sdk_peer import SwiftPeer, lines, listening
+from harness.streams import Watch
 
 SECONDS = 6
+LIMITS = "cygnet.workload.v1.PartnerLimits"
 
 
 def federation(port, **more):
@@ -38,6 +41,71 @@ def last_json(daemon):
     lines = [line for line in daemon.log().split("\n") if line.startswith("{")]
     assert lines, daemon.log()[-800:]
     return json.loads(lines[-1])
+
+
+def limit(server, *patterns):
+    """What the server accepts of energy.test."""
+    flags = [word for pattern in patterns for word in ("-acceptedPath", pattern)]
+    server.ok("federation", "limits", "set", "-trustDomain", "energy.test", *flags,
+              "-use", "x509", "-use", "jwt")
+
+
+def sdk(s, ana, ben, agents):
+    """Programs with the SDK, whose authorizers would let each other in."""
+    light = SwiftPeer(s, agents[0], "swift-light")
+    inside, outside = SwiftPeer(s, agents[1], "swift-agent"), SwiftPeer(s, agents[1], "swift-meter")
+    ana.create_entry("swift-light", agents[0].id, light.selectors, "-federatesWith", "energy.test")
+    ben.create_entry("agents/swift", agents[1].id, inside.selectors, "-federatesWith", "transport.test")
+    ben.create_entry("meters/swift", agents[1].id, outside.selectors, "-federatesWith", "transport.test")
+    here = ana.id("swift-light")
+
+    def is_answered(peer, port):
+        return peer.run("connect", port, here) == {"peer": here, "answer": "ping\n"}
+
+    def tells_paths(listener):
+        wait_until("the reason is told", lambda: any(
+            "outside of the paths" in line for line in lines(listener, "refused")), 10)
+
+    with s.check("limits: a server with the SDK accepts a partner's X509-SVID within the accepted paths"):
+        port = free_port()
+        listener = listening(light.start("listen", port, ben.id("agents/swift")))
+        assert is_answered(inside, port), listener.log_tail()
+        assert lines(listener, "peer") == [ben.id("agents/swift")], listener.log_tail()
+
+    with s.check("limits: when they get narrower, the running server refuses it"):
+        limit(ana, "/meters/*")
+        wait_until("it is refused", lambda: not is_answered(inside, port), 20)
+        tells_paths(listener)
+        listener.stop()
+
+    with s.check("limits: the same with a path that was outside before and is again"):
+        port = free_port()
+        listener = listening(light.start("listen", port, ben.id("meters/swift")))
+        assert is_answered(outside, port), listener.log_tail()
+        limit(ana, "/agents/*")
+        wait_until("it is refused", lambda: not is_answered(outside, port), 20)
+        tells_paths(listener)
+        listener.stop()
+
+    with s.check("limits: a client with the SDK refuses a partner's server outside, and accepts one within"):
+        for peer, name, word in ((inside, "agents/swift", None), (outside, "meters/swift", "outside of the paths")):
+            port = free_port()
+            listener = listening(peer.start("listen", port, here))
+            done = light.run("connect", port, ben.id(name))
+            if word:
+                assert word in done.get("error", ""), done
+            else:
+                assert done == {"peer": ben.id(name), "answer": "ping\n"}, done
+            listener.stop()
+
+    with s.check("limits: the SDK refuses a partner's JWT-SVID outside by itself, and accepts one within"):
+        def checked(path):
+            token = ben.ok("jwt", "mint", "-spiffeID", ben.id(path), "-audience", "here").strip()
+            return light.run("jwt-check", "here", token)
+        assert checked("agents/swift").get("id") == ben.id("agents/swift")
+        error = checked("meters/swift")["error"]
+        # What the agent says begins with its address.
+        assert error.startswith("JWT-SVID rejected") and "outside of the paths" in error, error
 
 
 def body(s):
@@ -150,6 +218,8 @@ def body(s):
         called = last_json(caller)
         assert called["failures"] == [] and called["handshakes"] > 3, called
 
+    sdk(s, ana, ben, agents)
+
     with s.check("limits: a JWT-SVID counts within the accepted paths only"):
         ana.create_entry("verifier", agents[0].id, [f"unix:uid:{os.getuid()}"],
                          "-federatesWith", "energy.test")
@@ -169,6 +239,20 @@ def body(s):
                    lambda: validate("meters/7").returncode == 0, 20)
         fails(ana.cli("federation", "limits", "set", "-trustDomain", "transport.test",
                       "-use", "jwt"), "own")
+
+    with s.check("limits: the agent tells workloads whose entries federate with the partner, at once"):
+        messages = protos.messages(LIMITS)
+        watch = Watch(protos.stub(LIMITS, agents[0].channel()).FetchPartnerLimits(
+            messages.FetchPartnerLimitsRequest(), metadata=protos.HEADER))
+        told = watch.next()
+        assert list(told.trust_domains) == ["transport.test", "energy.test"] and not told.limits, told
+        limit(ana, "/agents/*", "/grid/**")
+        told = watch.until(lambda message: message.limits, 20).limits[0]
+        assert told.trust_domain == "energy.test" and told.x509 and told.jwt, told
+        assert told.limits_paths and list(told.accepted_paths) == ["/agents/*", "/grid/**"], told
+        ana.ok("federation", "limits", "delete", "-trustDomain", "energy.test")
+        watch.until(lambda message: not message.limits, 20)
+        watch.cancel()
 
 
 main(__file__, body)

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def authority(*names):
-    """A JWK of an X.509 authority with these URI names."""
+def authority(*names, key_id=None):
+    """A JWK of an X.509 authority with these URI names, and with that subject key ID, which need not fit its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.timezone.utc)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "partner")])
@@ -28,6 +28,8 @@ def authority(*names):
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(
             [x509.UniformResourceIdentifier(one) for one in names]), False)
+    if key_id is not None:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier(key_id), False)
     der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
     point = key.public_key().public_numbers()
 
@@ -35,6 +37,12 @@ def authority(*names):
         return base64.urlsafe_b64encode(value.to_bytes(32, "big")).rstrip(b"=").decode()
     return {"kty": "EC", "crv": "P-256", "x": number(point.x), "y": number(point.y),
             "use": "x509-svid", "x5c": [base64.b64encode(der).decode()]}
+
+
+def key_id(key):
+    """The subject key ID of the authority in a JWK."""
+    certificate = x509.load_der_x509_certificate(base64.b64decode(key["x5c"][0]))
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
 def bundle(sequence, *keys):

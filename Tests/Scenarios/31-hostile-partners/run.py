@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import Server, Skip, free_port, main  # noqa: E402
 from harness.webcert import WebAuthority, start_trusting  # noqa: E402
-from partner import Endpoint, authority, bundle  # noqa: E402
+from partner import Endpoint, authority, bundle, key_id  # noqa: E402
 
 DOMAIN = "partner.test"
 
@@ -136,6 +136,12 @@ def body(s):
         endpoint.serve(bundle(6, *json.loads(
             server.ok("bundle", "show", "-format", "spiffe"))["keys"]))
         refused("city.test")
+
+    with s.check("another authority with the key ID of ours"):
+        ours = next(one for one in json.loads(
+            server.ok("bundle", "show", "-format", "spiffe"))["keys"] if one["use"] == "x509-svid")
+        endpoint.serve(bundle(6, partner, authority(key_id=key_id(ours))))
+        refused("has the key ID of an authority of city.test", key_id(ours).hex())
 
     with s.check("a sequence number that goes back"):
         endpoint.serve(bundle(4, authority(f"spiffe://{DOMAIN}")))

@@ -157,7 +157,7 @@ def attempt(s, workload, agent):
 
 def switched_off(s, server, agent, entry_id, workload, last):
     with s.check("switched off, the end of a process leaves its SVIDs alone"):
-        text = update(server, agent, entry_id, "mortal", workload.selectors, "-noRevokeOnExit")
+        text = update(server, agent, entry_id, "mortal", workload.selectors, "-revokeOnExit=false")
         assert "RevokeOnExit" not in text, text
         before = len(ends(server))
         time.sleep(1)

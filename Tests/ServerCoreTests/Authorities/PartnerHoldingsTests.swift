@@ -66,4 +66,21 @@ import Testing
         #expect(holdings.isDone(6, now: .seconds(72)), "those that are gone make room")
         #expect(holdings.pending(7, now: .seconds(72)) == ["water.test at a"])
     }
+
+    @Test func `the end is when the last who lacks the version counts no more`() {
+        var holdings = PartnerHoldings()
+        #expect(holdings.end(6, now: .zero) == nil)
+        holdings.note(self.energy, at: "a", holds: 5, patience: Self.minute, now: .zero)
+        holdings.note(self.water, at: "a", holds: nil, patience: Self.minute, now: .seconds(20))
+        holdings.note(self.water, at: "b", holds: 6, patience: Self.minute, now: .seconds(30))
+        #expect(holdings.end(6, now: .seconds(30)) == .seconds(70))
+        #expect(holdings.end(7, now: .seconds(30)) == .seconds(100))
+        #expect(
+            holdings.end(6, now: .seconds(70)) == nil && holdings.end(5, now: .zero) == .seconds(30)
+        )
+        holdings.note(
+            self.energy, at: "a", holds: 6, patience: Self.minute, now: .seconds(31))
+        #expect(holdings.end(6, now: .seconds(31)) == nil, "the other one's time is over")
+        #expect(holdings.end(6, now: .seconds(29)) == .seconds(30))
+    }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import LoopbackTestSupport
 import NIOConcurrencyHelpers
 import SPIFFE
 import SPIFFEHTTP

@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackTestSupport
 import SPIFFE
 import ServerCore
 import ServerTestSupport
@@ -14,7 +15,7 @@ import Testing
         let server: AcceptingServer
         let partner: InvitingPartner
         /// The endpoint of the partner, with a certificate for `localhost`.
-        let endpoint: ScriptedHTTPSServer
+        let endpoint: TestBundleServer
         let web: WebAuthority
 
         func accept(_ arguments: String...) async throws -> (output: String, error: CommandError?) {
@@ -45,8 +46,8 @@ import Testing
         let web = try WebAuthority()
         let partner = try await InvitingPartner()
         try await AcceptingServer.with(relationships: relationships) { server in
-            try await ScriptedHTTPSServer.with(try web.certificate()) { endpoint in
-                endpoint.answer(try partner.bundle.json())
+            try await TestBundleServer.with(try web.certificate(names: ["localhost"])) { endpoint in
+                endpoint.answer(.lastResponse(body: try partner.bundle.json()))
                 try await body(
                     World(server: server, partner: partner, endpoint: endpoint, web: web))
             }
@@ -55,20 +56,20 @@ import Testing
 
     @Test func `a good line makes the relationship, with the bundle and its limits`() async throws {
         try await Self.with { world in
-            let line = try await world.partner.line(url: world.endpoint.url)
+            let line = try await world.partner.line(url: world.endpoint.url())
             let (output, error) = try await world.accept(
                 line.text, "-acceptedPath", "/agents/*", "-use", "x509")
             #expect(error == nil)
             let bundle = try world.partner.bundle
             for word in [
-                "b.test", world.endpoint.url, "https_web",
+                "b.test", world.endpoint.url(), "https_web",
                 BundleFingerprint.text(BundleFingerprint.of(bundle)), "/agents/*",
                 "the fingerprint of the invite", "is trusted by entries that federate with it",
             ] {
                 #expect(output.contains(word), "\(word)")
             }
             let relationship = try #require(try world.server.relationship())
-            #expect(relationship.bundleEndpointURL == world.endpoint.url)
+            #expect(relationship.bundleEndpointURL == world.endpoint.url())
             #expect(relationship.profile == .httpsWeb)
             let stored = try #require(try world.server.bundle())
             #expect(stored.x509Authorities.map(\.der) == bundle.x509Authorities)
@@ -80,7 +81,7 @@ import Testing
 
     @Test func `what is shown can be had as JSON, and a dry run changes nothing`() async throws {
         try await Self.with { world in
-            let line = try await world.partner.line(url: world.endpoint.url).text
+            let line = try await world.partner.line(url: world.endpoint.url()).text
             let (text, error) = try await world.accept(line, "-dryRun", "-use", "jwt")
             #expect(error == nil && text.contains("Nothing was changed."))
             #expect(world.server.isUntouched)
@@ -101,19 +102,21 @@ import Testing
         try await Self.with { world in
             let partner = world.partner
             let id = try partner.plane.id("/spire/server")
-            try await ScriptedHTTPSServer.with(try await partner.svid()) { endpoint in
-                endpoint.answer(try partner.bundle.json())
-                let line = try await partner.line(url: endpoint.url, endpointID: id).text
+            try await TestBundleServer.with(try await partner.svid()) { endpoint in
+                endpoint.answer(.lastResponse(body: try partner.bundle.json()))
+                let line = try await partner.line(url: endpoint.url(), endpointID: id).text
                 #expect(try await world.accept(line).error == nil)
                 #expect(try world.server.relationship()?.profile == .httpsSPIFFE(endpointID: id))
             }
             _ = try await world.server.plane.store.deleteRelationship(
                 partner.plane.trustDomain, keepsBundle: false)
             // Another workload of the partner, and somebody without an SVID.
-            for certificate in [try await partner.svid("/web"), try world.web.certificate()] {
-                try await ScriptedHTTPSServer.with(certificate) { endpoint in
-                    endpoint.answer(try partner.bundle.json())
-                    let line = try await partner.line(url: endpoint.url, endpointID: id)
+            for certificate in [
+                try await partner.svid("/web"), try world.web.certificate(names: ["localhost"]),
+            ] {
+                try await TestBundleServer.with(certificate) { endpoint in
+                    endpoint.answer(.lastResponse(body: try partner.bundle.json()))
+                    let line = try await partner.line(url: endpoint.url(), endpointID: id)
                     try await world.refuses(line.text, "endpoint")
                 }
             }
@@ -123,7 +126,7 @@ import Testing
     @Test func `a line that is over is refused before anybody is asked`() async throws {
         try await Self.with { world in
             for ttl: Int64 in [0, -1, -86_400] {
-                let line = try await world.partner.line(url: world.endpoint.url, ttl: ttl)
+                let line = try await world.partner.line(url: world.endpoint.url(), ttl: ttl)
                 try await world.refuses(line.text, "not accepted", "expired")
             }
         }
@@ -131,7 +134,7 @@ import Testing
 
     @Test func `a line that was edited is refused, also with a checksum that fits`() async throws {
         try await Self.with { world in
-            let line = try await world.partner.line(url: world.endpoint.url)
+            let line = try await world.partner.line(url: world.endpoint.url())
             let text = line.text
             try await world.refuses(String(text.dropLast(20)), "damaged")
             var bytes = Array(text.utf8)
@@ -140,7 +143,7 @@ import Testing
             try await world.refuses(text.replacing("invite-1.", with: "invite-9."), "version")
             try await world.refuses("hello\u{1B}[2J", "no invite")
             // The signature of the shorter invite below another one.
-            let longer = try await world.partner.line(url: world.endpoint.url, ttl: 7_000)
+            let longer = try await world.partner.line(url: world.endpoint.url(), ttl: 7_000)
             let edited = InviteLine(longer.invite, token: line.token)
             try await world.refuses(edited.text, "signature", asked: 1)
         }
@@ -150,7 +153,7 @@ import Testing
         try await Self.with { world in
             let stranger = try await InvitingPartner()
             let line = try await world.partner.line(
-                url: world.endpoint.url, signer: stranger.plane)
+                url: world.endpoint.url(), signer: stranger.plane)
             try await world.refuses(line.text, "signature", asked: 1)
             let none = InviteLine(line.invite, token: "a.b.c")
             try await world.refuses(none.text, "signature", asked: 2)
@@ -162,13 +165,13 @@ import Testing
             let stranger = try await InvitingPartner()
             // What the line speaks of is the stranger's, and the endpoint has the partner's; and the reverse.
             let line = try await world.partner.line(
-                url: world.endpoint.url, bundle: try stranger.bundle)
+                url: world.endpoint.url(), bundle: try stranger.bundle)
             try await world.refuses(line.text, "none of the authorities", asked: 1)
-            world.endpoint.answer(try stranger.bundle.json())
-            let good = try await world.partner.line(url: world.endpoint.url)
+            world.endpoint.answer(.lastResponse(body: try stranger.bundle.json()))
+            let good = try await world.partner.line(url: world.endpoint.url())
             try await world.refuses(good.text, "none of the authorities", asked: 2)
-            world.endpoint.answer(
-                try SPIFFEBundle(trustDomain: world.partner.plane.trustDomain).json())
+            let empty = try SPIFFEBundle(trustDomain: world.partner.plane.trustDomain)
+            world.endpoint.answer(.lastResponse(body: empty.json()))
             try await world.refuses(good.text, "none of the authorities", asked: 3)
         }
     }
@@ -176,14 +179,14 @@ import Testing
     @Test func `our own invite is for the partner`() async throws {
         try await Self.with { world in
             let own = InvitingPartner(plane: world.server.plane)
-            let line = try await own.line(url: world.endpoint.url)
+            let line = try await own.line(url: world.endpoint.url())
             try await world.refuses(line.text, "own trust domain acme.test")
         }
     }
 
     @Test func `a huge line is not read`() async throws {
         try await Self.with { world in
-            let text = try await world.partner.line(url: world.endpoint.url).text
+            let text = try await world.partner.line(url: world.endpoint.url()).text
             for size in [InviteLine.maximumLength + 1, 1_000_000] {
                 let huge = text + String(repeating: " ", count: size - text.utf8.count)
                 try await world.refuses(huge, "\(size) bytes", "at most 16384")
@@ -206,7 +209,7 @@ import Testing
                 directory: world.server.plane.directory, store: world.server.plane.store)
             let bundle = try Partner.stored("b.test")
             _ = try await registry.create(.init(old, bundle: bundle))
-            let line = try await world.partner.line(url: world.endpoint.url).text
+            let line = try await world.partner.line(url: world.endpoint.url()).text
             let refused = try await world.accept(line, "-acceptedPath", "/agents/*")
             #expect(refused.error?.message.contains("already") == true)
             #expect(refused.error?.hints.contains { $0.contains("-replace") } == true)
@@ -219,7 +222,7 @@ import Testing
             #expect(try world.server.relationship() == old)
             let done = try await world.accept(line, "-replace", "-output", "json")
             #expect(done.error == nil && done.output.contains(#""result":"updated""#))
-            #expect(try world.server.relationship()?.bundleEndpointURL == world.endpoint.url)
+            #expect(try world.server.relationship()?.bundleEndpointURL == world.endpoint.url())
             #expect(try world.server.relationship()?.profile == .httpsWeb)
             #expect(
                 try world.server.bundle()?.x509Authorities.map(\.der)
@@ -230,7 +233,7 @@ import Testing
     @Test func `a relationship of the configuration stays in any case`() async throws {
         let configured = try Partner.relationship("b.test")
         try await Self.with(relationships: [configured]) { world in
-            let line = try await world.partner.line(url: world.endpoint.url).text
+            let line = try await world.partner.line(url: world.endpoint.url()).text
             for flag in ["-replace", "-dryRun"] {
                 let (_, error) = try await world.accept(line, flag)
                 #expect(error?.message.contains("configuration has a relationship") == true)
@@ -244,14 +247,16 @@ import Testing
         async throws
     {
         try await Self.with { world in
-            let good = try await world.partner.line(url: world.endpoint.url).text
+            let good = try await world.partner.line(url: world.endpoint.url()).text
             world.endpoint.answer(
-                [], status: "302 Found", headers: ["location: \(world.endpoint.url)/other"])
+                .lastResponse("302 Found", ["location: \(world.endpoint.url())/other"]))
             try await world.refuses(good, "status 302", asked: 1)
-            world.endpoint.answer(Array("<html>".utf8))
+            world.endpoint.answer(.lastResponse(body: Array("<html>".utf8)))
             try await world.refuses(good, "is no bundle", asked: 2)
             // A port that was free a moment ago.
-            let url = try await ScriptedHTTPSServer.with(try world.web.certificate()) { $0.url }
+            let url = try await TestBundleServer.with(
+                try world.web.certificate(names: ["localhost"])
+            ) { $0.url() }
             let away = try await world.partner.line(url: url)
             try await world.refuses(away.text, "cannot fetch the bundle of b.test", url, asked: 2)
         }
@@ -267,17 +272,27 @@ import Testing
                 trustDomain: theirs.trustDomain,
                 x509Authorities: theirs.x509Authorities + ours.x509Authorities.map(\.der),
                 jwtAuthorities: theirs.jwtAuthorities)
-            world.endpoint.answer(mixed.json())
-            let line = try await world.partner.line(url: world.endpoint.url, bundle: mixed)
+            world.endpoint.answer(.lastResponse(body: mixed.json()))
+            let line = try await world.partner.line(url: world.endpoint.url(), bundle: mixed)
             let (_, error) = try await world.accept(line.text)
             #expect(error?.message.contains("failed to accept the invite of b.test") == true)
             #expect(try world.server.relationship() == nil && world.server.bundle() == nil)
+            // Nor do limits stay behind, and those that were there before are as they were.
+            #expect(try await world.accept(line.text, "-use", "x509").error != nil)
+            #expect(world.server.isUntouched)
+            let before = try PartnerLimits(
+                trustDomain: world.partner.plane.trustDomain, acceptedPaths: ["/agents/*"],
+                uses: .jwt)
+            try await world.server.plane.store.setLimits(before)
+            let (_, again) = try await world.accept(line.text, "-acceptedPath", "/db")
+            #expect(again?.message.contains("failed to accept the invite of b.test") == true)
+            #expect(world.server.plane.directory.limits == [before])
         }
     }
 
     @Test func `limits that are none stop everything`() async throws {
         try await Self.with { world in
-            let line = try await world.partner.line(url: world.endpoint.url).text
+            let line = try await world.partner.line(url: world.endpoint.url()).text
             for flags in [["-use", "wit"], ["-acceptedPath", "agents"]] {
                 let (output, error) = try await world.server.accept([line] + flags, web: world.web)
                 #expect(error?.message.contains("limits") == true)

@@ -1,3 +1,4 @@
+import LoopbackTestSupport
 import SPIFFE
 import SPIFFEHTTP
 import ServerCore
@@ -27,17 +28,17 @@ import Testing
 
     @Test func `with https_web the host name is proved, and the bundle is read`() async throws {
         let partner = try await InvitingPartner()
-        try await ScriptedHTTPSServer.with(try self.web.certificate()) { server in
-            server.answer(try partner.bundle.json())
+        try await TestBundleServer.with(try self.web.certificate(names: ["localhost"])) { server in
+            server.answer(.lastResponse(body: try partner.bundle.json()))
             let (bundle, evidence) = try await self.endpoint.fetch(
-                try await partner.line(url: server.url).invite)
+                try await partner.line(url: server.url()).invite)
             #expect(bundle.x509Authorities == (try partner.bundle.x509Authorities))
             guard case .webPKI = evidence else {
                 Issue.record("\(evidence)")
                 return
             }
             let request = try #require(server.requests.first)
-            #expect(request.hasPrefix("GET /bundle HTTP/1.1\r\n"))
+            #expect(request.text.hasPrefix("GET /bundle HTTP/1.1\r\n"))
             #expect(server.requests.count == 1)
         }
     }
@@ -48,10 +49,12 @@ import Testing
         let partner = try await InvitingPartner()
         let id = try partner.plane.id("/spire/server")
         // One that nobody signed for is handed on too: InviteLine refuses it.
-        for certificate in [try await partner.svid(), try self.web.certificate()] {
-            try await ScriptedHTTPSServer.with(certificate) { server in
-                server.answer(try partner.bundle.json())
-                let line = try await partner.line(url: server.url, endpointID: id)
+        for certificate in [
+            try await partner.svid(), try self.web.certificate(names: ["localhost"]),
+        ] {
+            try await TestBundleServer.with(certificate) { server in
+                server.answer(.lastResponse(body: try partner.bundle.json()))
+                let line = try await partner.line(url: server.url(), endpointID: id)
                 let (_, evidence) = try await self.endpoint.fetch(line.invite)
                 guard case .presented(let chain) = evidence else {
                     Issue.record("\(evidence)")
@@ -65,16 +68,17 @@ import Testing
     @Test func `a certificate for another name or by a stranger is refused`() async throws {
         let partner = try await InvitingPartner()
         let bad = [
-            try self.web.certificate(for: "other.test"), try WebAuthority().certificate(),
+            try self.web.certificate(names: ["other.test"]),
+            try WebAuthority().certificate(names: ["localhost"]),
             try await partner.svid(),
         ]
         for certificate in bad {
-            try await ScriptedHTTPSServer.with(certificate) { server in
-                server.answer(try partner.bundle.json())
+            try await TestBundleServer.with(certificate) { server in
+                server.answer(.lastResponse(body: try partner.bundle.json()))
                 let error = try await self.failure(
-                    try await partner.line(url: server.url).invite)
+                    try await partner.line(url: server.url()).invite)
                 #expect(error?.message.contains("cannot fetch the bundle of b.test") == true)
-                #expect(error?.message.contains(server.url) == true)
+                #expect(error?.message.contains(server.url()) == true)
                 #expect(server.requests.isEmpty, "nothing is asked before the name is proved")
             }
         }
@@ -87,12 +91,13 @@ import Testing
         ])
     func `any status but 200 is refused, and no redirection followed`(status: String) async throws {
         let partner = try await InvitingPartner()
-        try await ScriptedHTTPSServer.with(try self.web.certificate()) { server in
+        try await TestBundleServer.with(try self.web.certificate(names: ["localhost"])) { server in
             let hasBody = !["204", "304"].contains(status.prefix(3))
             server.answer(
-                hasBody ? try partner.bundle.json() : [], status: status,
-                headers: ["location: \(server.url)/elsewhere"])
-            let error = try await self.failure(try await partner.line(url: server.url).invite)
+                .lastResponse(
+                    status, ["location: \(server.url())/elsewhere"],
+                    body: hasBody ? try partner.bundle.json() : []))
+            let error = try await self.failure(try await partner.line(url: server.url()).invite)
             #expect(error?.message.contains("status \(status.prefix(3))") == true)
             #expect(error?.hints.first?.contains("nothing was changed") == true)
             #expect(server.requests.count == 1)
@@ -110,32 +115,32 @@ import Testing
             ("half of it", Array(good.prefix(good.count / 2))), ("more of it", good + [0x78]),
             ("no UTF-8", [0xFF, 0xFE] + good),
         ]
-        try await ScriptedHTTPSServer.with(try self.web.certificate()) { server in
-            let invite = try await partner.line(url: server.url).invite
+        try await TestBundleServer.with(try self.web.certificate(names: ["localhost"])) { server in
+            let invite = try await partner.line(url: server.url()).invite
             for (name, body) in bodies {
-                server.answer(body)
+                server.answer(.lastResponse(body: body))
                 let error = try await self.failure(invite)
                 #expect(error?.message.contains("is no bundle") == true, "\(name)")
                 #expect(error?.message.contains("\u{1B}") == false, "\(name)")
             }
             // Longer than said, and not as long as said.
-            server.answer(raw: Array("HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n".utf8) + good)
+            server.answer(
+                .close(Array("HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n".utf8) + good))
             #expect(try await self.failure(invite) != nil)
-            server.answer(raw: Array("no HTTP at all\r\n\r\n".utf8))
+            server.answer(.close(Array("no HTTP at all\r\n\r\n".utf8)))
             #expect(try await self.failure(invite) != nil)
         }
     }
 
     @Test func `a huge bundle is not read to its end`() async throws {
         let partner = try await InvitingPartner()
-        try await ScriptedHTTPSServer.with(try self.web.certificate()) { server in
+        try await TestBundleServer.with(try self.web.certificate(names: ["localhost"])) { server in
             let body = try partner.bundle.json()
-            server.answer(
-                body + [UInt8](repeating: 0x20, count: InvitingEndpoint.maximumSize - body.count))
-            let invite = try await partner.line(url: server.url).invite
+            let space = [UInt8](repeating: 0x20, count: InvitingEndpoint.maximumSize)
+            server.answer(.lastResponse(body: body + space.dropFirst(body.count)))
+            let invite = try await partner.line(url: server.url()).invite
             #expect(try await self.failure(invite) == nil)
-            server.answer(
-                body + [UInt8](repeating: 0x20, count: InvitingEndpoint.maximumSize))
+            server.answer(.lastResponse(body: body + space))
             let error = try await self.failure(invite)
             #expect(error?.message.contains("cannot fetch the bundle") == true)
         }
@@ -144,7 +149,9 @@ import Testing
     @Test func `an endpoint where nobody listens is named`() async throws {
         let partner = try await InvitingPartner()
         // A port that was free a moment ago.
-        let url = try await ScriptedHTTPSServer.with(try self.web.certificate()) { $0.url }
+        let url = try await TestBundleServer.with(try self.web.certificate(names: ["localhost"])) {
+            $0.url()
+        }
         let error = try await self.failure(try await partner.line(url: url).invite)
         #expect(error?.message.contains(url) == true)
         #expect(error?.hints.first?.contains("nothing was changed") == true)

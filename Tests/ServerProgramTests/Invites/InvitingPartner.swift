@@ -1,9 +1,9 @@
 import Crypto
 import Foundation
+import LoopbackTestSupport
 import SPIFFE
 import ServerCore
 import ServerTestSupport
-import SwiftASN1
 import X509
 
 /// A trust domain that invites others: `b.test` unless told otherwise, with authorities of its own.
@@ -49,64 +49,12 @@ struct InvitingPartner: Sendable {
     }
 
     /// An X509-SVID for an endpoint of the profile `https_spiffe`.
-    func svid(_ path: String = "/spire/server") async throws -> EndpointCertificate {
+    func svid(_ path: String = "/spire/server") async throws -> ServerCertificate {
         let key = P256.Signing.PrivateKey()
         let issued = try await self.plane.issuer.issue(
             X509Issuance(
                 spiffeID: try self.plane.id(path), publicKey: Certificate.PublicKey(key.publicKey),
                 origin: .server), requestedBy: "test")
-        return EndpointCertificate(chain: issued.chain, keyDER: Array(key.derRepresentation))
-    }
-}
-
-/// What an endpoint shows in a handshake.
-struct EndpointCertificate: Sendable {
-    /// DER, leaf first.
-    let chain: [[UInt8]]
-    let keyDER: [UInt8]
-}
-
-/// An authority as those of the Web PKI: it signs for host names.
-struct WebAuthority: Sendable {
-    private let key = P256.Signing.PrivateKey()
-    private let name: DistinguishedName
-    /// To be trusted by clients.
-    let rootPEM: [UInt8]
-
-    init() throws {
-        let name = try DistinguishedName {
-            CommonName("web authority \(UInt64.random(in: 0 ... .max))")
-        }
-        self.name = name
-        let key = Certificate.PrivateKey(self.key)
-        let root = try Certificate(
-            version: .v3, serialNumber: .init(), publicKey: key.publicKey,
-            notValidBefore: Date() - 86_400, notValidAfter: Date() + 86_400, issuer: name,
-            subject: name, signatureAlgorithm: .ecdsaWithSHA256,
-            extensions: try Certificate.Extensions {
-                Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
-                Critical(KeyUsage(keyCertSign: true, cRLSign: true))
-                SubjectKeyIdentifier(hash: key.publicKey)
-            }, issuerPrivateKey: key)
-        self.rootPEM = Array(try root.serializeAsPEM().pemString.utf8)
-    }
-
-    func certificate(for host: String = "localhost") throws -> EndpointCertificate {
-        let key = P256.Signing.PrivateKey()
-        let certificate = try Certificate(
-            version: .v3, serialNumber: .init(), publicKey: .init(key.publicKey),
-            notValidBefore: Date() - 7_200, notValidAfter: Date() + 3_600, issuer: self.name,
-            subject: try DistinguishedName { CommonName("a bundle endpoint") },
-            signatureAlgorithm: .ecdsaWithSHA256,
-            extensions: try Certificate.Extensions {
-                Critical(BasicConstraints.notCertificateAuthority)
-                Critical(KeyUsage(digitalSignature: true))
-                try ExtendedKeyUsage([.serverAuth])
-                SubjectAlternativeNames([.dnsName(host)])
-            }, issuerPrivateKey: .init(self.key))
-        var serializer = DER.Serializer()
-        try serializer.serialize(certificate)
-        return EndpointCertificate(
-            chain: [serializer.serializedBytes], keyDER: Array(key.derRepresentation))
+        return ServerCertificate(chain: issued.chain, keyDER: Array(key.derRepresentation))
     }
 }

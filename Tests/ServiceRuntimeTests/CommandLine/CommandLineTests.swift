@@ -3,11 +3,66 @@ import Testing
 @testable import ServiceRuntime
 
 @Suite struct GoArgumentsTests {
+    private let switches = GoSwitches(["node", "admin"], threeWay: ["open"])
+
+    private func normalised(_ arguments: String...) throws -> [String] {
+        try GoArguments.normalised(arguments, switches: self.switches)
+    }
+
     @Test func rewritesSwitchesWithValues() throws {
-        let result = try GoArguments.normalised(
-            ["entry", "-node=true", "--admin=F", "-hint=node=x", "-x=1", "--", "-node=false"],
-            switches: ["node", "admin"])
-        #expect(result == ["entry", "-node", "-hint=node=x", "-x=1", "--", "-node=false"])
+        #expect(
+            try self.normalised(
+                "entry", "-node=true", "--admin=F", "-hint=node=x", "-x=1", "--", "-node=false")
+                == ["entry", "-node", "-hint=node=x", "-x=1", "--", "-node=false"])
+        #expect(try self.normalised("-open", "a") == ["-open=true", "a"])
+        #expect(try self.normalised("--open=f") == ["-open=false"])
+        #expect(try self.normalised("-x") == ["-x"], "not given, not said")
+    }
+
+    @Test(
+        "takes what Go's strconv.ParseBool takes",
+        arguments: [
+            (["1", "t", "T", "TRUE", "true", "True"], true),
+            (["0", "f", "F", "FALSE", "false", "False"], false),
+        ])
+    func booleans(_ texts: [String], _ want: Bool) throws {
+        for text in texts {
+            #expect(try self.normalised("-node=" + text) == (want ? ["-node"] : []))
+            #expect(try self.normalised("--open=" + text) == ["-open=\(want)"])
+        }
+    }
+
+    @Test(arguments: ["yes", "", "tRUE", "2", "true ", "=true", "on", "falſe"])
+    func refusesOtherValues(_ text: String) {
+        for flag in ["-node", "--node", "-open"] {
+            let error = #expect(throws: CommandError.self) {
+                try self.normalised(flag + "=" + text)
+            }
+            #expect(error?.message.contains("expected true or false") == true)
+        }
+    }
+
+    @Test func takesTheLastOfSeveral() throws {
+        #expect(try self.normalised("-node", "-x=1", "--node=false") == ["-x=1"])
+        #expect(try self.normalised("-node=false", "-x=1", "-node") == ["-x=1", "-node"])
+        #expect(
+            try self.normalised("-node", "-admin", "-node=0", "-node=1") == ["-admin", "-node"])
+        #expect(try self.normalised("-open", "-open=false") == ["-open=false"])
+        #expect(try self.normalised("-open=false", "-open") == ["-open=true"])
+    }
+
+    @Test func leavesValuesOfOtherFlagsAlone() throws {
+        #expect(
+            try self.normalised("-hint", "-node=false", "-node") == [
+                "-hint", "-node=false", "-node",
+            ])
+        #expect(try self.normalised("-hint", "-node", "-node=0") == ["-hint", "-node"])
+        #expect(try self.normalised("-hint", "--", "-node=0") == ["-hint", "--"])
+        #expect(try self.normalised("-file", "-", "-node=1") == ["-file", "-", "-node"])
+        #expect(try self.normalised("-", "-node=1") == ["-", "-node"])
+        // A switch takes no argument; neither does the flag for help.
+        #expect(try self.normalised("-node", "-admin=0") == ["-node"])
+        #expect(try self.normalised("-help", "-admin=1") == ["-help", "-admin"])
     }
 
     @Test func knowsTheShortFormOfHelp() throws {
@@ -16,13 +71,7 @@ import Testing
             (["-node", "-h"], ["-node", "-help"]), (["-x=1", "-h"], ["-x=1", "-help"]),
             (["-hint", "-h"], ["-hint", "-h"]), (["--", "-h"], ["--", "-h"]),
         ] {
-            #expect(try GoArguments.normalised(arguments, switches: ["node"]) == want)
-        }
-    }
-
-    @Test func refusesOtherValues() {
-        #expect(throws: CommandError.self) {
-            try GoArguments.normalised(["-node=yes"], switches: ["node"])
+            #expect(try GoArguments.normalised(arguments, switches: self.switches) == want)
         }
     }
 }

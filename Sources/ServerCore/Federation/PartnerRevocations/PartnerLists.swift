@@ -90,19 +90,22 @@ package struct PartnerLists: Sendable {
         return missing
     }
 
-    /// Drops what nobody trusts any more, and what the partner names no more and has ended.
+    /// Drops what nobody trusts any more, what has turned out to have the name of another trust domain's list, and what the
+    /// partner names no more and has ended.
     ///
     /// - Parameters:
     ///   - listing: nil when the partner publishes none.
+    ///   - keyIDs: Of all bundles.
     ///   - now: Unix seconds.
     /// - Returns: whether something was dropped.
     package mutating func drop(
-        unlisted listing: RevocationListing?, _ authorities: PartnerAuthorities, now: Int64
+        unlisted listing: RevocationListing?, _ authorities: PartnerAuthorities,
+        keyIDs: AuthorityKeyIDs, now: Int64
     ) -> Bool {
         let named = Set(listing?.crls.map(\.authorityID) ?? [])
         let before = self.crls.count
         self.crls = self.crls.filter { id, crl in
-            authorities.x509[id] != nil && (named.contains(id) || crl.nextUpdate > now)
+            Self.hasClaim(id, authorities, keyIDs) && (named.contains(id) || crl.nextUpdate > now)
         }
         var hasDropped = self.crls.count != before
         if let held = self.statusList, held.authorities != authorities.jwt {
@@ -124,16 +127,31 @@ package struct PartnerLists: Sendable {
         return hasDropped
     }
 
+    /// Whether a CRL is held in whose name another trust domain's may come.
+    package func hasRival(_ authorities: PartnerAuthorities, keyIDs: AuthorityKeyIDs) -> Bool {
+        self.crls.keys.contains { !Self.hasClaim($0, authorities, keyIDs) }
+    }
+
+    private static func hasClaim(
+        _ id: String, _ authorities: PartnerAuthorities, _ keyIDs: AuthorityKeyIDs
+    ) -> Bool {
+        authorities.x509[id]?.allSatisfy {
+            keyIDs.rival(of: $0, of: authorities.trustDomain) == nil
+        } ?? false
+    }
+
     // MARK: Checking
 
     /// Reads a CRL and checks who has signed it.
     ///
-    /// - Parameter own: The X.509 authorities of our own trust domain. A CRL in the name of one of them would keep stock
-    ///   verifiers from finding the right one.
+    /// - Parameters:
+    ///   - own: The X.509 authorities of our own trust domain. A CRL in the name of one of them would keep stock
+    ///     verifiers from finding the right one.
+    ///   - keyIDs: Those of all bundles: nor may a CRL have the name of another partner's authority.
     /// - Throws: ``ServerError`` `invalidArgument`.
     package static func crl(
         _ der: [UInt8], authorityID: String, _ authorities: PartnerAuthorities,
-        own: PartnerAuthorities?
+        own: PartnerAuthorities?, keyIDs: AuthorityKeyIDs
     ) throws(ServerError) -> CRL {
         func refused(_ reason: String) -> ServerError {
             ServerError(
@@ -152,15 +170,21 @@ package struct PartnerLists: Sendable {
         guard let keyID = list.authorityKeyIdentifier else {
             throw refused("it does not name its authority's key")
         }
-        if let own, own.x509.values.joined().contains(where: { list.isNamed($0) }) {
+        if let own,
+            own.x509.values.joined().contains(where: { list.isNamed($0) })
+                || own.withoutKeyID.contains(where: { list.isNamed($0) })
+        {
             throw refused("it names an authority of our own trust domain \(own.trustDomain)")
         }
         guard PartnerAuthorities.isID(authorityID, of: keyID) else {
             throw refused("it names another authority")
         }
-        guard (authorities.x509[authorityID] ?? []).contains(where: { list.isSigned(by: $0) })
+        guard let signer = authorities.x509[authorityID]?.first(where: { list.isSigned(by: $0) })
         else {
             throw refused("that authority did not sign it")
+        }
+        if let rival = keyIDs.rival(of: signer, of: authorities.trustDomain) {
+            throw refused("its authority has the key ID of one of \(rival), and another key")
         }
         return CRL(
             authorityID: authorityID, der: der, sha256: RevocationListing.digest(der),

@@ -18,7 +18,8 @@ extension PartnerRevocationsUpdater {
             self.partners[trustDomain]?.authorities = authorities
             let listing = self.partners[trustDomain]?.listing
             if self.partners[trustDomain]?.lists.drop(
-                unlisted: listing, authorities, now: self.unixNow) == true
+                unlisted: listing, authorities, keyIDs: self.directory.authorityKeyIDs,
+                now: self.unixNow) == true
             {
                 self.publish(trustDomain)
             }
@@ -33,7 +34,7 @@ extension PartnerRevocationsUpdater {
     ) async -> Outcome {
         var outcome = Outcome()
         guard let partner = self.partners[trustDomain], partner.generation == generation else {
-            return Outcome(failure: "the relationship was changed or ended")
+            return Outcome(failure: Self.ended)
         }
         do {
             let (fetcher, relationship) = (self.fetcher, partner.relationship)
@@ -51,10 +52,12 @@ extension PartnerRevocationsUpdater {
                         .unavailable, "the endpoint says that nothing is new, but there is nothing")
                 }
             case .absent: listing = nil
-            case .document(let bytes): listing = try await Self.listing(bytes, trustDomain)
+            case .document(let bytes):
+                self.spend(bytes.count, trustDomain, generation)
+                listing = try await Self.listing(bytes, trustDomain)
             }
             guard self.isCurrent(trustDomain, generation) else {
-                return Outcome(failure: "the relationship was changed or ended")
+                return Outcome(failure: Self.ended)
             }
             outcome.isChanged = listing != partner.listing
             outcome.appliedWait = fetched.appliedWait
@@ -63,61 +66,110 @@ extension PartnerRevocationsUpdater {
             self.partners[trustDomain]?.status.isPublished = listing != nil
             if patience > .zero {
                 // Who waits holds no place in a lane; who fetches does.
-                let problem = await self.lanes.taken(partner.lane) {
-                    await self.fetchLists(trustDomain, generation)
+                outcome = await self.lanes.taken(partner.lane) { [outcome] in
+                    await self.fetchLists(trustDomain, generation, after: outcome)
                 }
-                (outcome.failure, outcome.timedOut) = problem
             } else {
-                (outcome.failure, outcome.timedOut) = await self.fetchLists(trustDomain, generation)
+                outcome = await self.fetchLists(trustDomain, generation, after: outcome)
             }
         } catch {
-            outcome.failure = Self.bounded("\(error)")
+            outcome.failure = PartnerMessage.text(of: error)
             outcome.timedOut = error is TimeLimit.Exceeded
         }
         return outcome
     }
 
     /// Fetches the lists that are other ones than those at hand. A bad one keeps none of the others from being taken.
+    ///
+    /// - Parameter listed: what came of the listing.
     private func fetchLists(
-        _ trustDomain: TrustDomain, _ generation: UInt64
-    ) async -> (failure: String?, timedOut: Bool) {
+        _ trustDomain: TrustDomain, _ generation: UInt64, after listed: Outcome
+    ) async -> Outcome {
+        var outcome = listed
         guard let authorities = self.partners[trustDomain]?.authorities,
             self.isCurrent(trustDomain, generation)
-        else { return ("the relationship was changed or ended", false) }
+        else {
+            outcome.failure = Self.ended
+            return outcome
+        }
         let listing = self.partners[trustDomain]?.listing
         var isChanged =
             self.partners[trustDomain]?.lists.drop(
-                unlisted: listing, authorities, now: self.unixNow) ?? false
-        let missing = listing.map {
-            self.partners[trustDomain]?.lists.missing($0, authorities) ?? []
-        }
+                unlisted: listing, authorities, keyIDs: self.directory.authorityKeyIDs,
+                now: self.unixNow) ?? false
         let deadline = ContinuousClock.now + self.settings.timeout
         var problems: [String] = []
-        var timedOut = false
-        for document in missing ?? [] where !timedOut {
+        var fetchedBytes = 0
+        for document in self.inTurn(trustDomain, listing, authorities) where !outcome.timedOut {
+            guard let wait = self.partners[trustDomain]?.budget.wait(now: self.uptime()) else {
+                break
+            }
+            guard wait <= .zero else {
+                outcome.deferral = wait
+                problems.append(
+                    "it changes more than \(self.settings.bytesPerSecond) bytes of lists a second; the rest comes later"
+                )
+                break
+            }
+            self.turn += 1
+            self.partners[trustDomain]?.turns[document] = self.turn
             do {
-                let hasTaken = try await self.fetch(
-                    document, trustDomain, generation, authorities, listing, until: deadline)
-                if hasTaken { isChanged = true }
+                let bytes = try await self.bytes(
+                    of: document, trustDomain, generation, until: deadline)
+                fetchedBytes += bytes.count
+                if try await self.take(
+                    bytes, document, trustDomain, generation, authorities, listing)
+                {
+                    isChanged = true
+                }
             } catch {
                 guard self.isCurrent(trustDomain, generation) else {
-                    return ("the relationship was changed or ended", false)
+                    outcome.failure = Self.ended
+                    return outcome
                 }
-                timedOut = error is TimeLimit.Exceeded
-                problems.append(Self.bounded("\(error)"))
+                outcome.timedOut = error is TimeLimit.Exceeded
+                problems.append(PartnerMessage.text(of: error))
             }
         }
-        if isChanged { self.publish(trustDomain) }
-        guard let first = problems.first else { return (nil, false) }
-        return (problems.count > 1 ? "\(first) (and \(problems.count - 1) more)" : first, timedOut)
+        if isChanged {
+            self.publish(trustDomain)
+            // Agents are sent all lists of the partner when one is another one.
+            let toldBytes = self.partners[trustDomain]?.lists.bytes ?? 0
+            self.spend(toldBytes - fetchedBytes, trustDomain, generation)
+        }
+        if let first = problems.first {
+            outcome.failure =
+                problems.count > 1 ? "\(first) (and \(problems.count - 1) more)" : first
+        }
+        return outcome
     }
 
-    /// - Returns: whether there is another list now.
-    private func fetch(
-        _ document: RevocationDocument, _ trustDomain: TrustDomain, _ generation: UInt64,
-        _ authorities: PartnerAuthorities, _ listing: RevocationListing?,
+    /// What is to be fetched, the longest not fetched first.
+    private func inTurn(
+        _ trustDomain: TrustDomain, _ listing: RevocationListing?,
+        _ authorities: PartnerAuthorities
+    ) -> [RevocationDocument] {
+        guard let listing, var partner = self.partners[trustDomain] else { return [] }
+        let missing = partner.lists.missing(listing, authorities)
+        let named = Set(listing.crls.map { RevocationDocument.crl(authorityID: $0.authorityID) })
+        partner.turns = partner.turns.filter { $0.key == .statusList || named.contains($0.key) }
+        self.partners[trustDomain]?.turns = partner.turns
+        return missing.enumerated().sorted { left, right in
+            (partner.turns[left.element] ?? 0, left.offset)
+                < (partner.turns[right.element] ?? 0, right.offset)
+        }.map(\.element)
+    }
+
+    private func spend(_ bytes: Int, _ trustDomain: TrustDomain, _ generation: UInt64) {
+        guard self.isCurrent(trustDomain, generation) else { return }
+        self.partners[trustDomain]?.budget.spend(bytes, now: self.uptime())
+    }
+
+    /// Fetches a list, and has the partner pay for it.
+    private func bytes(
+        of document: RevocationDocument, _ trustDomain: TrustDomain, _ generation: UInt64,
         until deadline: ContinuousClock.Instant
-    ) async throws -> Bool {
+    ) async throws -> [UInt8] {
         guard let relationship = self.partners[trustDomain]?.relationship else {
             throw CancellationError()
         }
@@ -125,20 +177,37 @@ extension PartnerRevocationsUpdater {
         let maximumBytes =
             document == .statusList
             ? PartnerLists.maximumStatusListBytes : PartnerLists.maximumCRLBytes
-        let fetched = try await TimeLimit.within(max(deadline - .now, .zero)) {
-            try await fetcher.fetch(
-                document, of: relationship, entityTag: nil, waitingUpTo: nil,
-                maximumBytes: maximumBytes)
+        let fetched: FetchedRevocationDocument
+        do {
+            fetched = try await TimeLimit.within(max(deadline - .now, .zero)) {
+                try await fetcher.fetch(
+                    document, of: relationship, entityTag: nil, waitingUpTo: nil,
+                    maximumBytes: maximumBytes)
+            }
+        } catch {
+            // As much may have come before it failed.
+            if !Task.isCancelled { self.spend(maximumBytes, trustDomain, generation) }
+            throw error
         }
         guard case .document(let bytes) = fetched.content else {
             throw ServerError(
                 .unavailable, "a list that the partner names is not there: \(document)")
         }
+        self.spend(min(bytes.count, maximumBytes), trustDomain, generation)
+        return bytes
+    }
+
+    /// - Returns: whether there is another list now.
+    private func take(
+        _ bytes: [UInt8], _ document: RevocationDocument, _ trustDomain: TrustDomain,
+        _ generation: UInt64, _ authorities: PartnerAuthorities, _ listing: RevocationListing?
+    ) async throws -> Bool {
         switch document {
         case .listing: return false
         case .crl(let id):
             let crl = try await Self.crl(
-                bytes, id, authorities, own: self.directory.ownBundle)
+                bytes, id, authorities, own: self.directory.ownBundle,
+                keyIDs: self.directory.authorityKeyIDs)
             guard self.isCurrent(trustDomain, generation) else { throw CancellationError() }
             try self.checkRoom(for: bytes.count, trustDomain)
             return try self.partners[trustDomain]?.lists.take(crl, now: self.unixNow) ?? false
@@ -170,6 +239,8 @@ extension PartnerRevocationsUpdater {
         self.directory.publish(lists.told(of: trustDomain), number: self.number)
     }
 
+    private static let ended = "the relationship was changed or ended"
+
     // MARK: Away from the actor
 
     private static func read(_ bundle: TrustBundle) async -> PartnerAuthorities {
@@ -183,24 +254,17 @@ extension PartnerRevocationsUpdater {
     }
 
     private static func crl(
-        _ der: [UInt8], _ authorityID: String, _ authorities: PartnerAuthorities, own: TrustBundle?
+        _ der: [UInt8], _ authorityID: String, _ authorities: PartnerAuthorities, own: TrustBundle?,
+        keyIDs: AuthorityKeyIDs
     ) async throws(ServerError) -> PartnerLists.CRL {
         try PartnerLists.crl(
-            der, authorityID: authorityID, authorities, own: own.map { PartnerAuthorities($0) })
+            der, authorityID: authorityID, authorities, own: own.map { PartnerAuthorities($0) },
+            keyIDs: keyIDs)
     }
 
     private static func statusToken(
         _ bytes: [UInt8], _ uri: String, _ authorities: PartnerAuthorities
     ) async throws(ServerError) -> PartnerLists.StatusToken {
         try PartnerLists.statusToken(bytes, uri: uri, authorities)
-    }
-
-    /// Errors may carry what the partner sent.
-    private static func bounded(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.prefix(400).map { scalar in
-                    scalar.value < 0x20 || scalar.value == 0x7F ? " " : scalar
-                }))
     }
 }

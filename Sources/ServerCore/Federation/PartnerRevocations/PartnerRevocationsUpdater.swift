@@ -24,6 +24,10 @@ package actor PartnerRevocationsUpdater {
         package var maximumBytes = 256 * 1024 * 1024
         /// What every partner may keep, whatever the others take up.
         package var reservedBytes = 64 * 1024
+        /// Bytes of lists that one partner may have fetched, or sent to each agent, at once: all its lists twice.
+        package var burstBytes = 2 * PartnerLists.maximumBytes
+        /// The same all the time, in a second.
+        package var bytesPerSecond = 64 * 1024
 
         package init() {}
     }
@@ -39,6 +43,11 @@ package actor PartnerRevocationsUpdater {
         var listing: RevocationListing?
         /// Of ``listing``.
         var entityTag: String?
+        var budget: FetchBudget
+        /// When what is to be fetched was fetched last: by turns, so that a list that always changes keeps no other out.
+        var turns: [RevocationDocument: UInt64] = [:]
+        /// How long nothing is fetched, because the budget is used up.
+        var deferral: Duration?
         var lane = FetchLanes.Lane.normal
         var push = PartnerPush()
         var loop: Task<Void, Never>?
@@ -54,6 +63,8 @@ package actor PartnerRevocationsUpdater {
         var isChanged = false
         var appliedWait: Duration?
         var timedOut = false
+        /// How long the rest of the lists has to wait, because the partner's budget is used up.
+        var deferral: Duration?
     }
 
     let directory: Directory
@@ -62,17 +73,22 @@ package actor PartnerRevocationsUpdater {
     let logger: Logger
     private let now: @Sendable () -> Date
     private let jitter: @Sendable () -> Double
+    /// The time since some fixed moment.
+    let uptime: @Sendable () -> Duration
     let lanes: FetchLanes
     var partners: [TrustDomain: Partner] = [:]
     private var generation: UInt64 = 0
     private var waitingCount = 0
     var number: UInt64 = 0
+    var turn: UInt64 = 0
 
+    /// - Parameter uptime: the time since some fixed moment; nil is now.
     package init(
         directory: Directory, fetcher: any RevocationListFetching,
         settings: Settings = Settings(), logger: Logger,
         now: @escaping @Sendable () -> Date = { Date() },
-        jitter: @escaping @Sendable () -> Double = { .random(in: 0...1) }
+        jitter: @escaping @Sendable () -> Double = { .random(in: 0...1) },
+        uptime: (@Sendable () -> Duration)? = nil
     ) {
         self.directory = directory
         self.fetcher = fetcher
@@ -80,6 +96,8 @@ package actor PartnerRevocationsUpdater {
         self.logger = logger
         self.now = now
         self.jitter = jitter
+        let start = ContinuousClock.now
+        self.uptime = uptime ?? { ContinuousClock.now - start }
         self.lanes = FetchLanes(normal: settings.concurrency, slow: settings.slowConcurrency)
     }
 
@@ -133,18 +151,24 @@ package actor PartnerRevocationsUpdater {
                 self.directory.withdrawRevocations(of: trustDomain)
             }
         }
+        let keyIDs = self.directory.authorityKeyIDs
         for (trustDomain, relationship) in wanted {
             guard let partner = self.partners[trustDomain] else {
                 self.generation += 1
                 let generation = self.generation
                 var partner = Partner(
                     generation: generation, relationship: relationship,
-                    lists: kept[trustDomain] ?? PartnerLists())
+                    lists: kept[trustDomain] ?? PartnerLists(),
+                    budget: FetchBudget(
+                        burst: self.settings.burstBytes,
+                        bytesPerSecond: self.settings.bytesPerSecond))
                 partner.loop = Task { await self.follow(trustDomain, generation) }
                 self.partners[trustDomain] = partner
                 continue
             }
-            if self.hasOtherBundle(partner) { self.ask(trustDomain) }
+            let hasRival =
+                partner.authorities.map { partner.lists.hasRival($0, keyIDs: keyIDs) } ?? false
+            if self.hasOtherBundle(partner) || hasRival { self.ask(trustDomain) }
         }
     }
 
@@ -201,6 +225,7 @@ package actor PartnerRevocationsUpdater {
                 ordinary: ordinary, jitter: self.jitter(),
                 canWait: partner.entityTag != nil
                     && self.waitingCount < self.settings.maximumWaiting)
+            if let deferral = partner.deferral { step = .ask(after: deferral) }
         }
     }
 
@@ -275,6 +300,7 @@ package actor PartnerRevocationsUpdater {
         let lastError = partner.status.lastError
         partner.status.lastAttempt = now
         partner.status.lastError = outcome.failure
+        partner.deferral = outcome.deferral
         if outcome.failure == nil {
             partner.status.lastSuccess = now
             partner.status.failures = 0

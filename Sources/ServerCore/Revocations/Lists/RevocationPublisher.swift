@@ -175,6 +175,7 @@ package final class RevocationPublisher: Sendable {
             || state.lists.number == 0
         state.failedAt = hasFailed ? now : nil
         if isNew {
+            self.warnOfLong(state.signer.signedCRLs, before: state.lists.crls)
             state.tokens = tokens
             state.lists.number = number
             state.lists.crls = state.signer.signedCRLs
@@ -187,6 +188,23 @@ package final class RevocationPublisher: Sendable {
             for observer in self.observers.withLockedValue({ $0 }) { observer() }
         }
         return hasFailed ? result.lists.number &+ 1 : result.lists.number
+    }
+
+    /// Says once of each CRL that it has come to be longer than verifiers take.
+    private func warnOfLong(_ crls: [String: SignedList], before: [String: SignedList]) {
+        let limit = CertificateRevocationList.maximumLength
+        for (authorityID, crl) in crls
+        where crl.bytes.count > limit && (before[authorityID]?.bytes.count ?? 0) <= limit {
+            self.logger.error(
+                """
+                CRL is longer than agents and verifiers take: they keep the one before it until it is overdue; activate \
+                another authority and revoke this one
+                """,
+                metadata: [
+                    LogKeys.authorityID: "\(authorityID)", "bytes": "\(crl.bytes.count)",
+                    "limit": "\(limit)",
+                ])
+        }
     }
 
     private func told(_ state: State) -> TrustDomainLists {

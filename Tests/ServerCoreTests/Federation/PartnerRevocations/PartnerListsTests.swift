@@ -9,9 +9,17 @@ import Testing
 
     private static func crl(
         _ der: [UInt8], _ partner: RevokingPartner, own: RevokingPartner? = nil
-    ) throws(ServerError) -> PartnerLists.CRL {
+    ) throws -> PartnerLists.CRL {
         try PartnerLists.crl(
-            der, authorityID: partner.x509.id, partner.authorities, own: own?.authorities)
+            der, authorityID: partner.x509.id, partner.authorities, own: own?.authorities,
+            keyIDs: try Self.keyIDs())
+    }
+
+    /// Of these bundles, at `acme.test`.
+    private static func keyIDs(_ bundles: [TrustBundle] = []) throws -> AuthorityKeyIDs {
+        var keyIDs = AuthorityKeyIDs(own: try TrustDomain("acme.test"))
+        keyIDs.update(bundles)
+        return keyIDs
     }
 
     // MARK: CRLs
@@ -62,11 +70,52 @@ import Testing
         ] {
             let error = #expect(throws: ServerError.self) {
                 try PartnerLists.crl(
-                    der, authorityID: own.x509.id, own.authorities, own: own.authorities)
+                    der, authorityID: own.x509.id, own.authorities, own: own.authorities,
+                    keyIDs: try Self.keyIDs())
             }
             #expect(error?.message.contains("our own trust domain") == true)
         }
         _ = try Self.crl(try await partner.crl(), partner, own: own)
+    }
+
+    @Test(
+        "a CRL in the name of another partner's authority is not taken, and goes when it is found out"
+    )
+    func anotherPartners() async throws {
+        let (hostile, victim) = (
+            try await RevokingPartner("m.test"), try await RevokingPartner("v.test")
+        )
+        let bundle = try hostile.bundle(claiming: victim)
+        let authorities = PartnerAuthorities(bundle)
+        let forged = try await victim.crl(signedBy: hostile)
+        func taken(_ keyIDs: AuthorityKeyIDs) throws -> PartnerLists.CRL {
+            try PartnerLists.crl(
+                forged, authorityID: victim.x509.id, authorities, own: nil, keyIDs: keyIDs)
+        }
+        let both = try Self.keyIDs([bundle, victim.bundle])
+        let error = #expect(throws: ServerError.self) { try taken(both) }
+        #expect(error?.message.contains("v.test") == true)
+        // Before the victim is known nothing speaks against it.
+        let alone = try Self.keyIDs([bundle])
+        var lists = PartnerLists()
+        #expect(try lists.take(try taken(alone), now: Self.now))
+        #expect(!lists.hasRival(authorities, keyIDs: alone))
+        #expect(lists.hasRival(authorities, keyIDs: both))
+        let listing = try RevocationListing(
+            Array(
+                #"""
+                {"trust_domain": "m.test", "crls": [{"authority_key_id": "\#(victim.x509.id)",
+                 "sha256": "\#(Base64URL.encode(RevocationListing.digest(forged)))"}]}
+                """#.utf8), of: hostile.trustDomain)
+        var hasDropped = lists.drop(
+            unlisted: listing, authorities, keyIDs: alone, now: Self.now)
+        #expect(!hasDropped && !lists.isEmpty)
+        hasDropped = lists.drop(unlisted: listing, authorities, keyIDs: both, now: Self.now)
+        #expect(hasDropped && lists.isEmpty)
+        // The victim's own is taken all the while.
+        _ = try PartnerLists.crl(
+            try await victim.crl(), authorityID: victim.x509.id, victim.authorities, own: nil,
+            keyIDs: both)
     }
 
     @Test("10 MB are too much, whatever they are")
@@ -143,9 +192,11 @@ import Testing
                 {"trust_domain": "\#(partner.trustDomain)", "status_list": {"uri": "\#(partner.statusListURI)",
                  "sha256": "\#(Base64URL.encode(RevocationListing.digest(Array(list.token.utf8))))"}}
                 """#.utf8), of: partner.trustDomain)
-        var hasDropped = lists.drop(unlisted: listing, partner.authorities, now: Self.now)
+        var hasDropped = lists.drop(
+            unlisted: listing, partner.authorities, keyIDs: try Self.keyIDs(), now: Self.now)
         #expect(!hasDropped && lists.statusList != nil)
-        hasDropped = lists.drop(unlisted: listing, other.authorities, now: Self.now)
+        hasDropped = lists.drop(
+            unlisted: listing, other.authorities, keyIDs: try Self.keyIDs(), now: Self.now)
         #expect(hasDropped && lists.statusList == nil)
     }
 
@@ -229,10 +280,12 @@ import Testing
             try PartnerLists.statusToken(
                 try await partner.statusList(), uri: partner.statusListURI, partner.authorities),
             now: Self.now)
-        var hasDropped = lists.drop(unlisted: nil, partner.authorities, now: Self.now + 299)
+        var hasDropped = lists.drop(
+            unlisted: nil, partner.authorities, keyIDs: try Self.keyIDs(), now: Self.now + 299)
         #expect(!hasDropped && lists.crls.count == 1 && lists.statusList != nil)
         var later = lists
-        hasDropped = later.drop(unlisted: nil, partner.authorities, now: Self.now + 300)
+        hasDropped = later.drop(
+            unlisted: nil, partner.authorities, keyIDs: try Self.keyIDs(), now: Self.now + 300)
         #expect(hasDropped && later.isEmpty)
         // What is still named stays, however old: verifiers judge that.
         let listing = try RevocationListing(
@@ -240,9 +293,12 @@ import Testing
                 crl: try await partner.crl(), statusList: try await partner.statusList()),
             of: partner.trustDomain)
         later = lists
-        hasDropped = later.drop(unlisted: listing, partner.authorities, now: Self.now + 9_999)
+        hasDropped = later.drop(
+            unlisted: listing, partner.authorities, keyIDs: try Self.keyIDs(), now: Self.now + 9_999
+        )
         #expect(!hasDropped)
-        hasDropped = later.drop(unlisted: listing, stranger.authorities, now: Self.now)
+        hasDropped = later.drop(
+            unlisted: listing, stranger.authorities, keyIDs: try Self.keyIDs(), now: Self.now)
         #expect(hasDropped && later.isEmpty)
     }
 }

@@ -11,15 +11,37 @@ private struct World {
     let registry: FederationRegistry
     let endpoints = ScriptedRevocationEndpoints()
     let updater: PartnerRevocationsUpdater
+    private let uptime: NIOLockedValueBox<Duration>
 
-    init(settings: PartnerRevocationsUpdater.Settings = .init()) async throws {
+    /// - Parameter settings: nil asks and fetches as often as the test likes.
+    init(settings: PartnerRevocationsUpdater.Settings? = nil) async throws {
+        var generous = PartnerRevocationsUpdater.Settings()
+        generous.burstBytes = .max
+        let uptime = NIOLockedValueBox(Duration.zero)
+        self.uptime = uptime
         self.plane = try await TestPlane()
         self.partner = try await RevokingPartner(at: self.plane.clock)
         self.registry = FederationRegistry(
             directory: self.plane.directory, store: self.plane.store)
         self.updater = PartnerRevocationsUpdater(
-            directory: self.plane.directory, fetcher: self.endpoints, settings: settings,
-            logger: TestPlane.logger, now: self.plane.clock.now, jitter: { 0 })
+            directory: self.plane.directory, fetcher: self.endpoints,
+            settings: settings ?? generous, logger: TestPlane.logger, now: self.plane.clock.now,
+            jitter: { 0 }, uptime: { uptime.withLockedValue { $0 } })
+    }
+
+    /// Lets time pass for the partner's budget.
+    func pass(_ seconds: Int) { self.uptime.withLockedValue { $0 += .seconds(seconds) } }
+
+    /// Asks until something holds.
+    func asked(_ condition: () async -> Bool) async -> Bool {
+        await eventually {
+            await self.updater.ask(self.partner.trustDomain)
+            return await condition()
+        }
+    }
+
+    var isDeferred: Bool {
+        get async { await self.status?.lastError?.contains("comes later") == true }
     }
 
     /// Runs the updater beside `body`.
@@ -288,6 +310,67 @@ private func eventually(_ condition: () async -> Bool) async -> Bool {
                 })
             #expect(world.crl == small)
         }
+    }
+
+    // MARK: Budget
+
+    /// 2,000 bytes at once and one a second.
+    private static var meagre: PartnerRevocationsUpdater.Settings {
+        var settings = PartnerRevocationsUpdater.Settings()
+        settings.burstBytes = 2_000
+        settings.bytesPerSecond = 1
+        return settings
+    }
+
+    private static let serials = (0..<1_000).map { "7f" + String(0x1_0000 + $0, radix: 16) + "0" }
+
+    @Test(
+        "a partner that changes much all the time is taken in turns; the first news waits for nothing"
+    )
+    func budget() async throws {
+        let world = try await World(settings: Self.meagre)
+        let large = try await world.partner.crl(Self.serials)
+        let next = try await world.partner.crl(Self.serials, number: 2)
+        let status = try await world.partner.statusList([3])
+        try world.serve(large)
+        try await world.running {
+            try await world.relate()
+            #expect(await eventually { world.crl == large })
+            try world.serve(next)
+            #expect(await world.asked { await world.isDeferred })
+            #expect(world.crl == large)
+            // What a listing costs is paid; enough for one list, and that is the one that has waited longer.
+            try world.serve(next, statusList: status)
+            let listings = [
+                try world.partner.listing(crl: large), try world.partner.listing(crl: next),
+                try world.partner.listing(crl: next, statusList: status),
+            ]
+            world.pass(
+                large.count + listings.reduce(0) { $0 + $1.count } + status.count - 1 - 2_000)
+            #expect(await world.asked { world.told?.statusLists.isEmpty == false })
+            #expect(await world.asked { await world.isDeferred })
+            #expect(world.crl == large)
+            world.pass(1_000_000)
+            #expect(await world.asked { world.crl == next })
+            #expect(await world.asked { await world.status?.lastError == nil })
+        }
+    }
+
+    @Test("a list that cannot be fetched costs as if it had come")
+    func failedFetches() async throws {
+        let world = try await World(settings: Self.meagre)
+        let listing = try world.partner.listing(crl: try await world.partner.crl())
+        world.endpoints.answer(world.partner.trustDomain) { request in
+            guard request.document == .listing else { throw ServerError(.unavailable, "too long") }
+            return FetchedRevocationDocument(.document(listing))
+        }
+        try await world.running {
+            try await world.relate()
+            #expect(
+                await eventually { await world.status?.lastError?.contains("too long") == true })
+            #expect(await world.asked { await world.isDeferred })
+        }
+        #expect(world.endpoints.requests.filter { $0.document != .listing }.count == 1)
     }
 
     // MARK: Rules without a loop

@@ -1,12 +1,11 @@
 import NIOConcurrencyHelpers
 import NIOCore
-import NIOPosix
-import NIOSSL
+package import NIOSSL
 
 /// An HTTPS server on the loopback interface that answers with the bytes it is told to, however wrong.
-final class TestBundleServer: Sendable {
+package final class TestBundleServer: Sendable {
     /// What the server does once a request has come.
-    enum Answer: Sendable {
+    package enum Answer: Sendable {
         /// Sends the bytes and leaves the connection open.
         case bytes([UInt8])
         /// Sends the bytes and closes, with TLS's farewell.
@@ -18,38 +17,63 @@ final class TestBundleServer: Sendable {
         /// Sends the bytes one at a time, with pauses, and begins anew.
         case trickle([UInt8])
 
-        /// A response with a body.
-        static func response(
+        /// A response with a body; the connection stays open.
+        package static func response(
             _ status: String = "200 OK", _ headers: [String] = [], body: [UInt8] = []
         ) -> Answer {
-            let head = ["HTTP/1.1 \(status)"] + headers + ["content-length: \(body.count)"]
-            return .bytes(Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8) + body)
+            .bytes(Self.message(status, headers, body))
         }
 
-        static func redirect(_ location: String, _ status: String = "302 Found") -> Answer {
+        /// A response with a body; the connection ends behind it.
+        package static func lastResponse(
+            _ status: String = "200 OK", _ headers: [String] = [], body: [UInt8] = []
+        ) -> Answer {
+            .close(Self.message(status, headers, body))
+        }
+
+        private static func message(
+            _ status: String, _ headers: [String], _ body: [UInt8]
+        ) -> [UInt8] {
+            let head = ["HTTP/1.1 \(status)"] + headers + ["content-length: \(body.count)"]
+            return Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8) + body
+        }
+
+        package static func redirect(_ location: String, _ status: String = "302 Found") -> Answer {
             .response(status, ["location: \(location)"])
         }
 
-        static func text(_ text: String) -> Answer { .bytes(Array(text.utf8)) }
+        package static func text(_ text: String) -> Answer { .bytes(Array(text.utf8)) }
     }
 
     /// A request as it came.
-    struct Request: Sendable {
-        /// The first line and the headers in lower case, as lines.
-        let lines: [String]
+    package struct Request: Sendable {
+        /// All of it, to the empty line.
+        package let text: String
+        /// The first line and the headers, these in lower case.
+        package let lines: [String]
+
+        init(_ text: String) {
+            self.text = text
+            self.lines = text.split(separator: "\r\n").enumerated().map {
+                $0.offset == 0 ? String($0.element) : $0.element.lowercased()
+            }
+        }
+
         /// The target of the request line.
-        var target: String {
+        package var target: String {
             let words = (self.lines.first ?? "").split(separator: " ")
             return words.count == 3 ? String(words[1]) : ""
         }
-        func value(_ name: String) -> String? {
+
+        /// A header's value, in lower case; the first of several.
+        package func value(_ name: String) -> String? {
             self.lines.first { $0.hasPrefix(name + ": ") }
                 .map { String($0.dropFirst(name.utf8.count + 2)) }
         }
     }
 
     /// What the server shows and does, and what it has seen; may be changed at any time.
-    struct Behaviour: Sendable {
+    fileprivate struct Behaviour: Sendable {
         var certificate: ServerCertificate
         var adjust: @Sendable (inout TLSConfiguration) -> Void = { _ in }
         var answer: @Sendable (Request) -> Answer = { _ in .response() }
@@ -57,68 +81,61 @@ final class TestBundleServer: Sendable {
         var requests: [Request] = []
     }
 
-    let port: Int
-    private let channel: any Channel
-    fileprivate let box: NIOLockedValueBox<Behaviour>
+    package let port: Int
+    private let box: NIOLockedValueBox<Behaviour>
 
-    private init(_ channel: any Channel, _ box: NIOLockedValueBox<Behaviour>) {
-        self.channel = channel
-        self.port = channel.localAddress?.port ?? 0
+    private init(_ port: Int, _ box: NIOLockedValueBox<Behaviour>) {
+        self.port = port
         self.box = box
     }
 
-    var connections: Int { self.box.withLockedValue { $0.connections } }
-    var requests: [Request] { self.box.withLockedValue { $0.requests } }
+    /// How many have connected, TLS or not.
+    package var connections: Int { self.box.withLockedValue { $0.connections } }
+    package var requests: [Request] { self.box.withLockedValue { $0.requests } }
 
     /// An address of the server by the name `localhost`.
-    func url(_ target: String = "/bundle") -> String { "https://localhost:\(self.port)\(target)" }
+    package func url(_ target: String = "/bundle") -> String {
+        "https://localhost:\(self.port)\(target)"
+    }
+
     /// An address of the server by its IP address.
-    func addressURL(_ target: String = "/bundle") -> String {
+    package func addressURL(_ target: String = "/bundle") -> String {
         "https://127.0.0.1:\(self.port)\(target)"
     }
 
-    func set(_ certificate: ServerCertificate) {
+    package func set(_ certificate: ServerCertificate) {
         self.box.withLockedValue { $0.certificate = certificate }
     }
-    func adjustTLS(_ adjust: @escaping @Sendable (inout TLSConfiguration) -> Void) {
+
+    package func adjustTLS(_ adjust: @escaping @Sendable (inout TLSConfiguration) -> Void) {
         self.box.withLockedValue { $0.adjust = adjust }
     }
-    func answer(_ answer: Answer) { self.answer { _ in answer } }
-    func answer(_ answer: @escaping @Sendable (Request) -> Answer) {
+
+    /// Sets what every request from now on is answered with.
+    package func answer(_ answer: Answer) { self.answer { _ in answer } }
+
+    package func answer(_ answer: @escaping @Sendable (Request) -> Answer) {
         self.box.withLockedValue { $0.answer = answer }
     }
 
     /// Runs a server while the body runs.
-    static func with<Result: Sendable>(
+    package static func with<Result>(
         _ certificate: ServerCertificate, _ body: (TestBundleServer) async throws -> Result
     ) async throws -> Result {
         let box = NIOLockedValueBox(Behaviour(certificate: certificate))
-        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let behaviour = box.withLockedValue { behaviour in
-                        behaviour.connections += 1
-                        return behaviour
-                    }
-                    var configuration = TLSConfiguration.makeServerConfiguration(
-                        certificateChain: behaviour.certificate.chain.map { .certificate($0) },
-                        privateKey: .privateKey(behaviour.certificate.key))
-                    behaviour.adjust(&configuration)
-                    let context = try NIOSSLContext(configuration: configuration)
-                    let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHandler(NIOSSLServerHandler(context: context))
-                    try pipeline.addHandler(AnswerHandler(box))
-                }
+        return try await LoopbackServer.with { channel in
+            let behaviour = box.withLockedValue { behaviour in
+                behaviour.connections += 1
+                return behaviour
             }
-            .bind(host: "127.0.0.1", port: 0).get()
-        let server = TestBundleServer(channel, box)
-        do {
-            let result = try await body(server)
-            try await channel.close()
-            return result
-        } catch {
-            try? await channel.close()
-            throw error
+            var configuration = try behaviour.certificate.configuration
+            behaviour.adjust(&configuration)
+            let context = try NIOSSLContext(configuration: configuration)
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(NIOSSLServerHandler(context: context))
+            try pipeline.addHandler(AnswerHandler(box))
+        } _: { port in
+            try await body(TestBundleServer(port, box))
         }
     }
 }
@@ -137,11 +154,7 @@ private final class AnswerHandler: ChannelInboundHandler {
         let text = String(decoding: self.received, as: UTF8.self)
         guard text.hasSuffix("\r\n\r\n") else { return }
         self.received = []
-        // Header names are lower-cased with their values; the request line is kept.
-        let lines = text.split(separator: "\r\n").enumerated().map {
-            $0.offset == 0 ? String($0.element) : $0.element.lowercased()
-        }
-        let request = TestBundleServer.Request(lines: lines)
+        let request = TestBundleServer.Request(text)
         let answer = self.box.withLockedValue { behaviour in
             behaviour.requests.append(request)
             return behaviour.answer
@@ -153,8 +166,11 @@ private final class AnswerHandler: ChannelInboundHandler {
         switch answer {
         case .bytes(let bytes): self.send(bytes, context, nil)
         case .close(let bytes):
-            self.send(bytes, context, nil)
-            context.close(promise: nil)
+            let promise = context.eventLoop.makePromise(of: Void.self)
+            promise.futureResult.assumeIsolated().whenComplete { _ in
+                context.close(promise: nil)
+            }
+            self.send(bytes, context, promise)
         case .cut(let bytes):
             self.send(bytes, context, nil)
             // Past TLS: it would say goodbye.
