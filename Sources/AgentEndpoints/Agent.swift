@@ -52,6 +52,7 @@ package final class Agent: Sendable {
         self.identities = WorkloadIdentities(
             trustDomain: configuration.trustDomain, settings: settings, logger: logger,
             events: events,
+            servedStore: ServedProcessFile(directory: configuration.dataDirectory),
             onOwnBundle: { bundle in bundleListener.withLockedValue { $0 }?.bundleChanged(bundle) },
             onOwnRevocations: {
                 bundleListener.withLockedValue { $0 }?.revocationsChanged()
@@ -102,6 +103,7 @@ package final class Agent: Sendable {
     /// - Throws: ``AgentError`` when the agent cannot start: no way to attest, unreadable state, a
     ///   socket that cannot be bound. Never for what happens to its identity later.
     package func run() async throws {
+        self.identities.restoreServed { RestoredProcess(pid: $0) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             if self.settings.servesWorkloadAPI { group.addTask { try await self.serve() } }
             if let broker = self.broker { group.addTask { try await broker.run() } }

@@ -5,7 +5,7 @@ import SPIFFE
 /// still connected.
 ///
 /// A state machine without I/O. A process is entered before it is handed anything and stays until it ends: what a process
-/// has had cannot be taken out of its memory. It is known by number and start time, so that a number that is used
+/// has had cannot be taken out of its memory. On disk it is before that, too, for an agent that is started again. It is known by number and start time, so that a number that is used
 /// again never stands for the process that had it before.
 struct ServedProcesses: Sendable {
     struct Key: Hashable, Sendable {
@@ -34,6 +34,8 @@ struct ServedProcesses: Sendable {
     private struct Served: Sendable {
         let uid: UInt32
         var entryIDs: Set<String>
+        /// The change by which it has the newest of them.
+        var change: UInt64 = 0
         /// Keeps the watch going; nil until it has begun, and where there is none.
         var watch: (any Sendable)?
     }
@@ -47,6 +49,19 @@ struct ServedProcesses: Sendable {
     private var countOfUser: [UInt32: Int] = [:]
     /// Those whose end nobody tells, to be asked now and then.
     private(set) var unwatched: [Key: any ProcessReference] = [:]
+    /// Grows with each change of what ``records`` says.
+    private(set) var changes: UInt64 = 0
+
+    /// What is to be kept on disk.
+    var records: [ServedRecords.Process] {
+        self.processes.map { key, served in
+            ServedRecords.Process(
+                pid: key.pid, startTime: key.startTime, uid: served.uid, entryIDs: served.entryIDs)
+        }
+    }
+
+    /// The change after which all that the process may have is in ``records``; 0 for one that is not here.
+    func change(of key: Key) -> UInt64 { self.processes[key]?.change ?? 0 }
 
     var count: Int { self.processes.count }
 
@@ -63,6 +78,8 @@ struct ServedProcesses: Sendable {
         }
         for id in entryIDs where self.processes[key]?.entryIDs.insert(id).inserted == true {
             self.byEntry[id, default: []].insert(key)
+            self.changes += 1
+            self.processes[key]?.change = self.changes
         }
         return isKnown ? .known : .new
     }
@@ -85,6 +102,7 @@ struct ServedProcesses: Sendable {
     ///   lock.
     mutating func ended(_ key: Key) -> (entryIDs: [String], watch: (any Sendable)?) {
         guard let served = self.processes.removeValue(forKey: key) else { return ([], nil) }
+        self.changes += 1
         self.unwatched[key] = nil
         let ofUser = (self.countOfUser[served.uid] ?? 1) - 1
         self.countOfUser[served.uid] = ofUser > 0 ? ofUser : nil

@@ -20,6 +20,8 @@ struct WorkloadEndReports: Sendable {
 
     /// Whether the server of this session takes reports; nil when there is no session.
     private(set) var isOffered: Bool?
+    /// Grows whenever ``open`` is about to change.
+    private(set) var changes: UInt64 = 0
     private var states: [String: State] = [:]
     private var failures: [String: Int] = [:]
     private var queue: [String] = []
@@ -39,6 +41,7 @@ struct WorkloadEndReports: Sendable {
     /// - Returns: False when it is about to, or when this session's server takes no reports.
     mutating func add(_ entryID: String) -> Bool {
         if self.isOffered == false || self.states[entryID] != nil { return false }
+        self.changes += 1
         self.states[entryID] = .queued
         self.queue.append(entryID)
         return true
@@ -76,6 +79,7 @@ struct WorkloadEndReports: Sendable {
             self.deadlines.add(entryID, at: now.addingTimeInterval(wait))
             return (entryID, false)
         }
+        self.changes += 1
         self.states[entryID] = nil
         self.failures[entryID] = nil
         return (entryID, true)
@@ -108,6 +112,7 @@ struct WorkloadEndReports: Sendable {
             self.queue = entryIDs
             return []
         }
+        if !entryIDs.isEmpty { self.changes += 1 }
         self.states = [:]
         self.failures = [:]
         self.queue = []

@@ -15,45 +15,74 @@ extension WorkloadIdentities {
     /// How long the log is silent about refusals after one.
     private static let quietTime: TimeInterval = 60
 
+    /// What becomes of something that is to be handed to a process.
+    package enum Handing: Sendable {
+        /// It may be handed over.
+        case handed
+        /// Some of it was forgotten in the meantime: it must not be handed over. Another view comes.
+        case forgotten
+        /// The process is being recorded; ask again when that is over.
+        case pending
+    }
+
     /// A process is about to be handed what the view has.
     ///
-    /// - Returns: False when some of that was forgotten in the meantime: it must not be handed over. Another view
-    ///   comes.
-    /// - Throws: ``WorkloadRefusal`` `unavailable` when too many processes are watched.
+    /// - Parameter whenRecorded: Called on any thread after ``Handing/pending``, once; must not wait.
+    /// - Throws: ``WorkloadRefusal`` `unavailable` when too many processes are watched, or the process cannot be recorded.
     package func hand(
-        _ view: X509View, to process: any ServedProcess
-    ) throws(WorkloadRefusal) -> Bool {
-        if !view.revokesOnExit { return true }
+        _ view: X509View, to process: any ServedProcess,
+        whenRecorded: @escaping @Sendable () -> Void = {}
+    ) throws(WorkloadRefusal) -> Handing {
+        if !view.revokesOnExit { return .handed }
         let ids = view.identities.lazy.filter(\.entry.revokesOnExit).map(\.entry.id)
-        try self.admit(process, ids)
-        return self.state.withLockedValue { $0.cache.isCurrent(view) }
+        if try self.admit(process, ids, whenRecorded) == .pending { return .pending }
+        return self.state.withLockedValue { $0.cache.isCurrent(view) } ? .handed : .forgotten
     }
 
     /// The same for WIT-SVIDs.
     package func hand(
-        _ view: WITView, to process: any ServedProcess
-    ) throws(WorkloadRefusal) -> Bool {
-        if !view.revokesOnExit { return true }
+        _ view: WITView, to process: any ServedProcess,
+        whenRecorded: @escaping @Sendable () -> Void = {}
+    ) throws(WorkloadRefusal) -> Handing {
+        if !view.revokesOnExit { return .handed }
         let ids = view.identities.lazy.filter(\.entry.revokesOnExit).map(\.entry.id)
-        try self.admit(process, ids)
-        return self.state.withLockedValue { $0.cache.isCurrent(view) }
+        if try self.admit(process, ids, whenRecorded) == .pending { return .pending }
+        return self.state.withLockedValue { $0.cache.isCurrent(view) } ? .handed : .forgotten
     }
 
     /// A process is about to be handed tokens of these entries. From here on the end of another process does not
     /// end them.
+    ///
+    /// - Returns: ``Handing/handed`` or ``Handing/pending``.
     func hand(
+        tokensOf entries: [AuthorizedEntry], to process: (any ServedProcess)?,
+        whenRecorded: @escaping @Sendable () -> Void = {}
+    ) throws(WorkloadRefusal) -> Handing {
+        guard let process, entries.contains(where: \.revokesOnExit) else { return .handed }
+        return try self.admit(
+            process, entries.lazy.filter(\.revokesOnExit).map(\.id), whenRecorded)
+    }
+
+    /// The same, and waits until the process is recorded.
+    func waitToHand(
         tokensOf entries: [AuthorizedEntry], to process: (any ServedProcess)?
-    ) throws(WorkloadRefusal) {
-        guard let process, entries.contains(where: \.revokesOnExit) else { return }
-        try self.admit(process, entries.lazy.filter(\.revokesOnExit).map(\.id))
+    ) async throws(WorkloadRefusal) {
+        while true {
+            let (written, isWritten) = AsyncStream.makeStream(of: Void.self)
+            let handing = try self.hand(tokensOf: entries, to: process) { isWritten.finish() }
+            if handing != .pending { return }
+            for await _ in written {}
+            if Task.isCancelled { throw .shuttingDown }
+        }
     }
 
     /// How many processes are watched.
     package var servedProcessCount: Int { self.state.withLockedValue { $0.served.count } }
 
     private func admit(
-        _ process: any ServedProcess, _ entryIDs: some Sequence<String>
-    ) throws(WorkloadRefusal) {
+        _ process: any ServedProcess, _ entryIDs: some Sequence<String>,
+        _ whenRecorded: @escaping @Sendable () -> Void
+    ) throws(WorkloadRefusal) -> Handing {
         let key = ServedProcesses.Key(pid: process.pid, startTime: process.startTime)
         let uid = process.uid
         let (admission, isNews) = self.state.withLockedValue { state in
@@ -67,7 +96,7 @@ extension WorkloadIdentities {
             return (admission, isNews)
         }
         switch admission {
-        case .known: return
+        case .known: break
         case .full:
             if isNews {
                 self.logger.error(
@@ -75,8 +104,13 @@ extension WorkloadIdentities {
                     metadata: [LogKeys.pid: "\(process.pid)", LogKeys.uid: "\(uid)"])
             }
             throw .tooManyProcesses
-        case .new: break
+        case .new: self.watch(process, key)
         }
+        return try self.recorded(key, whenRecorded)
+    }
+
+    /// Watches a process that has been admitted.
+    func watch(_ process: any ServedProcess, _ key: ServedProcesses.Key) {
         // Outside the lock: it may have ended, and the action run before this returns.
         let watch = process.watchEnd { [weak self] in self?.processEnded(key) }
         let spare = self.mutate { state -> ((any Sendable)?, SVIDCache.Effects) in
@@ -113,6 +147,7 @@ extension WorkloadIdentities {
         }
         // Let go of outside the lock, descriptor and all.
         _ = watch
+        self.record()
         for id in forgotten {
             self.logger.info(
                 "the last process with an entry's SVIDs has ended; they are forgotten and are to be revoked",
@@ -143,6 +178,7 @@ extension WorkloadIdentities {
             guard let answered, answered.isClosed else { return (answered, SVIDCache.Effects()) }
             return (answered, state.cache.release([answered.entryID]))
         }
+        self.record()
         guard let answered, let refusal else { return }
         self.logger.log(
             level: answered.isClosed ? .info : .warning,
@@ -156,6 +192,8 @@ extension WorkloadIdentities {
 extension WorkloadRefusal {
     static let tooManyProcesses = WorkloadRefusal(
         .unavailable, "too many processes have identities now; try again later")
+    static let notRecorded = WorkloadRefusal(
+        .unavailable, "the agent cannot record who has this identity; try again later")
 }
 
 extension SVIDCache.Effects {

@@ -17,7 +17,7 @@ extension WorkloadIdentities {
         for process: (any ServedProcess)?
     ) throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)]? {
         let entries = try self.entries(selectors, spiffeID: spiffeID)
-        try self.hand(tokensOf: entries, to: process)
+        if try self.hand(tokensOf: entries, to: process) == .pending { return nil }
         let now = self.now()
         return self.state.withLockedValue { state in
             var tokens: [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] = []
@@ -57,7 +57,7 @@ extension WorkloadIdentities {
         for process: (any ServedProcess)?
     ) async throws(WorkloadRefusal) -> [(entry: AuthorizedEntry, svid: IssuedJWTSVID)] {
         let entries = try self.entries(selectors, spiffeID: spiffeID)
-        try self.hand(tokensOf: entries, to: process)
+        try await self.waitToHand(tokensOf: entries, to: process)
         if entries.count == 1 {
             return [(entries[0], try await self.jwtSVID(entries[0], audience).get())]
         }

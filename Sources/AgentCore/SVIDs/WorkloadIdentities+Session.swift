@@ -40,6 +40,7 @@ extension WorkloadIdentities: SyncSession {
             if !untold.isEmpty { effects.join(state.cache.release(untold)) }
             return ((), effects)
         }
+        self.record()
         self.events?.record(.connected(isPush: isPush))
         return stream
     }
@@ -145,7 +146,13 @@ extension WorkloadIdentities: SyncSession {
     package func receive(_ event: ServerEvent) {
         switch event {
         case .entries(let change):
-            self.mutate { state in ((), state.cache.apply(change, now: self.now())) }
+            self.mutate { state in
+                // Before anything of these entries is asked for.
+                var effects = self.endUnknown(change, &state)
+                effects.join(state.cache.apply(change, now: self.now()))
+                return ((), effects)
+            }
+            self.record()
             self.logger.debug(
                 "applied a change of entries",
                 metadata: [

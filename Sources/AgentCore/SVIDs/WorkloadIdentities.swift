@@ -53,6 +53,10 @@ package final class WorkloadIdentities: Sendable {
         /// Who has had what ends with its processes, and what the server is to hear of that.
         var served = ServedProcesses()
         var ends = WorkloadEndReports()
+        /// How far the records of that on disk are.
+        var recording: ServedRecording
+        /// The records of before could not be read: the first entries tell what may have ended.
+        var mayHaveEnded = false
         /// When processes are looked at whose end nobody tells; nil when there are none.
         var nextLook: Date?
         /// Until when the log says no more of processes that were one too many.
@@ -67,16 +71,19 @@ package final class WorkloadIdentities: Sendable {
     let now: @Sendable () -> Date
     let logger: Logger
     let events: (any AgentEvents)?
+    let servedStore: (any ServedProcessStore)?
     private let onOwnBundle: @Sendable (AgentBundle) -> Void
     private let onOwnRevocations: @Sendable () -> Void
 
     /// - Parameters:
+    ///   - servedStore: Where processes are recorded that have SVIDs which end with them; nil for nowhere.
     ///   - onOwnBundle: Called, outside any lock, whenever the own trust domain's X.509 authorities
     ///     change.
     ///   - onOwnRevocations: Called, outside any lock, whenever other SVIDs of the own trust domain are taken back.
     package init(
         trustDomain: TrustDomain, settings: Settings = Settings(), logger: Logger,
         events: (any AgentEvents)? = nil, now: @escaping @Sendable () -> Date = { Date() },
+        servedStore: (any ServedProcessStore)? = nil,
         onOwnBundle: @escaping @Sendable (AgentBundle) -> Void = { _ in },
         onOwnRevocations: @escaping @Sendable () -> Void = {}
     ) {
@@ -85,11 +92,13 @@ package final class WorkloadIdentities: Sendable {
         self.now = now
         self.logger = logger
         self.events = events
+        self.servedStore = servedStore
         self.onOwnBundle = onOwnBundle
         self.state = NIOLockedValueBox(
             State(
                 cache: SVIDCache(trustDomain: trustDomain, settings: settings.cache),
-                jwt: JWTSVIDCache(maximum: settings.maximumJWTSVIDs)))
+                jwt: JWTSVIDCache(maximum: settings.maximumJWTSVIDs),
+                recording: ServedRecording(isOn: servedStore != nil)))
     }
 
     // MARK: For workloads

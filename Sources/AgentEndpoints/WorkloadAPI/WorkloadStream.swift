@@ -119,9 +119,13 @@ final class WorkloadStream {
         try self.look()
         switch delivery {
         case .x509(let view):
-            if try !self.api.identities.hand(view, to: self.process) { return nil }
+            let handing = try self.api.identities.hand(
+                view, to: self.process, whenRecorded: self.announce)
+            if !self.mayHand(delivery, handing) { return nil }
         case .wit(let view):
-            if try !self.api.identities.hand(view, to: self.process) { return nil }
+            let handing = try self.api.identities.hand(
+                view, to: self.process, whenRecorded: self.announce)
+            if !self.mayHand(delivery, handing) { return nil }
         case .bundles, .revocations, .limits, .end: break
         }
         // Not before the last look at the process: nothing is said to be served that is not.
@@ -133,6 +137,16 @@ final class WorkloadStream {
         self.waiting = messages.count - 1
         if self.waiting > 0 { self.announce() }
         return messages.first
+    }
+
+    /// What waits for the process to be recorded goes back into the mailbox, unless there is something newer.
+    private func mayHand(
+        _ delivery: SVIDCache.Delivery, _ handing: WorkloadIdentities.Handing
+    ) -> Bool {
+        if handing == .pending {
+            self.mailbox.withLockedValue { if $0.delivery == nil { $0.delivery = delivery } }
+        }
+        return handing == .handed
     }
 
     private func nextPart() throws(WorkloadRefusal) -> ByteBuffer {

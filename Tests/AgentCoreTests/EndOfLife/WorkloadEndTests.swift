@@ -8,151 +8,6 @@ import X509
 
 @testable import AgentCore
 
-/// A process that ends when the test says so.
-private final class Process: ServedProcess {
-    private struct State {
-        var isAlive = true
-        var action: (@Sendable () -> Void)?
-        var watches = 0
-    }
-
-    let pid: Int32
-    let startTime: UInt64
-    let uid: UInt32 = 1000
-    let tellsEnd: Bool
-    private let state = NIOLockedValueBox(State())
-
-    init(_ pid: Int32, startTime: UInt64 = 1, tellsEnd: Bool = true, isAlive: Bool = true) {
-        self.pid = pid
-        self.startTime = startTime
-        self.tellsEnd = tellsEnd
-        self.state.withLockedValue { $0.isAlive = isAlive }
-    }
-
-    var isAlive: Bool { self.state.withLockedValue { $0.isAlive } }
-    var watches: Int { self.state.withLockedValue { $0.watches } }
-    func isConnector(_ now: ProcessFingerprint) -> Bool { true }
-    func fingerprint() -> ProcessFingerprint? { nil }
-
-    func watchEnd(_ action: @escaping @Sendable () -> Void) -> (any Sendable)? {
-        let isAlive = self.state.withLockedValue { state in
-            state.watches += 1
-            state.action = action
-            return state.isAlive
-        }
-        if !self.tellsEnd { return nil }
-        if !isAlive { action() }
-        return self
-    }
-
-    func end() {
-        let action = self.state.withLockedValue { state in
-            state.isAlive = false
-            return state.action
-        }
-        if self.tellsEnd { action?() }
-    }
-}
-
-/// The agent's memory, and a server that signs by hand.
-private final class Session {
-    let authority: TestAuthority
-    let identities: WorkloadIdentities
-    let now: NIOLockedValueBox<Date>
-
-    init(_ entries: [AuthorizedEntry]) throws {
-        let authority = try TestAuthority()
-        let now = NIOLockedValueBox(Date())
-        self.authority = authority
-        self.now = now
-        self.identities = WorkloadIdentities(
-            trustDomain: acme, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            now: { now.withLockedValue { $0 } })
-        _ = self.identities.begin(isPush: true)
-        self.identities.receive(.bundles(BundleChange(upserted: [authority.bundle()])))
-        self.identities.receive(.entries(EntryChange(isSnapshot: true, upserted: entries)))
-    }
-
-    /// What is to be sent: reports, and requests for X509- and JWT-SVIDs.
-    func requests() -> (
-        ends: [(id: UInt64, entry: String)], x509: [SessionRequest.X509], jwt: [UInt64]
-    ) {
-        var ends: [(id: UInt64, entry: String)] = []
-        var x509: [SessionRequest.X509] = []
-        var jwt: [UInt64] = []
-        for request in self.identities.takeRequests(limit: 100) {
-            switch request {
-            case .workloadEnd(let id, let entryID): ends.append((id, entryID))
-            case .x509(let batch): x509 += batch
-            case .jwt(let id, _, _): jwt.append(id)
-            default: break
-            }
-        }
-        return (ends, x509, jwt)
-    }
-
-    /// Signs all that is asked for.
-    func sign() throws {
-        for request in self.requests().x509 {
-            let chain = try self.authority.sign(
-                try SPIFFEID("spiffe://acme.test/w/\(request.entryID)"),
-                request.key.privateKey.publicKey)
-            self.identities.receive(.x509(requestID: request.requestID, .success(chain)))
-        }
-    }
-
-    /// Answers the requests for tokens with this one.
-    ///
-    /// - Returns: Whether there were any.
-    func answerTokens(_ token: String) throws -> Bool {
-        let ids = self.requests().jwt
-        let svid = IssuedJWTSVID(
-            spiffeID: try SPIFFEID("spiffe://acme.test/w/a"), token: token, issuedAt: Date(),
-            expiresAt: Date().addingTimeInterval(300), keyID: nil)
-        for id in ids { self.identities.receive(.jwt(requestID: id, .success(svid))) }
-        return !ids.isEmpty
-    }
-
-    func confirm(_ id: UInt64) {
-        self.identities.receive(.workloadEnd(requestID: id, .success(())))
-    }
-
-    /// A stream; the newest view is kept.
-    func listen(_ selector: String = "unix:uid:1") throws -> Views {
-        let views = Views()
-        let (id, first) = self.identities.subscribe(.x509SVIDs, try selectors(selector)) {
-            views.hear($0)
-        }
-        views.subscription = id
-        if let first { views.hear(first) }
-        return views
-    }
-
-    /// A stream whose process is given what there is.
-    func serve(_ process: Process, _ selector: String = "unix:uid:1") throws -> Views {
-        let views = try self.listen(selector)
-        try self.sign()
-        let view = try #require(views.last)
-        #expect(try self.identities.hand(view, to: process))
-        return views
-    }
-}
-
-private final class Views: Sendable {
-    private let state = NIOLockedValueBox<(view: X509View?, id: SVIDCache.SubscriberID)>((nil, 0))
-
-    func hear(_ delivery: SVIDCache.Delivery) {
-        if case .x509(let view) = delivery { self.state.withLockedValue { $0.view = view } }
-    }
-
-    var last: X509View? { self.state.withLockedValue { $0.view } }
-    var serials: [String] { self.last?.identities.map { "\($0.svid.serialNumber)" } ?? [] }
-    var subscription: SVIDCache.SubscriberID {
-        get { self.state.withLockedValue { $0.id } }
-        set { self.state.withLockedValue { $0.id = newValue } }
-    }
-}
-
 @Suite("SVIDs that end with their processes, on the agent", .timeLimit(.minutes(1)))
 struct WorkloadEndTests {
     private func entry(_ id: String, revokes: Bool = true, revision: Int64 = 0) throws
@@ -165,8 +20,8 @@ struct WorkloadEndTests {
 
     @Test("the last process ends: told once, fresh SVIDs wait for the answer and have another key")
     func last() throws {
-        let session = try Session([try self.entry("a")])
-        let (first, second) = (Process(1), Process(2))
+        let session = try EndingSession([try self.entry("a")])
+        let (first, second) = (EndingProcess(1), EndingProcess(2))
         let stream = try session.serve(first)
         let old = try #require(stream.last?.identities.first?.svid)
         // From the cache, on a connection that closes again.
@@ -194,8 +49,8 @@ struct WorkloadEndTests {
 
     @Test("an entry without the option costs nothing and is left alone")
     func without() throws {
-        let session = try Session([try self.entry("a", revokes: false)])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a", revokes: false)])
+        let process = EndingProcess(1)
         let stream = try session.serve(process)
         session.identities.unsubscribe(stream.subscription)
         process.end()
@@ -205,8 +60,8 @@ struct WorkloadEndTests {
 
     @Test("only the entries with the option end, also where one process has several")
     func mixed() throws {
-        let session = try Session([try self.entry("a"), try self.entry("b", revokes: false)])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a"), try self.entry("b", revokes: false)])
+        let process = EndingProcess(1)
         let stream = try session.serve(process)
         #expect(stream.serials.count == 2)
         session.identities.unsubscribe(stream.subscription)
@@ -217,11 +72,12 @@ struct WorkloadEndTests {
 
     @Test("a process that has ended before its watch began is handed nothing")
     func ended() throws {
-        let session = try Session([try self.entry("a")])
+        let session = try EndingSession([try self.entry("a")])
         let stream = try session.listen()
         try session.sign()
         let view = try #require(stream.last)
-        #expect(try !session.identities.hand(view, to: Process(1, isAlive: false)))
+        #expect(
+            try session.identities.hand(view, to: EndingProcess(1, isAlive: false)) == .forgotten)
         #expect(session.identities.servedProcessCount == 0)
         #expect(session.requests().ends.map(\.entry) == ["a"])
     }
@@ -230,28 +86,28 @@ struct WorkloadEndTests {
         "what waits in a stream's mailbox when the last process ends is not handed over; another comes"
     )
     func stale() throws {
-        let session = try Session([try self.entry("a")])
-        let first = Process(1)
+        let session = try EndingSession([try self.entry("a")])
+        let first = EndingProcess(1)
         _ = try session.serve(first)
         let waiting = try session.listen()
         let stale = try #require(waiting.last)
         first.end()
-        let second = Process(2)
-        #expect(try !session.identities.hand(stale, to: second))
+        let second = EndingProcess(2)
+        #expect(try session.identities.hand(stale, to: second) == .forgotten)
         let told = session.requests().ends
         session.confirm(try #require(told.first).id)
         try session.sign()
         let fresh = try #require(waiting.last)
         #expect(fresh !== stale)
-        #expect(try session.identities.hand(fresh, to: second))
+        #expect(try session.identities.hand(fresh, to: second) == .handed)
         second.end()
         #expect(session.requests().ends.map(\.entry) == ["a"])
     }
 
     @Test("a number that is used again does not stand for the process that had it")
     func reusedNumber() throws {
-        let session = try Session([try self.entry("a")])
-        let (old, new) = (Process(7, startTime: 1), Process(7, startTime: 2))
+        let session = try EndingSession([try self.entry("a")])
+        let (old, new) = (EndingProcess(7, startTime: 1), EndingProcess(7, startTime: 2))
         _ = try session.serve(old)
         _ = try session.serve(new)
         old.end()
@@ -262,15 +118,15 @@ struct WorkloadEndTests {
 
     @Test("tokens count like certificates, also those from the cache")
     func tokens() async throws {
-        let session = try Session([try self.entry("a")])
-        let (first, second) = (Process(1), Process(2))
+        let session = try EndingSession([try self.entry("a")])
+        let (first, second) = (EndingProcess(1), EndingProcess(2))
         let wanted = try selectors("unix:uid:1")
         let identities = session.identities
         async let signed = identities.jwtSVIDs(
             wanted, audience: ["x"], spiffeID: nil, for: first)
         while try !session.answerTokens("one") { await Task.yield() }
         #expect(try await signed.map(\.svid.token) == ["one"])
-        func held(_ process: Process) throws -> [String]? {
+        func held(_ process: EndingProcess) throws -> [String]? {
             try identities.heldJWTSVIDs(wanted, audience: ["x"], spiffeID: nil, for: process)?
                 .map(\.svid.token)
         }
@@ -281,7 +137,7 @@ struct WorkloadEndTests {
         let told = session.requests()
         #expect(told.ends.map(\.entry) == ["a"])
         // A third one asks before the server has answered, and is given a new one afterwards.
-        let third = Process(3)
+        let third = EndingProcess(3)
         #expect(try held(third) == nil)
         async let fresh = identities.jwtSVIDs(
             wanted, audience: ["x"], spiffeID: nil, for: third)
@@ -296,8 +152,8 @@ struct WorkloadEndTests {
 
     @Test("the connection is lost before the answer: told again, and nothing is signed in between")
     func reconnected() throws {
-        let session = try Session([try self.entry("a")])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a")])
+        let process = EndingProcess(1)
         let stream = try session.serve(process)
         session.identities.unsubscribe(stream.subscription)
         process.end()
@@ -315,8 +171,8 @@ struct WorkloadEndTests {
 
     @Test("the server cannot revoke yet: told again when it is time, and not before")
     func retried() throws {
-        let session = try Session([try self.entry("a")])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a")])
+        let process = EndingProcess(1)
         _ = try session.serve(process)
         process.end()
         let told = session.requests().ends
@@ -333,8 +189,8 @@ struct WorkloadEndTests {
 
     @Test("a server without such an entry closes the report, and the agent goes on")
     func refused() throws {
-        let session = try Session([try self.entry("a")])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a")])
+        let process = EndingProcess(1)
         _ = try session.serve(process)
         process.end()
         let told = session.requests().ends
@@ -349,8 +205,8 @@ struct WorkloadEndTests {
 
     @Test("the option is switched off while a process runs: its end is none of ours")
     func switchedOff() throws {
-        let session = try Session([try self.entry("a")])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a")])
+        let process = EndingProcess(1)
         _ = try session.serve(process)
         session.identities.receive(
             .entries(EntryChange(upserted: [try self.entry("a", revokes: false, revision: 1)])))
@@ -360,15 +216,16 @@ struct WorkloadEndTests {
 
     @Test("the option is switched on: open streams are given new SVIDs, and their processes count")
     func switchedOn() throws {
-        let session = try Session([try self.entry("a", revokes: false)])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a", revokes: false)])
+        let process = EndingProcess(1)
         let stream = try session.serve(process)
         let before = stream.serials
         session.identities.receive(
             .entries(EntryChange(upserted: [try self.entry("a", revision: 1)])))
         try session.sign()
         #expect(stream.serials != before)
-        #expect(try session.identities.hand(try #require(stream.last), to: process))
+        #expect(
+            try session.identities.hand(try #require(stream.last), to: process) == .handed)
         process.end()
         #expect(session.requests().ends.map(\.entry) == ["a"])
     }
@@ -376,8 +233,8 @@ struct WorkloadEndTests {
     @Test(
         "an entry that has left the agent's set may be suspended: the server is told all the same")
     func removed() throws {
-        let session = try Session([try self.entry("a")])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a")])
+        let process = EndingProcess(1)
         _ = try session.serve(process)
         session.identities.receive(.entries(EntryChange(removedIDs: ["a"])))
         process.end()
@@ -386,8 +243,8 @@ struct WorkloadEndTests {
 
     @Test("with a server that is polled SVIDs are forgotten, and nothing waits for a report")
     func polled() throws {
-        let session = try Session([try self.entry("a")])
-        let process = Process(1)
+        let session = try EndingSession([try self.entry("a")])
+        let process = EndingProcess(1)
         let stream = try session.serve(process)
         session.identities.unsubscribe(stream.subscription)
         _ = session.identities.begin(isPush: false)
@@ -400,8 +257,8 @@ struct WorkloadEndTests {
 
     @Test("where the system does not tell of ends, processes are asked when it is time")
     func unwatched() throws {
-        let session = try Session([try self.entry("a")])
-        let process = Process(1, tellsEnd: false)
+        let session = try EndingSession([try self.entry("a")])
+        let process = EndingProcess(1, tellsEnd: false)
         let stream = try session.serve(process)
         session.identities.unsubscribe(stream.subscription)
         process.end()

@@ -1,4 +1,5 @@
 import AgentCore
+import Foundation
 import GRPCCore
 import PluginAPI
 import SPIFFE
@@ -48,6 +49,29 @@ struct ProcessEndTests {
                 #expect(count == 1)
                 #expect(agent.identities.servedProcessCount == (revokes ? 1 : 0))
             }
+        }
+    }
+
+    @Test(
+        "whoever fetches over the socket is on disk when it has the answer",
+        arguments: ["x509", "jwt", "wit"])
+    func recorded(kind: String) async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let file = ServedProcessFile(directory: folder.path)
+        let agent = try TestAgent(offersWITSVIDs: true, servedStore: file)
+        var entry = try TestAgent.entry("a")
+        entry.revokesOnExit = true
+        agent.synchronise([entry])
+        try await agent.run { client, _ in
+            let count = try await self.fetch(kind, client)
+            #expect(count == 1)
+            let records = try file.load()
+            #expect(records?.processes.map(\.pid) == [getpid()])
+            #expect(records?.processes.first?.entryIDs == ["a"])
+            #expect(records?.isOfThisBoot == true)
         }
     }
 

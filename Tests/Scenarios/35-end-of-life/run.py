@@ -155,6 +155,40 @@ def attempt(s, workload, agent):
         return None
 
 
+def agent_restarted(s, server, agent, workload, last):
+    with s.check("the agent is killed, the process ends meanwhile: started again, the agent has its SVIDs revoked"):
+        before = len(ends(server))
+        assert is_good(s, agent, last)
+        agent.kill()
+        last.kill()
+        agent.start()
+        wait_until("openssl refuses the certificate", lambda: is_revoked(s, agent, last), timeout=30)
+        assert len(ends(server)) == before + 1
+        assert token_code(agent, last.token)[0] == grpc.StatusCode.INVALID_ARGUMENT
+    with s.check("a process that lives on is watched again: its SVIDs are good until it ends"):
+        survivor = wait_until("a holder is served", lambda: attempt(s, workload, agent), timeout=60)
+        assert survivor.serial != last.serial
+        with open(os.path.join(agent.data_dir, "served-workloads.json"), encoding="utf-8") as file:
+            assert len(json.load(file)["processes"]) == 1
+        agent.kill()
+        agent.start()
+        # Nothing is to happen, so there is nothing to wait for.
+        time.sleep(2)
+        assert is_good(s, agent, survivor) and len(ends(server)) == before + 1
+        survivor.kill()
+        wait_until("openssl refuses the certificate", lambda: is_revoked(s, agent, survivor), timeout=30)
+    with s.check("records that cannot be read: the agent says so, and what it had obtained is revoked"):
+        lost = wait_until("a holder is served", lambda: attempt(s, workload, agent), timeout=60)
+        agent.kill()
+        with open(os.path.join(agent.data_dir, "served-workloads.json"), "w", encoding="utf-8") as file:
+            file.write('{"version":1,"boo')
+        agent.start()
+        wait_until("openssl refuses the certificate", lambda: is_revoked(s, agent, lost), timeout=30)
+        assert "cannot be read" in agent.daemon.log()
+        lost.kill()
+    return wait_until("a holder is served", lambda: attempt(s, workload, agent), timeout=60)
+
+
 def switched_off(s, server, agent, entry_id, workload, last):
     with s.check("switched off, the end of a process leaves its SVIDs alone"):
         text = update(server, agent, entry_id, "mortal", workload.selectors, "-revokeOnExit=false")
@@ -187,6 +221,7 @@ def body(s):
         assert is_good(s, agent, ordinary)
         assert Holder(s, plain, agent, "plain-again").serial == ordinary.serial
     last = restarted(s, server, agent, fresh, mortal)
+    last = agent_restarted(s, server, agent, mortal, last)
     switched_off(s, server, agent, entry_id, mortal, last)
     with s.check("the ledger has a leaf for each, with the agent as who did it"):
         leaves = ledger.of_type(server, "revocation.created")
