@@ -190,8 +190,7 @@ let package = Package(
         .target(
             name: "ServiceRuntime",
             dependencies: [
-                "CPeer", "SPIFFE", logging, argumentParser, nioConcurrency, nioCore, nioPosix,
-                nioHTTP1,
+                "CPeer", logging, argumentParser, nioConcurrency, nioCore, nioPosix, nioHTTP1,
             ],
             swiftSettings: settings),
         .target(

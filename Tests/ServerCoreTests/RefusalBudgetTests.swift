@@ -1,5 +1,4 @@
 import NIOConcurrencyHelpers
-import SPIFFE
 import Testing
 
 @testable import ServerCore

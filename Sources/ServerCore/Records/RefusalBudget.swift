@@ -1,5 +1,4 @@
 import NIOConcurrencyHelpers
-import SPIFFE
 
 /// How many refusals of one caller are recorded: those who are refused must not be able to fill the ledger.
 ///

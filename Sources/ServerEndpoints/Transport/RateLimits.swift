@@ -1,5 +1,4 @@
 import NIOConcurrencyHelpers
-import SPIFFE
 import ServerCore
 
 /// Token buckets per client IP address, of IPv6 per network of 64 bits, and kind of call; the admin socket has none.

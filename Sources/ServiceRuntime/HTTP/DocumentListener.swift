@@ -3,7 +3,6 @@ import NIOConcurrencyHelpers
 package import NIOCore
 import NIOHTTP1
 import NIOPosix
-import SPIFFE
 
 #if canImport(Glibc)
     import Glibc
@@ -242,8 +241,13 @@ private final class DocumentConnections: Sendable {
 
 /// Whom a connection comes from.
 enum DocumentClient {
-    /// What the limit of an address counts; see `CallerNetwork`. Nil for what is no IP address.
+    /// What the limit of an address counts: of IPv6 the network of 64 bits, because who has one address there has
+    /// them all; IPv4 that is written as IPv6 is IPv4.
     static func counted(_ address: SocketAddress) -> String? {
-        address.ipAddress.map { CallerNetwork.counted($0) }
+        guard let text = address.ipAddress else { return nil }
+        var bytes = [UInt8](repeating: 0, count: 16)
+        guard inet_pton(AF_INET6, text, &bytes) == 1 else { return text }
+        let isIPv4 = bytes[..<12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
+        return isIPv4 ? text : bytes[..<8].map { String($0, radix: 16) }.joined(separator: ":")
     }
 }
