@@ -1,16 +1,17 @@
 /// How long a group of appends waits for company before it is made durable together.
 ///
-/// A sync costs the same for one leaf as for fifty, so the more share it the better; but whoever waits for company that
-/// does not come waits in vain. The wait follows what came: it grows while appends still arrive at its end, and shrinks
-/// to the last arrival when they ended before. An append that was alone last time waits for nobody.
+/// A sync costs the same for one leaf as for fifty, so it pays to wait until some share it; but whoever waits for company
+/// that does not come waits in vain, and while all wait nobody works. So a group waits while somebody came a moment ago, up
+/// to as many as make the sync cheap for each; the others come during the sync, and are the next group. An append that was
+/// alone last time waits for nobody.
 struct GroupGathering: Sendable, Hashable {
-    /// Where the wait begins and does not go below, in nanoseconds.
-    static let least: UInt64 = 150_000
+    /// How many appends are company enough.
+    static let enough = 8
+    /// For how long nobody need have come for the wait to end, in nanoseconds.
+    static let quiet: UInt64 = 200_000
 
     /// The longest wait, in nanoseconds.
     let bound: UInt64
-    /// How long a group waits now, in nanoseconds.
-    private(set) var length: UInt64
     /// How many appends the last group had.
     private var lastCount = 0
 
@@ -18,29 +19,21 @@ struct GroupGathering: Sendable, Hashable {
     init(bound: Duration) {
         let (seconds, attoseconds) = min(max(bound, .zero), .milliseconds(5)).components
         self.bound = UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds) / 1_000_000_000
-        self.length = min(Self.least, self.bound)
     }
 
-    /// How long to wait, in nanoseconds, where `count` appends are in line.
-    func wait(_ count: Int) -> UInt64 {
-        // Alone, or as many are there as came last time: nobody else is expected.
-        self.lastCount <= 1 || count > self.lastCount ? 0 : self.length
-    }
-
-    /// Notes what came of a group.
+    /// Whether to wait for another ``quiet`` time, or until there are ``enough``.
     ///
     /// - Parameters:
-    ///   - count: How many appends it has.
-    ///   - waited: How long it waited, in nanoseconds.
-    ///   - arrival: When the last of them came, in nanoseconds since the wait began.
-    mutating func note(_ count: Int, waited: UInt64, lastArrival arrival: UInt64) {
-        self.lastCount = count
-        guard waited > 0 else { return }
-        if arrival >= self.length / 4 * 3 {
-            self.length += self.length / 2
-        } else if arrival < self.length / 2 {
-            self.length = arrival + arrival / 2
-        }
-        self.length = min(max(self.length, Self.least), self.bound)
+    ///   - count: How many appends are in line.
+    ///   - before: How many there were before the last wait; nil when there was none.
+    ///   - waited: How long this group has waited, in nanoseconds.
+    func waits(_ count: Int, before: Int?, waited: UInt64) -> Bool {
+        guard self.lastCount > 1, count < Self.enough, self.bound >= Self.quiet,
+            waited <= self.bound - Self.quiet
+        else { return false }
+        return before.map { count > $0 } ?? true
     }
+
+    /// Notes how many appends a group has.
+    mutating func note(_ count: Int) { self.lastCount = count }
 }

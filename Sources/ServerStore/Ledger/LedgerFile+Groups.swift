@@ -52,16 +52,30 @@ extension LedgerFile {
 
     /// Takes what is in line, after a wait for company.
     private func gatherGroup() -> (group: [Pending], refusal: ServerError?) {
-        let begun = DispatchTime.now().uptimeNanoseconds
-        let count = self.state.withLockedValue { $0.waiting.count }
-        let wait = self.core.withLockedValue { $0.gathering.wait(count) }
-        if wait > 0 { usleep(useconds_t(wait / 1_000)) }
-        let taken = self.takeGroup()
-        let last = taken.group.last?.lined ?? begun
-        self.core.withLockedValue {
-            $0.gathering.note(
-                taken.group.count, waited: wait, lastArrival: last - min(begun, last))
+        let gathering = self.core.withLockedValue { $0.gathering }
+        var before: Int?
+        var waited: UInt64 = 0
+        while true {
+            let count = self.state.withLockedValue { state in
+                let count = state.waiting.count
+                state.isGathering = gathering.waits(count, before: before, waited: waited)
+                return state.isGathering ? count : nil
+            }
+            guard let count else { break }
+            let quiet = DispatchTimeInterval.nanoseconds(Int(GroupGathering.quiet))
+            if self.company.wait(timeout: .now() + quiet) == .timedOut {
+                let isComplete = self.state.withLockedValue { state in
+                    defer { state.isGathering = false }
+                    return !state.isGathering
+                }
+                // Told in this very moment: what was said is heard, so that the next wait does not hear it.
+                if isComplete { self.company.wait() }
+            }
+            before = count
+            waited += GroupGathering.quiet
         }
+        let taken = self.takeGroup()
+        self.core.withLockedValue { $0.gathering.note(taken.group.count) }
         return taken
     }
 

@@ -35,8 +35,6 @@ package final class LedgerFile: EventRecorder, LedgerStatus {
 
     struct Pending: Sendable {
         let leaves: [[UInt8]]
-        /// When it was put in line, in nanoseconds of a clock that begins anywhere.
-        let lined = DispatchTime.now().uptimeNanoseconds
         /// Nil for leaves that nobody waits for.
         let continuation: CheckedContinuation<Void, any Error>?
     }
@@ -44,6 +42,8 @@ package final class LedgerFile: EventRecorder, LedgerStatus {
     struct State {
         var waiting: [Pending] = []
         var isScheduled = false
+        /// Whether a group waits for company, and is to be told when there is enough.
+        var isGathering = false
         var isRetryScheduled = false
         /// What the next append is told.
         var refusal: ServerError?
@@ -82,6 +82,8 @@ package final class LedgerFile: EventRecorder, LedgerStatus {
     /// before it.
     let files = NIOLockedValueBox(0)
     let queue = DispatchQueue(label: "cygnet.ledger")
+    /// Tells a group that waits that there is company enough.
+    let company = DispatchSemaphore(value: 0)
     let publisher = DispatchQueue(label: "cygnet.ledger.publisher")
     private let lock: FileLock?
     private let signer: NoteSigner
@@ -181,11 +183,14 @@ package final class LedgerFile: EventRecorder, LedgerStatus {
     }
 
     private func line(_ pending: Pending) {
-        let isFirst = self.state.withLockedValue { state in
+        let (isFirst, isEnough) = self.state.withLockedValue { state in
             state.waiting.append(pending)
+            let isEnough = state.isGathering && state.waiting.count >= GroupGathering.enough
+            if isEnough { state.isGathering = false }
             defer { state.isScheduled = true }
-            return !state.isScheduled
+            return (!state.isScheduled, isEnough)
         }
+        if isEnough { self.company.signal() }
         if isFirst { self.queue.async { self.drain() } }
     }
 

@@ -215,7 +215,8 @@ struct ServedRecordsTests {
         let store = GatedStore()
         let session = try EndingSession([try self.entry("a")], store: store)
         let wanted = try selectors("unix:uid:1")
-        async let tokens = session.identities.jwtSVIDs(
+        let identities = session.identities
+        async let tokens = identities.jwtSVIDs(
             wanted, audience: ["x"], spiffeID: nil, for: EndingProcess(7))
         await store.begun()
         #expect(session.requests().jwt.isEmpty)

@@ -4,75 +4,45 @@ import Testing
 
 @Suite("How long a group waits for company")
 struct GroupGatheringTests {
-    private static let bound = UInt64(2_000_000)
-
-    private static func gathering() -> GroupGathering {
-        GroupGathering(bound: .nanoseconds(Int64(self.bound)))
+    private static func gathering(after count: Int) -> GroupGathering {
+        var gathering = GroupGathering(bound: .milliseconds(2))
+        gathering.note(count)
+        return gathering
     }
 
-    @Test("a lone append waits for nobody, nor does one after lone ones")
-    func alone() {
-        var gathering = Self.gathering()
-        for _ in 0..<10 {
-            #expect(gathering.wait(1) == 0)
-            gathering.note(1, waited: 0, lastArrival: 0)
-        }
+    @Test("a lone append waits for nobody, nor does the first", arguments: [0, 1])
+    func alone(_ last: Int) {
+        #expect(!Self.gathering(after: last).waits(1, before: nil, waited: 0))
     }
 
-    @Test("where more are in line than came last time nobody else is expected")
+    @Test("with company last time it waits, for as long as somebody comes")
+    func company() {
+        let gathering = Self.gathering(after: 2)
+        #expect(gathering.waits(1, before: nil, waited: 0))
+        #expect(gathering.waits(3, before: 1, waited: 200_000))
+        #expect(!gathering.waits(3, before: 3, waited: 400_000))
+    }
+
+    @Test("where enough are in line it does not wait")
     func enough() {
-        var gathering = Self.gathering()
-        gathering.note(3, waited: 0, lastArrival: 0)
-        #expect(gathering.wait(4) == 0)
-        #expect(gathering.wait(3) == GroupGathering.least)
-        #expect(gathering.wait(1) == GroupGathering.least)
+        let gathering = Self.gathering(after: 100)
+        #expect(gathering.waits(GroupGathering.enough - 1, before: nil, waited: 0))
+        #expect(!gathering.waits(GroupGathering.enough, before: nil, waited: 0))
+        #expect(!gathering.waits(GroupGathering.enough, before: 3, waited: 200_000))
     }
 
-    @Test("it grows while appends arrive to its end, up to the bound")
-    func growing() {
-        var gathering = Self.gathering()
-        gathering.note(8, waited: 0, lastArrival: 0)
-        var waits: [UInt64] = []
-        for _ in 0..<10 {
-            let wait = gathering.wait(1)
-            waits.append(wait)
-            gathering.note(8, waited: wait, lastArrival: wait)
-        }
-        #expect(waits[1] == GroupGathering.least * 3 / 2)
-        #expect(waits == waits.sorted() && waits.last == Self.bound)
-    }
-
-    @Test("it shrinks to what was needed, and not below the least")
-    func shrinking() {
-        var gathering = Self.gathering()
-        gathering.note(8, waited: 0, lastArrival: 0)
-        for _ in 0..<10 {
-            gathering.note(8, waited: gathering.length, lastArrival: gathering.length)
-        }
-        #expect(gathering.length == Self.bound)
-        gathering.note(8, waited: gathering.length, lastArrival: 400_000)
-        #expect(gathering.length == 600_000)
-        // More than half of it was needed: that is right.
-        gathering.note(8, waited: gathering.length, lastArrival: 400_000)
-        #expect(gathering.length == 600_000)
-        gathering.note(8, waited: gathering.length, lastArrival: 0)
-        #expect(gathering.length == GroupGathering.least)
-    }
-
-    @Test("an arrival later than the wait, as on a machine that was busy, is one at its end")
-    func late() {
-        var gathering = Self.gathering()
-        gathering.note(8, waited: gathering.length, lastArrival: .max)
-        #expect(gathering.length == GroupGathering.least * 3 / 2)
-    }
-
-    @Test("the bound is kept, whatever it is", arguments: [0, 100_000, 7_000_000] as [Int64])
+    @Test("the bound is kept, whatever it is", arguments: [0, 100_000, 1_000_000, 7_000_000])
     func bounds(_ bound: Int64) {
         var gathering = GroupGathering(bound: .nanoseconds(bound))
-        for _ in 0..<20 {
-            gathering.note(8, waited: gathering.length, lastArrival: gathering.length)
+        gathering.note(8)
+        var waited: UInt64 = 0
+        // One more each time.
+        while gathering.waits(1, before: waited == 0 ? nil : 0, waited: waited) {
+            waited += GroupGathering.quiet
         }
-        #expect(gathering.wait(1) == min(UInt64(bound), 5_000_000))
+        let most = min(UInt64(bound), 5_000_000)
+        #expect(waited == most / GroupGathering.quiet * GroupGathering.quiet)
         #expect(GroupGathering(bound: .nanoseconds(-bound)).bound == 0)
+        #expect(!gathering.waits(2, before: 1, waited: .max))
     }
 }
