@@ -8,7 +8,7 @@ from cryptography import x509
 from harness import Agent, Server, Workload, main, own_selectors, run, wait_until
 from harness.certificates import load_chain, pem, token_parts
 from harness import ledger
-from harness.streams import watch_x509
+from harness.streams import watch_x509, watch_x509_until
 
 RESTARTS = 200 if os.environ.get("CYGNET_LONG") == "1" else 20
 ON = {"feature_flags": ["wit-svid"]}
@@ -227,8 +227,8 @@ def crashes(s, server, agent):
         act(server, "x509", "taint", first)
         server.kill()
         server.start()
-        watch = watch_x509(agent.workload_api())
-        update = watch.until(
+        watch, update = watch_x509_until(
+            agent.workload_api(),
             lambda one: signer(load_chain(one.svids[0].x509_svid)[0]) == second, 40)
         check_update(s, update)
         assert signer(server_leaf(server)) == second

@@ -72,6 +72,20 @@ def watch_x509(api, timeout=None):
         messages.X509SVIDRequest(), metadata=protos.HEADER, timeout=timeout))
 
 
+def watch_x509_until(api, condition, timeout=10.0):
+    """A stream, and a message of it that fulfils the condition. A stream that ends as unavailable is opened again, as
+    stock clients do: the agent may not have found its server yet."""
+    deadline = time.monotonic() + timeout
+    while True:
+        watch = watch_x509(api)
+        try:
+            return watch, watch.until(condition, max(deadline - time.monotonic(), 0.01))
+        except AssertionError:
+            if watch.end != grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 def ids(message):
     return [svid.spiffe_id for svid in message.svids]
 
