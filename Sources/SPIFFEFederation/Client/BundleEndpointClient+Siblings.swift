@@ -4,6 +4,7 @@ import SPIFFEHTTP
 
 /// What a bundle endpoint has answered to a request for a document beside its bundle.
 package struct SiblingResponse: Sendable {
+    /// What the answer says.
     package enum Content: Sendable {
         /// The document, as it came.
         case document([UInt8])
@@ -14,6 +15,7 @@ package struct SiblingResponse: Sendable {
         case absent
     }
 
+    /// What the endpoint answered.
     package let content: Content
     /// To be sent with the next request; nil when the endpoint gave none.
     package let entityTag: String?

@@ -11,6 +11,7 @@ package import SPIFFE
 /// An endpoint that holds answers back until its bundle changes has one such request at all times, outside the lanes; see
 /// ``PartnerPush``.
 package actor FederationUpdater {
+    /// How much at a time, and for how long.
     package struct Settings: Sendable {
         /// Attempts at a time with partners that answer.
         package var concurrency = 64

@@ -13,10 +13,15 @@ import Transparency
 package final class RevocationRegistry: Sendable {
     /// A revocation as asked for.
     package struct Draft: Sendable {
+        /// What is taken back.
         package var target: RevocationTarget
+        /// Whether what descends from it is, too.
         package var andChildren = false
+        /// Whether it can be lifted.
         package var isSuspension = false
+        /// Whether new SVIDs are issued in place of those that it hits.
         package var isReplacement = false
+        /// In the operator's words, for the ledger.
         package var reason = ""
         /// Unix seconds; 0 for never.
         package var expiresAt: Int64 = 0
@@ -26,10 +31,13 @@ package final class RevocationRegistry: Sendable {
 
     /// How far the connected agents are.
     package struct Confirmations: Sendable {
+        /// How many are connected.
         package var agents: Int
+        /// How many of them have confirmed it.
         package var confirmed: Int
         /// From commit to the last confirmation.
         package var lastConfirmation: Duration?
+        /// Those that have not, as far as they are named.
         package var waitingFor: [SPIFFEID]
     }
 

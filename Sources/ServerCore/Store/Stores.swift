@@ -191,14 +191,18 @@ package protocol RevocationStore: Sendable {
 
 /// A revocation of which something is not recorded.
 package struct UnfinishedRevocation: Sendable, Hashable {
+    /// As it was made.
     package let revocation: Revocation
     /// Whether its making is recorded.
     package let isCompleted: Bool
     /// How it ended; nil while it lasts.
     package let end: End?
 
+    /// The end of a revocation.
     package struct End: Sendable, Hashable {
+        /// As in the ledger.
         package let reason: String
+        /// Who ended it.
         package let caller: String
 
         package init(reason: String, caller: String) {

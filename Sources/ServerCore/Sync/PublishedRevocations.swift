@@ -3,6 +3,7 @@ package import SPIFFE
 
 /// One state of a trust domain's revocations as it was published: made once, shared by all sessions.
 package final class PublishedRevocations: Sendable {
+    /// The trust domain's lists and tokens.
     package let state: TrustDomainLists
     /// As given to ``RevocationAudience/publish(_:number:)``.
     package let number: UInt64
@@ -47,6 +48,7 @@ package final class PublishedRevocations: Sendable {
 
 /// What a session is to be told of one trust domain.
 package struct RevocationNews: Sendable {
+    /// The state to be told, or what is new in it.
     package let published: PublishedRevocations
     /// The agent holds the state before: ``PublishedRevocations/addedTokens`` are all it lacks of the tokens.
     package let isAddition: Bool

@@ -12,6 +12,7 @@ package struct LeafTerm: Hashable, Sendable {
         case node
     }
 
+    /// Of which member of a leaf.
     package let field: Field
     /// As leaves have it.
     package let value: String

@@ -21,7 +21,9 @@ package struct PartnerLists: Sendable {
 
     /// A CRL that was checked.
     package struct CRL: Sendable {
+        /// Subject key identifier of the X.509 authority, in lower-case hex.
         package let authorityID: String
+        /// The CRL (RFC 5280 §5), DER.
         package let der: [UInt8]
         let sha256: [UInt8]
         let number: CRLNumber?
@@ -33,7 +35,9 @@ package struct PartnerLists: Sendable {
 
     /// A status list that was checked.
     package struct StatusToken: Sendable {
+        /// The list's name in tokens, and its `sub`.
         package let uri: String
+        /// The JWS, in its compact form.
         package let token: String
         let sha256: [UInt8]
         /// Unix seconds.
@@ -47,11 +51,14 @@ package struct PartnerLists: Sendable {
     /// How far a partner's clock may be ahead, in seconds. A list from the future would keep every later one out.
     static let clockTolerance: Int64 = 300
 
+    /// By the authority's ID.
     package private(set) var crls: [String: CRL] = [:]
+    /// Nil where there is none.
     package private(set) var statusList: StatusToken?
 
     package init() {}
 
+    /// Whether there is no list at all.
     package var isEmpty: Bool { self.crls.isEmpty && self.statusList == nil }
 
     /// The bytes of all lists.

@@ -10,6 +10,7 @@ package import SPIFFE
 ///
 /// What is kept is in memory only: after a start the lists are fetched anew.
 package actor PartnerRevocationsUpdater {
+    /// How much at a time, and for how long.
     package struct Settings: Sendable {
         /// Partners of which something is fetched at a time.
         package var concurrency = 32

@@ -1,14 +1,18 @@
 /// A document about what a partner has taken back, by its place beside the bundle.
 package enum RevocationDocument: Sendable, Hashable {
+    /// Which lists there are.
     case listing
     /// The CRL of the X.509 authority with that ID.
     case crl(authorityID: String)
+    /// The Token Status List, a JWT.
     case statusList
 }
 
 /// What a bundle endpoint answered to a request for one.
 package struct FetchedRevocationDocument: Sendable {
+    /// What the answer says.
     package enum Content: Sendable {
+        /// The document's bytes, as they came.
         case document([UInt8])
         /// The document is the one that the entity tag names.
         case notModified
@@ -16,6 +20,7 @@ package struct FetchedRevocationDocument: Sendable {
         case absent
     }
 
+    /// What the endpoint answered.
     package let content: Content
     /// Names this state of the document in the next request.
     package let entityTag: String?

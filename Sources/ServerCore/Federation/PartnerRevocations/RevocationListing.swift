@@ -11,15 +11,19 @@ package import SPIFFE
 /// (Unix seconds); `status_list` with `uri`, `sha256` and `next_update`, where there is one. Further members are for later
 /// versions and are not read.
 package struct RevocationListing: Sendable, Hashable {
+    /// A CRL that there is.
     package struct CRL: Sendable, Hashable {
         /// Subject key identifier of the X.509 authority, in lower-case hex.
         package let authorityID: String
+        /// Of its bytes, DER; 32 bytes.
         package let sha256: [UInt8]
     }
 
+    /// The status list that there is.
     package struct StatusList: Sendable, Hashable {
         /// The list's name in tokens, and its `sub`.
         package let uri: String
+        /// Of the token's bytes; 32 bytes.
         package let sha256: [UInt8]
     }
 
@@ -36,8 +40,11 @@ package struct RevocationListing: Sendable, Hashable {
     /// The longest authority ID, in characters: a key identifier of 64 bytes.
     private static let maximumIDLength = 128
 
+    /// Whose lists they are.
     package let trustDomain: TrustDomain
+    /// At most ``maximumCRLs``, one for each authority.
     package let crls: [CRL]
+    /// Nil where there is none.
     package let statusList: StatusList?
 
     /// Where the CRL of an authority is, beside the bundle.

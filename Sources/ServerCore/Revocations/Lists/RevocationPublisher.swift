@@ -9,6 +9,7 @@ package import SPIFFE
 /// Changes that come together are published together: the first at once, what follows within ``Settings/interval`` in one
 /// go. A list that cannot be signed stays as it was, which is logged, and is tried again; the others are published.
 package final class RevocationPublisher: Sendable {
+    /// What is published, and how often.
     package struct Settings: Sendable {
         /// Whether there are CRLs.
         package var signsCRLs: Bool
