@@ -26,6 +26,8 @@ struct ServedRecording: Sendable {
     private var underWay: Mark?
     private var failed: Mark?
     private var waiters: [@Sendable () -> Void] = []
+    /// How many of those who waited for the write that failed have not heard of it yet.
+    private var owed = 0
 
     init(isOn: Bool) { self.isOn = isOn }
 
@@ -34,7 +36,9 @@ struct ServedRecording: Sendable {
     mutating func standing(of change: UInt64) -> Standing {
         if !self.isOn || change <= self.recorded.served { return .recorded }
         if self.underWay == nil, let failed, change <= failed.served {
-            self.failed = nil
+            // All who waited hear of this failure, or each of them would wait for an attempt of its own.
+            self.owed -= 1
+            if self.owed <= 0 { self.failed = nil }
             return .failed
         }
         return .pending
@@ -64,6 +68,7 @@ struct ServedRecording: Sendable {
             self.failed = nil
         } else {
             self.failed = self.underWay
+            self.owed = self.waiters.count
         }
         self.underWay = nil
         defer { self.waiters = [] }

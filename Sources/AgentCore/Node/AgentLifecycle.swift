@@ -125,6 +125,9 @@ package final class AgentLifecycle: Sendable {
             if case .renewed(let renewed) = outcome {
                 self.identities.disconnected(reason: "reconnecting with the renewed agent SVID")
                 identity = renewed
+                // The server has just answered: the next session is not to wait as after failures.
+                backOff.reset()
+                failures = 0
                 continue
             }
             if case .cancelled = outcome { break }

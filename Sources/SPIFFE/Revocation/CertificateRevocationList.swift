@@ -132,18 +132,16 @@ package struct CRLNumber: Comparable, Hashable, Sendable {
 /// What was found out about a list's signature, for each authority that it was held against.
 private final class SignatureMemory: Sendable {
     /// A list has one issuer; more are asked about only when several authorities have its name.
-    private static let capacity = 16
-    private let outcomes = NIOLockedValueBox<[(authority: Certificate, isGood: Bool)]>([])
+    private static let capacity = 256
+    private let outcomes = NIOLockedValueBox<[Certificate: Bool]>([:])
 
     func outcome(for authority: Certificate, _ check: () -> Bool) -> Bool {
-        let known = self.outcomes.withLockedValue { outcomes in
-            outcomes.first { $0.authority == authority }?.isGood
-        }
-        if let known { return known }
+        if let known = self.outcomes.withLockedValue({ $0[authority] }) { return known }
         let isGood = check()
         self.outcomes.withLockedValue { outcomes in
-            if outcomes.count >= Self.capacity { outcomes.removeFirst() }
-            outcomes.append((authority, isGood))
+            // What is good stays: no crowd of others is to push it out.
+            if outcomes.count >= Self.capacity { outcomes = outcomes.filter(\.value) }
+            if outcomes.count < Self.capacity || isGood { outcomes[authority] = isGood }
         }
         return isGood
     }

@@ -3,7 +3,8 @@ import SPIFFE
 /// What a source knows of partners' limits, from the agent's own stream.
 ///
 /// While nothing is known, all limits are unknown and nobody is accepted. A stream that is broken changes nothing, nor does
-/// an agent without such a stream that takes the place of one with it: the last known limits stay.
+/// an agent without such a stream that takes the place of one with it: the last known limits stay. Where an agent takes the
+/// place of one without the stream and does not answer either way, that there are none is no longer known.
 final class PartnerLimitFeed: PartnerLimitSource, Sendable {
     private enum Knowledge: Sendable {
         /// The agent has no such stream, hence no limits.
@@ -50,15 +51,25 @@ final class PartnerLimitFeed: PartnerLimitSource, Sendable {
         self.observers.notify()
     }
 
-    /// Notes a failure that leaves what is known in force.
-    func report(_ error: WorkloadAPIError) { self.latest.report(error) }
+    /// Holds nobody against limits: there are none for this program.
+    func ignore() { self.latest.update(.noStream) }
+
+    /// Notes a failure that leaves limits that are known in force.
+    func report(_ error: WorkloadAPIError) {
+        let saysNothing: Set<WorkloadAPIError.Code> = [.notSupported, .unavailable, .stopped]
+        if case .noStream? = try? self.latest.current(), !saysNothing.contains(error.code) {
+            self.latest.withdraw(error)
+        } else {
+            self.latest.report(error)
+        }
+    }
 
     /// The stream is not opened again for now.
     func gaveUp(_ error: WorkloadAPIError) {
         if error.code == .notSupported, (try? self.latest.current()) == nil {
             self.latest.update(.noStream)
         } else {
-            self.latest.report(error)
+            self.report(error)
         }
     }
 

@@ -1,6 +1,7 @@
 package import Foundation
 import NIOConcurrencyHelpers
 package import SPIFFE
+import X509
 
 /// What a source knows of SVIDs that were taken back: from the `crl` fields of X.509 messages, and from the agent's own
 /// stream where it has one.
@@ -215,10 +216,10 @@ package final class RevocationFeed: RevocationSource, Sendable {
                 }
             }
             let all = certificateLists + fromFields
-            let lacksOne = own.flatMap(\.authorities).contains { authority in
-                !all.contains { $0.isSigned(by: authority) }
-            }
-            if !(isWhole && areFieldsWhole) || state.lacksState, lacksOne {
+            // Asked only where something is amiss: it costs signature checks.
+            if !(isWhole && areFieldsWhole) || state.lacksState,
+                !Authorship.haveAll(own, signed: all)
+            {
                 missingSince[trustDomain] = state.missingSince[trustDomain] ?? self.now()
             }
             var entry = TrustDomainRevocations(
@@ -253,12 +254,43 @@ private enum Authorship {
     case forged
 
     init(_ list: CertificateRevocationList, _ bundles: some Sequence<X509Bundle>) {
-        let named = bundles.flatMap(\.authorities).filter { list.isNamed($0) }
+        let named = Self.candidates(list, bundles)
         if named.isEmpty {
             self = .unknown
         } else {
             self = named.contains { list.isSigned(by: $0) } ? .known : .forged
         }
+    }
+
+    /// The authorities that may have signed a list. Of those of one bundle that have the same name and key ID there are few,
+    /// and so are those without a key ID: each costs a signature check, and a bundle may have a thousand.
+    private static func candidates(
+        _ list: CertificateRevocationList, _ bundles: some Sequence<X509Bundle>
+    ) -> [Certificate] {
+        bundles.flatMap { bundle in
+            let named = bundle.authorities.filter { list.isNamed($0) }
+            if named.count <= Self.mostCandidates { return named }
+            let exact = named.filter { authority in
+                (try? authority.extensions.subjectKeyIdentifier).map {
+                    Array($0.keyIdentifier) == list.authorityKeyIdentifier
+                } ?? false
+            }
+            return Array((exact + named.filter { !exact.contains($0) }).prefix(Self.mostCandidates))
+        }
+    }
+
+    /// Far more than there are while an authority is replaced.
+    private static let mostCandidates = 8
+
+    /// Whether each authority of the bundles has signed one of the lists.
+    static func haveAll(_ bundles: [X509Bundle], signed lists: [CertificateRevocationList]) -> Bool {
+        var authors: Set<Certificate> = []
+        for list in lists {
+            for authority in Self.candidates(list, bundles) where list.isSigned(by: authority) {
+                authors.insert(authority)
+            }
+        }
+        return bundles.allSatisfy { $0.authorities.allSatisfy(authors.contains) }
     }
 
     /// Whether a list of the same authority is among others. One that only says so is none: the bundles of several trust
@@ -267,7 +299,7 @@ private enum Authorship {
         _ list: CertificateRevocationList, among others: [CertificateRevocationList],
         _ bundles: [X509Bundle]
     ) -> Bool {
-        let authors = bundles.flatMap(\.authorities).filter { list.isSigned(by: $0) }
+        let authors = Self.candidates(list, bundles).filter { list.isSigned(by: $0) }
         return others.contains { other in
             authors.isEmpty
                 ? other.hasIssuer(of: list) : authors.contains { other.isSigned(by: $0) }

@@ -127,6 +127,13 @@ final class SourceNews: Sendable {
                         self.onTrouble(error)
                     })
             } catch {
+                // A message that cannot be read looks like a request that is refused.
+                if error.code == .invalidRequest {
+                    self.revocations.couldNotUseState()
+                    self.onTrouble(error)
+                    try? await Task.sleep(for: client.configuration.longestBackOff)
+                    continue
+                }
                 // Whatever the reason is, asking again at once would not help.
                 guard await self.revocationComebacks.wait() else { return }
             }
@@ -136,6 +143,7 @@ final class SourceNews: Sendable {
     /// Opens the stream when the source's own one is there, and anew when that one has come back: a source that waits to
     /// be ready would else wait for two back-offs.
     private func watchLimits(_ client: WorkloadAPIClient) async {
+        guard client.configuration.partnerLimits == .required else { return self.limits.ignore() }
         guard await self.limitCalls.wait() else { return }
         while !Task.isCancelled {
             await withTaskGroup(of: Bool.self) { group in
@@ -152,18 +160,25 @@ final class SourceNews: Sendable {
     }
 
     private func holdLimits(_ client: WorkloadAPIClient) async {
-        do throws(WorkloadAPIError) {
-            try await client.watchPartnerLimits(
-                onUpdate: { received in
-                    self.limits.update(received)
-                    if let problem = received.problem { self.onTrouble(problem) }
-                },
-                onError: { error in
-                    self.limits.report(error)
-                    if error.code == .invalidResponse { self.onTrouble(error) }
-                })
-        } catch {
-            self.limits.gaveUp(error)
+        while !Task.isCancelled {
+            do throws(WorkloadAPIError) {
+                try await client.watchPartnerLimits(
+                    onUpdate: { received in
+                        self.limits.update(received)
+                        if let problem = received.problem { self.onTrouble(problem) }
+                    },
+                    onError: { error in
+                        self.limits.report(error)
+                        if error.code == .invalidResponse { self.onTrouble(error) }
+                    })
+                return
+            } catch {
+                self.limits.gaveUp(error)
+                // A message that cannot be read looks like a request that is refused.
+                guard error.code == .invalidRequest else { return }
+                self.onTrouble(error)
+                try? await Task.sleep(for: client.configuration.longestBackOff)
+            }
         }
     }
 }

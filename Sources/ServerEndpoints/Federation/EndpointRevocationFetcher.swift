@@ -55,3 +55,13 @@ extension SPIFFEFederation.BundleEndpoint {
             profile: profile)
     }
 }
+
+extension BundleEndpointError: RevocationFetchFailure {
+    package var mayHaveTransferred: Bool {
+        let before: Set<Code> = [
+            .invalidURL, .noBundle, .trustRoots, .unreachable, .refusedServer, .redirect, .status,
+            .cancelled,
+        ]
+        return !before.contains(self.code)
+    }
+}

@@ -19,6 +19,8 @@ struct AppendedFile {
     private var end: off_t
     /// How long the file is; there are zeros from `end` to here.
     private var length: off_t
+    /// Whether zeros are written; not any more once there was no room for them.
+    private var reserves = true
 
     /// Opens a file that exists and has nothing but what was put into it.
     ///
@@ -66,8 +68,16 @@ struct AppendedFile {
 
     /// Writes zeros behind what is there. Where there is no room for them it goes on without.
     private mutating func lengthen() {
+        self.length = self.end
+        guard self.reserves else { return }
         let zeros = [UInt8](repeating: 0, count: Self.reserve)
-        self.length = self.write(zeros, at: self.end) ? self.end + off_t(zeros.count) : self.end
+        if self.write(zeros, at: self.end) {
+            self.length += off_t(zeros.count)
+        } else {
+            // What is left of the room is for others. A file that stays longer is as good.
+            _ = ftruncate(self.descriptor, self.end)
+            self.reserves = false
+        }
     }
 
     private func write(_ bytes: [UInt8], at place: off_t) -> Bool {

@@ -145,6 +145,21 @@ struct ServedRecordsTests {
         #expect(recording.begin(.init(served: 5, ends: 0)) == true)
     }
 
+    @Test("all who waited for a write hear that it failed, and cost no attempt each")
+    func failureForAll() {
+        var recording = ServedRecording(isOn: true)
+        let mark = ServedRecording.Mark(served: 3, ends: 0)
+        #expect(recording.begin(mark) == true)
+        for _ in 0..<3 { recording.wait {} }
+        #expect(recording.finished(succeeded: false).count == 3)
+        for change in 1...3 as ClosedRange<UInt64> {
+            #expect(recording.begin(mark) == false)
+            #expect(recording.standing(of: change) == .failed)
+        }
+        #expect(recording.standing(of: 1) == .pending)
+        #expect(recording.begin(mark) == true)
+    }
+
     @Test("without a store everything counts as recorded")
     func off() {
         var recording = ServedRecording(isOn: false)

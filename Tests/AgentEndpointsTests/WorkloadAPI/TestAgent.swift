@@ -32,7 +32,8 @@ final class TestAgent: Sendable {
     init(
         allowsUnauthenticatedVerifiers: Bool = false, foreignClaims: Set<String> = [],
         attestor: (any WorkloadAttestor)? = nil,
-        offersWITSVIDs: Bool = false, servedStore: (any ServedProcessStore)? = nil
+        offersWITSVIDs: Bool = false, servedStore: (any ServedProcessStore)? = nil,
+        now: @escaping @Sendable () -> Date = { Date() }
     ) throws {
         self.offersWITSVIDs = offersWITSVIDs
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -40,7 +41,7 @@ final class TestAgent: Sendable {
         var settings = WorkloadIdentities.Settings()
         settings.cache.allowsUnauthenticatedVerifiers = allowsUnauthenticatedVerifiers
         self.identities = WorkloadIdentities(
-            trustDomain: self.trustDomain, settings: settings, logger: logger,
+            trustDomain: self.trustDomain, settings: settings, logger: logger, now: now,
             servedStore: servedStore)
         self.api = WorkloadAPI(
             settings: WorkloadAPI.Settings(

@@ -122,6 +122,68 @@ private typealias Entry = Cygnet_Workload_V1_TrustDomainLimits
         }
     }
 
+    @Test("an agent that says neither takes away the knowledge that there are none")
+    func saysNeither() async throws {
+        try await self.fake.serving {
+            try await withX509Source(
+                address: self.fake.address, readyWithin: patience, configuration: quick
+            ) { source in
+                #expect(try await self.refusal(source, "/meters/7", by: self.energy) == nil)
+                self.fake.fail(.fetchPartnerLimits, with: .internalError)
+                self.fake.breakStreams(.fetchX509SVID, with: .unavailable)
+                await self.fake.waitForCalls(of: .fetchPartnerLimits, atLeast: 3)
+                #expect(
+                    try await self.refusal(source, "/meters/7", by: self.energy) == .limitsUnknown)
+                #expect(try await self.refusal(source, "/web", by: self.acme) == nil)
+                try self.serve(["/meters/*"])
+                self.fake.recover(.fetchPartnerLimits)
+                await self.wait(source) {
+                    source.partnerLimits(for: self.energy.trustDomain)?.acceptedPaths
+                        == ["/meters/*"]
+                }
+                #expect(try await self.refusal(source, "/meters/7", by: self.energy) == nil)
+            }
+        }
+    }
+
+    @Test("a call that is refused as invalid is tried again, and limits that are known stay")
+    func invalidRequest() async throws {
+        try self.serve(["/agents/*"])
+        try await self.fake.serving {
+            try await withX509Source(
+                address: self.fake.address, readyWithin: patience, configuration: quick
+            ) { source in
+                self.fake.fail(.fetchPartnerLimits, with: .invalidRequest)
+                await self.fake.waitForCalls(of: .fetchPartnerLimits, atLeast: 3)
+                #expect(
+                    try await self.refusal(source, "/meters/7", by: self.energy) == .outsideLimits)
+                try self.serve(["/meters/*"])
+                self.fake.recover(.fetchPartnerLimits)
+                await self.wait(source) {
+                    source.partnerLimits(for: self.energy.trustDomain)?.acceptedPaths
+                        == ["/meters/*"]
+                }
+                #expect(try await self.refusal(source, "/meters/7", by: self.energy) == nil)
+            }
+        }
+    }
+
+    @Test("a program that ignores limits does not ask for them")
+    func ignored() async throws {
+        try self.serve([])
+        var configuration = quick
+        configuration.partnerLimits = .ignored
+        try await self.fake.serving {
+            try await withX509Source(
+                address: self.fake.address, readyWithin: patience, configuration: configuration
+            ) { source in
+                let refused = try await self.refusal(source, "/meters/7", by: self.energy)
+                #expect(refused == nil)
+                #expect(self.fake.callCount(of: .fetchPartnerLimits) == 0)
+            }
+        }
+    }
+
     @Test("before the first answer nobody of a partner is accepted, and the source is not ready")
     func beforeTheFirst() async throws {
         try self.serve(["/agents/*"])

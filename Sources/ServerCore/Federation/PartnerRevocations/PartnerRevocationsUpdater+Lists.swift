@@ -16,16 +16,26 @@ extension PartnerRevocationsUpdater {
             guard self.isCurrent(trustDomain, generation) else { return false }
             self.partners[trustDomain]?.bundleSequence = bundle?.sequenceNumber
             self.partners[trustDomain]?.authorities = authorities
-            let listing = self.partners[trustDomain]?.listing
-            if self.partners[trustDomain]?.lists.drop(
-                unlisted: listing, authorities, keyIDs: self.directory.authorityKeyIDs,
-                now: self.unixNow) == true
-            {
-                self.publish(trustDomain)
-            }
+            self.dropLists(trustDomain, authorities)
+        } else if let partner = self.partners[trustDomain], let authorities = partner.authorities,
+            partner.lists.hasRival(authorities, keyIDs: self.directory.authorityKeyIDs)
+        {
+            // At once: the listing, after which it would be seen again, may never come.
+            self.dropLists(trustDomain, authorities)
         }
         guard let bundle else { return false }
         return !bundle.x509Authorities.isEmpty || !bundle.jwtAuthorities.isEmpty
+    }
+
+    /// Drops lists that count no more.
+    private func dropLists(_ trustDomain: TrustDomain, _ authorities: PartnerAuthorities) {
+        let listing = self.partners[trustDomain]?.listing
+        if self.partners[trustDomain]?.lists.drop(
+            unlisted: listing, authorities, keyIDs: self.directory.authorityKeyIDs,
+            now: self.unixNow) == true
+        {
+            self.publish(trustDomain)
+        }
     }
 
     /// Asks what there is, and fetches what is new.
@@ -185,8 +195,10 @@ extension PartnerRevocationsUpdater {
                     maximumBytes: maximumBytes)
             }
         } catch {
-            // As much may have come before it failed.
-            if !Task.isCancelled { self.spend(maximumBytes, trustDomain, generation) }
+            if !Task.isCancelled {
+                let cost = Self.cost(of: error, maximumBytes)
+                self.spend(cost, trustDomain, generation)
+            }
             throw error
         }
         guard case .document(let bytes) = fetched.content else {
@@ -195,6 +207,13 @@ extension PartnerRevocationsUpdater {
         }
         self.spend(min(bytes.count, maximumBytes), trustDomain, generation)
         return bytes
+    }
+
+    /// What a fetch that failed counts as: as much may have come before. Where little did, the partner's next revocation is
+    /// not to wait for an outage on the way.
+    private static func cost(of error: any Error, _ maximumBytes: Int) -> Int {
+        let isSmall = (error as? any RevocationFetchFailure)?.mayHaveTransferred == false
+        return isSmall ? min(64 * 1024, maximumBytes) : maximumBytes
     }
 
     /// - Returns: whether there is another list now.

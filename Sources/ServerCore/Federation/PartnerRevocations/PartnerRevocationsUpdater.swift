@@ -29,6 +29,8 @@ package actor PartnerRevocationsUpdater {
         package var burstBytes = 2 * PartnerLists.maximumBytes
         /// The same all the time, in a second.
         package var bytesPerSecond = 64 * 1024
+        /// For how long a partner whose bytes are used up is not asked, at the least.
+        package var leastDeferral = Duration.seconds(10)
 
         package init() {}
     }
@@ -226,7 +228,9 @@ package actor PartnerRevocationsUpdater {
                 ordinary: ordinary, jitter: self.jitter(),
                 canWait: partner.entityTag != nil
                     && self.waitingCount < self.settings.maximumWaiting)
-            if let deferral = partner.deferral { step = .ask(after: deferral) }
+            if let deferral = partner.deferral {
+                step = .ask(after: max(deferral, self.settings.leastDeferral))
+            }
         }
     }
 

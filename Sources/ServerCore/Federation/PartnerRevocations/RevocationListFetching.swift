@@ -8,6 +8,12 @@ package enum RevocationDocument: Sendable, Hashable {
     case statusList
 }
 
+/// Why a document was not fetched, from a fetcher that knows more of it.
+package protocol RevocationFetchFailure: Error {
+    /// Whether much of the document may have come before it failed.
+    var mayHaveTransferred: Bool { get }
+}
+
 /// What a bundle endpoint answered to a request for one.
 package struct FetchedRevocationDocument: Sendable {
     /// What the answer says.

@@ -65,8 +65,13 @@ private struct World {
 
     /// Stores the bundle of somebody as the partner's.
     func store(_ other: RevokingPartner, sequence: UInt64 = 1) async throws {
-        let bundle = TrustBundle(fetched: try other.served(sequence: sequence))
-        _ = try await self.plane.store.writeBundle(self.partner.trustDomain, requiring: nil) {
+        try await self.store(
+            TrustBundle(fetched: try other.served(sequence: sequence)),
+            of: self.partner.trustDomain)
+    }
+
+    func store(_ bundle: TrustBundle, of trustDomain: TrustDomain) async throws {
+        _ = try await self.plane.store.writeBundle(trustDomain, requiring: nil) {
             (_: TrustBundle?) throws(ServerError) -> TrustBundle? in bundle
         }
     }
@@ -371,6 +376,54 @@ private func eventually(_ condition: () async -> Bool) async -> Bool {
             #expect(await world.asked { await world.isDeferred })
         }
         #expect(world.endpoints.requests.filter { $0.document != .listing }.count == 1)
+    }
+
+    @Test("a failure before much has come costs little")
+    func failedEarly() async throws {
+        struct Refused: RevocationFetchFailure { let mayHaveTransferred = false }
+        var settings = Self.meagre
+        settings.burstBytes = 1 << 20
+        let world = try await World(settings: settings)
+        let listing = try world.partner.listing(crl: try await world.partner.crl())
+        world.endpoints.answer(world.partner.trustDomain) { request in
+            guard request.document == .listing else { throw Refused() }
+            return FetchedRevocationDocument(.document(listing))
+        }
+        try await world.running {
+            try await world.relate()
+            // Of 2 MiB each the first would have used up everything.
+            #expect(
+                await world.asked {
+                    world.endpoints.requests.filter { $0.document != .listing }.count == 3
+                })
+            #expect(await !world.isDeferred)
+        }
+    }
+
+    @Test("a CRL whose name turns out to be another's goes, whether or not the endpoint answers")
+    func rivalWithoutListing() async throws {
+        let world = try await World()
+        let victim = try await RevokingPartner("v.test", at: world.plane.clock)
+        let claiming = try world.partner.bundle(claiming: victim)
+        let forged = try await victim.crl(signedBy: world.partner)
+        let listing = Array(
+            #"""
+            {"trust_domain": "\#(world.partner.trustDomain)", "crls": [{"authority_key_id": "\#(victim.x509.id)",
+             "sha256": "\#(Base64URL.encode(RevocationListing.digest(forged)))"}]}
+            """#.utf8)
+        world.endpoints.serve(
+            world.partner.trustDomain,
+            [.listing: listing, .crl(authorityID: victim.x509.id): forged])
+        try await world.running {
+            try await world.relate(bundle: false)
+            try await world.store(claiming, of: world.partner.trustDomain)
+            #expect(await eventually { world.told?.crls[victim.x509.id] == forged })
+            world.endpoints.answer(world.partner.trustDomain) { _ in
+                throw ServerError(.unavailable, "silent")
+            }
+            try await world.store(victim.bundle, of: victim.trustDomain)
+            #expect(await eventually { world.told?.crls[victim.x509.id] == nil })
+        }
     }
 
     // MARK: Rules without a loop
