@@ -283,7 +283,8 @@ private enum Authorship {
     private static let mostCandidates = 8
 
     /// Whether each authority of the bundles has signed one of the lists.
-    static func haveAll(_ bundles: [X509Bundle], signed lists: [CertificateRevocationList]) -> Bool {
+    static func haveAll(_ bundles: [X509Bundle], signed lists: [CertificateRevocationList]) -> Bool
+    {
         var authors: Set<Certificate> = []
         for list in lists {
             for authority in Self.candidates(list, bundles) where list.isSigned(by: authority) {

@@ -9,18 +9,28 @@ struct RawClient: Sendable {
 
     /// Connects to a port of this machine, and sends the text at once: a task that waits for its turn on a busy machine
     /// might be later than the server's patience.
-    static func connect(_ port: Int, sending text: String? = nil) async throws -> RawClient {
+    ///
+    /// - Parameter pause: for how long nothing is read; nil to read from the beginning.
+    static func connect(
+        _ port: Int, sending text: String? = nil, readingAfter pause: TimeAmount? = nil
+    ) async throws -> RawClient {
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let promise = loop.makePromise(of: String.self)
         let answered = loop.makePromise(of: Void.self)
         do {
             let channel = try await ClientBootstrap(group: loop)
+                .channelOption(.autoRead, value: pause == nil)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
                             Collector(promise, answered, first: text))
                     }
                 }.connect(host: "127.0.0.1", port: port).get()
+            if let pause {
+                loop.scheduleTask(in: pause) {
+                    channel.setOption(.autoRead, value: true).whenSuccess { channel.read() }
+                }
+            }
             return RawClient(
                 channel: channel, received: promise.futureResult, answered: answered.futureResult)
         } catch {
